@@ -1,0 +1,43 @@
+"""Measures and phases of any weights, statistics over restarts, the boundary of superposition.
+
+Everything here takes plain arrays, trained by superjax or not.
+"""
+
+from superjax.analysis.boundary import boundary_crossings, has_superposition
+from superjax.analysis.phases import (
+    PHASES,
+    Measures,
+    classify,
+    dimensionality,
+    interference,
+    measure,
+    norm,
+    phase_signature,
+)
+from superjax.analysis.restarts import (
+    agreement,
+    best_restart,
+    phase_fractions,
+    reached,
+    take_restart,
+    typical_outcome,
+)
+
+__all__ = [
+    "PHASES",
+    "Measures",
+    "agreement",
+    "best_restart",
+    "boundary_crossings",
+    "classify",
+    "dimensionality",
+    "has_superposition",
+    "interference",
+    "measure",
+    "norm",
+    "phase_fractions",
+    "phase_signature",
+    "reached",
+    "take_restart",
+    "typical_outcome",
+]

@@ -1,0 +1,106 @@
+"""How each feature is represented: norm, interference, dimensionality, and the phase they decide.
+
+`W` has shape (..., n_hidden, n_features); column W_i is feature i's direction and Ŵ_i that direction at unit length.
+Measures have shape (..., n_features); they are 0 where W_i = 0 and NaN only where W is not finite.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int8, UInt64
+
+PHASES = ("not_represented", "dedicated", "superposed", "diverged")
+NOT_REPRESENTED, DEDICATED, SUPERPOSED, DIVERGED = range(4)
+
+
+class Measures(NamedTuple):
+    """All measures of one set of weights, each (..., n_features)."""
+
+    norm: Float[np.ndarray, "..."]
+    interference: Float[np.ndarray, "..."]
+    dimensionality: Float[np.ndarray, "..."]
+    phase: Int8[np.ndarray, "..."]
+    margin: Float[np.ndarray, "..."]
+
+
+def norm(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_features"]:
+    """‖W_i‖: about 1 if feature i is represented, about 0 if not (paper, "Demonstrating Superposition")."""
+    return np.linalg.norm(W, axis=-2)
+
+
+def overlaps(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_features n_features"]:
+    """(Ŵ_i·W_j)² for every pair (i, j)."""
+    norms = norm(W)
+    units = W / np.where(norms == 0, 1, norms)[..., None, :]
+    return np.square(np.einsum("...hi,...hj->...ij", units, W))
+
+
+def interference(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_features"]:
+    """Σ_{j≠i} (Ŵ_i·W_j)², the paper's measure of superposition; partners are not normalised."""
+    pairs = overlaps(W)
+    return pairs.sum(-1) - np.diagonal(pairs, axis1=-2, axis2=-1)
+
+
+def dimensionality(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_features"]:
+    """D_i = ‖W_i‖² / Σ_j (Ŵ_i·W_j)², j = i included (paper, "The Geometry of Superposition"). Σ_i D_i ≤ n_hidden."""
+    pairs = overlaps(W)
+    total = pairs.sum(-1)
+    return np.square(norm(W)) / np.where(total == 0, 1, total)
+
+
+def classify(
+    W: Float[np.ndarray, "... n_hidden n_features"], represented: float = 0.5, superposed: float = 0.1
+) -> tuple[Int8[np.ndarray, "... n_features"], Float[np.ndarray, "... n_features"]]:
+    """Phase of every feature and the margin of that decision.
+
+    Feature i is represented iff ‖W_i‖ ≥ `represented`, and then superposed iff Σ (Ŵ_i·W_j)² over *represented*
+    j ≠ i is ≥ `superposed`. The margin is the distance of the deciding quantity to its threshold, divided by the
+    threshold: of the norm, and for a represented feature of whichever of the two is nearer.
+
+    Returns:
+        phase: 0 not_represented, 1 dedicated, 2 superposed, 3 diverged (some weight of the model is not finite).
+        margin: ≥ 0; NaN where diverged.
+
+    Example:
+        >>> phase, margin = classify(np.array([[1.0, -1.0, 0.1]]))
+        >>> phase.tolist()
+        [2, 2, 0]
+    """
+    norms = norm(W)
+    finite = np.isfinite(W).all(axis=(-2, -1))[..., None]
+    is_represented = norms >= represented
+    pairs = overlaps(W) * is_represented[..., None, :]
+    shared = pairs.sum(-1) - np.diagonal(pairs, axis1=-2, axis2=-1)
+    phase = np.where(is_represented, np.where(shared >= superposed, SUPERPOSED, DEDICATED), NOT_REPRESENTED)
+    norm_margin = np.abs(norms - represented) / represented
+    shared_margin = np.abs(shared - superposed) / superposed
+    margin = np.where(is_represented, np.minimum(norm_margin, shared_margin), norm_margin)
+    return (
+        np.where(finite, phase, DIVERGED).astype(np.int8),
+        np.where(finite, margin, np.nan).astype(W.dtype),
+    )
+
+
+def measure(
+    W: Float[np.ndarray, "... n_hidden n_features"], represented: float = 0.5, superposed: float = 0.1
+) -> Measures:
+    """All measures at once."""
+    phase, margin = classify(W, represented, superposed)
+    return Measures(norm(W), interference(W), dimensionality(W), phase, margin)
+
+
+def phase_signature(
+    phase: Int8[np.ndarray, "... n_features"],
+    importance: Float[np.ndarray, "... n_features"],
+    density: Float[np.ndarray, "... n_features"],
+) -> UInt64[np.ndarray, "..."]:
+    """A number for the phases of all features, the same for solutions that differ by a permutation of features with
+    equal importance and density: those are interchangeable."""
+    same = (importance[..., :, None] == importance[..., None, :]) & (density[..., :, None] == density[..., None, :])
+    kinds = np.argmax(same, axis=-1) * len(PHASES)
+    canonical = np.sort(kinds + phase, axis=-1).astype(np.uint64)
+    base = np.uint64(0x9E3779B97F4A7C15)  # odd, so its powers mix all bits modulo 2^64
+    with np.errstate(over="ignore"):
+        powers = np.cumprod(np.full(phase.shape[-1], base, np.uint64))
+        return np.sum(canonical * powers, axis=-1, dtype=np.uint64)
+

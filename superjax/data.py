@@ -1,0 +1,93 @@
+"""Feature distributions: what a toy model is trained on.
+
+A distribution is an unbatched module that holds the numbers of one model (densities, later correlation strengths),
+so all of them can be swept inside one compiled program. It offers the same law in two ways:
+
+* enumerated: `segments(k)` is a static table of line segments in input space, shared by all models, and
+  `probability(table)` gives each row's weight from the model's own numbers. The expectation of f is the sum over
+  rows of weight times the mean of f along the segment; a segment of length zero is an ordinary quadrature node.
+* sampled: `sample(uniforms)` maps `n_uniforms` uniform numbers to one input, so that all models share one draw.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+
+class Segments(NamedTuple):
+    """Line segments from `start` to `end`, each with its set of active features and the weight of its nodes.
+
+    `weight` sums to 1 over the rows of each active set.
+    """
+
+    start: Float[np.ndarray, "rows n_features"]
+    end: Float[np.ndarray, "rows n_features"]
+    active: Bool[np.ndarray, "rows n_features"]
+    weight: Float[np.ndarray, " rows"]
+
+
+class Independent(eqx.Module):
+    """Independent sparse uniform features: x_i = 0 with probability 1 - s_i, else uniform on [0, 1].
+
+    `density` is s = 1 - S of each feature (paper, "Demonstrating Superposition").
+    """
+
+    density: Float[Array, " n_features"]
+
+    def segments(self, nodes: int, closed: bool = True) -> Segments:
+        """Every active set, its features at `nodes` Gauss-Legendre points each.
+
+        With `closed` the last active feature runs along the whole of [0, 1] instead, to be integrated in closed
+        form, and rows number ((1 + nodes)ⁿ - 1) / nodes + 1 instead of (1 + nodes)ⁿ.
+        """
+        return unit_segments(self.density.shape[-1], nodes, closed)
+
+    def probability(self, active: Bool[np.ndarray, "rows n_features"]) -> Float[Array, " rows"]:
+        """Probability that exactly the given features are active."""
+        return jnp.prod(jnp.where(active, self.density, 1 - self.density), axis=-1)
+
+    @property
+    def n_uniforms(self) -> int:
+        return self.density.shape[-1]
+
+    def sample(self, uniforms: Float[Array, " n_features"]) -> Float[Array, " n_features"]:
+        """One input from uniforms on [0, 1): x = u / s if u < s else 0 has exactly this law."""
+        return jnp.where(uniforms < self.density, uniforms / self.density, 0.0)
+
+    def activity(self) -> Float[Array, ""]:
+        """Mean probability of a feature to be active."""
+        return jnp.mean(self.density)
+
+    def variance(self) -> Float[Array, " n_features"]:
+        """Var(x_i) = s/3 - s²/4."""
+        return self.density / 3 - self.density**2 / 4
+
+
+def segment_rows(n_features: int, nodes: int, closed: bool = True) -> int:
+    """Number of rows of `unit_segments`."""
+    return ((1 + nodes) ** n_features - 1) // nodes + 1 if closed else (1 + nodes) ** n_features
+
+
+def unit_segments(n_features: int, nodes: int, closed: bool = True) -> Segments:
+    """Segments of the unit cube's faces: see Independent.segments."""
+    points, weights = np.polynomial.legendre.leggauss(nodes)
+    points, weights = (points + 1) / 2, weights / 2
+    rows = []
+    for active in itertools.product([False, True], repeat=n_features):
+        features = np.flatnonzero(active)
+        outer = features[:-1] if closed else features
+        for choice in itertools.product(range(nodes), repeat=len(outer)):
+            start = np.zeros(n_features)
+            start[outer] = points[list(choice)]
+            end = start.copy()
+            end[features[len(outer) :]] = 1.0
+            rows.append((start, end, active, np.prod(weights[list(choice)])))
+    start, end, active, weight = map(np.array, zip(*rows, strict=True))
+    return Segments(start, end, active, weight)
+
+
+KINDS = {"independent": Independent}

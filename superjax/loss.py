@@ -1,0 +1,194 @@
+"""The importance-weighted squared error L = E[Σᵢ Iᵢ (xᵢ - x'ᵢ)²] and three ways to take its expectation.
+
+Each objective is a sum over *rows*: quadrature segments with weights (`Exact`), a fixed quasi-random sample (`Quasi`)
+or fresh samples (`Minibatch`). `draw(key)` makes what all models of a step share, `rows(data, draw)` the table of
+rows of one model, `row_losses` the contribution of one row to every feature's squared error. The trainer needs no more.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Key
+
+from superjax.data import Independent, Segments, segment_rows, unit_segments
+from superjax.spec import Case, SweepError
+
+MAX_ROWS = 8192
+_NODES = {1: 1, 2: 8, 3: 6, 4: 5, 5: 4, 6: 3}  # a feature, when the sweep file does not say
+_EVALUATION_NODES, _EVALUATION_ROWS, _EVALUATION_SAMPLES = 64, 700, 2**14
+
+
+def _default_nodes(n_features: int) -> int:
+    return _NODES.get(n_features, 2)
+
+
+class SegmentRow(NamedTuple):
+    """One segment of input space (a point where start = end) and its weight for one model."""
+
+    start: Float[Array, " n_features"]
+    end: Float[Array, " n_features"]
+    weight: Float[Array, ""]
+
+
+def closed_form(model: type[eqx.Module] | eqx.Module) -> bool:
+    """Whether the model is a ReLU (or nothing) of an affine map, so that a segment integrates in closed form."""
+    return hasattr(model, "preactivation") and hasattr(model, "rectified")
+
+
+def segment_losses(
+    model, start: Float[Array, " n_features"], end: Float[Array, " n_features"]
+) -> Float[Array, " n_features"]:
+    """Mean of (xᵢ - x'ᵢ)² along a segment for every feature i, exact for a ReLU of an affine map.
+
+    The pre-activation z and the target x are linear along the segment, so on the part where z > 0 the residual is
+    linear, on the rest it is x itself, and the mean of a squared linear function with end values p and q is
+    (p² + pq + q²) / 3. No kink is straddled and no near-equal numbers are subtracted. The place of the kink enters
+    as a constant: the integrand is continuous there, so moving it changes nothing to first order.
+    """
+    z_start, z_end = model.preactivation(start), model.preactivation(end)
+    miss_start, miss_end = start - z_start, end - z_end
+    if not model.rectified:
+        return _mean_square(miss_start, miss_end)
+    z0, z1 = lax.stop_gradient((z_start, z_end))
+    positive = jnp.maximum(z0, 0.0) + jnp.maximum(z1, 0.0)
+    share = positive / jnp.maximum(jnp.abs(z0) + jnp.abs(z1), 1e-30)  # of the segment where z > 0
+    on, off = jnp.where(z0 > 0, 0.0, 1.0 - share), jnp.where(z1 > 0, 1.0, share)
+    silent_on, silent_off = jnp.where(z0 > 0, off, 0.0), jnp.where(z0 > 0, 1.0, on)
+
+    def along(a, b, t):
+        return a + t * (b - a)
+
+    active = _mean_square(along(miss_start, miss_end, on), along(miss_start, miss_end, off))
+    silent = _mean_square(along(start, end, silent_on), along(start, end, silent_off))
+    return share * active + (1.0 - share) * silent
+
+
+def _mean_square(p, q):
+    return (p * p + p * q + q * q) * (1 / 3)
+
+
+def sample_losses(model, x: Float[Array, " n_features"]) -> Float[Array, " n_features"]:
+    """(xᵢ - x'ᵢ)² of one input for every feature i, for any model."""
+    return jnp.square(x - model(x))
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The expected loss itself: every active set enumerated, the last active feature integrated in closed form.
+
+    Each other active feature gets `nodes` Gauss-Legendre points (by default few, chosen by n). A model that is no
+    ReLU of an affine map gets plain product nodes (`closed` false). Raises SweepError beyond MAX_ROWS rows.
+    """
+
+    n_features: int
+    nodes: int | None = None
+    closed: bool = True
+    fixed: ClassVar[bool] = True
+
+    def __post_init__(self):
+        if self.nodes is None:
+            object.__setattr__(self, "nodes", _default_nodes(self.n_features))
+        count = segment_rows(self.n_features, self.nodes, self.closed)
+        if count > MAX_ROWS:
+            raise SweepError(
+                f'train.objective = "exact" needs {count} quadrature rows at n_features = {self.n_features}, '
+                f'at most {MAX_ROWS} are allowed; use train.objective = "quasi" or "minibatch", or fewer train.nodes'
+            )
+
+    @cached_property
+    def table(self) -> Segments:
+        return unit_segments(self.n_features, self.nodes, self.closed)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows, padded with rows of weight 0 to whole vector registers."""
+        return -(-len(self.table.weight) // 16) * 16
+
+    def draw(self, key: Key[Array, ""]) -> None:
+        return None
+
+    def rows(self, data: Independent, draw: None) -> SegmentRow:
+        """The table of rows; only the weights depend on the model's own numbers."""
+        start, end, active, weight = (_pad(x, self.n_rows) for x in self.table)
+        probability = data.probability(active)
+        return SegmentRow(
+            jnp.asarray(start, jnp.float32), jnp.asarray(end, jnp.float32), weight.astype(np.float32) * probability
+        )
+
+    def row_losses(self, model, data: Independent, row: SegmentRow) -> Float[Array, " n_features"]:
+        losses = segment_losses(model, row.start, row.end) if self.closed else sample_losses(model, row.start)
+        return row.weight * losses
+
+
+def _pad(x: np.ndarray, n_rows: int) -> np.ndarray:
+    return np.concatenate([x, np.zeros((n_rows - len(x), *x.shape[1:]), x.dtype)])
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """Fresh samples at every step, as in the paper; one draw serves all models of a stream."""
+
+    n_uniforms: int
+    size: int
+    fixed: ClassVar[bool] = False
+
+    @property
+    def n_rows(self) -> int:
+        return self.size
+
+    def draw(self, key: Key[Array, ""]) -> Float[Array, "size n_uniforms"]:
+        return jax.random.uniform(key, (self.size, self.n_uniforms))
+
+    def rows(self, data: Independent, draw: Float[Array, "size n_uniforms"]) -> Float[Array, "size n_uniforms"]:
+        return draw
+
+    def row_losses(self, model, data: Independent, row: Float[Array, " n_uniforms"]) -> Float[Array, " n_features"]:
+        return sample_losses(model, data.sample(row)) * (1 / self.size)
+
+
+@dataclass(frozen=True)
+class Quasi(Minibatch):
+    """A fixed scrambled Sobol sample, the same for every model and step; `seed` gives another one."""
+
+    seed: int = 0
+    fixed: ClassVar[bool] = True
+
+    def draw(self, key: Key[Array, ""]) -> Float[Array, "size n_uniforms"]:
+        return jnp.asarray(self.points)
+
+    @cached_property
+    def points(self) -> Float[np.ndarray, "size n_uniforms"]:
+        from scipy.stats import qmc
+
+        points = qmc.Sobol(self.n_uniforms, rng=np.random.default_rng(self.seed)).random(self.size)
+        return np.minimum(points.astype(np.float32), np.float32(1 - 2**-24))
+
+
+Objective = Exact | Minibatch
+
+
+def training_objective(case: Case, model: type[eqx.Module]) -> Objective:
+    """The objective that a sweep file names."""
+    n, train = case.n_features, case.train
+    if train.objective == "exact":
+        return Exact(n, train.nodes, closed_form(model))
+    return Quasi(n, train.batch, case.seed) if train.objective == "quasi" else Minibatch(n, train.batch)
+
+
+def evaluation_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, Objective]:
+    """A fine objective for the stored loss and a coarser one that tells its error.
+
+    The exact loss at more nodes than any training uses where enumeration is affordable, else a large fixed sample.
+    """
+    n, closed = case.n_features, closed_form(model)
+    affordable = [k for k in range(1, _EVALUATION_NODES + 1) if segment_rows(n, k, closed) <= _EVALUATION_ROWS]
+    nodes = max([*affordable, (case.train.nodes or _default_nodes(n)) + 1])
+    if segment_rows(n, nodes, closed) <= MAX_ROWS:
+        return Exact(n, nodes, closed), Exact(n, _default_nodes(n), closed)
+    return Quasi(n, _EVALUATION_SAMPLES, 1), Quasi(n, _EVALUATION_SAMPLES // 2, 2)

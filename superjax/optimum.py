@@ -1,0 +1,146 @@
+"""The best solution of every cell: neighbour transplant and polish.
+
+Restarts alone are not the optimum: in the worst cells a quarter of them reach it. But a good solution of one cell is
+a good start in the next. Each cell keeps its best few solutions of different phases; every new one is tried in the
+neighbouring cells, polished there, and kept where it wins, until nothing changes.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int, PyTree, UInt64
+
+from superjax.grid import Grid
+
+KEPT = 3  # solutions of different phases per cell
+MIN_GAIN = 1e-5  # relative gain in loss for which a solution is passed on again
+
+
+class Solutions(NamedTuple):
+    """A list of solutions, each of one cell: weights with leaves (solutions, ...), loss, and what its phases are."""
+
+    models: PyTree
+    cell: Int[np.ndarray, " solutions"]
+    loss: Float[np.ndarray, " solutions"]
+    signature: UInt64[np.ndarray, " solutions"]
+
+    def take(self, which: Int[np.ndarray, " chosen"] | Bool[np.ndarray, " solutions"]) -> "Solutions":
+        return jax.tree.map(lambda x: x[which], self)
+
+
+class Optimum(NamedTuple):
+    """Best solution of every cell, and its best solution in other phases; leaves (cells, ...), NaN if none was found."""
+
+    models: PyTree
+    loss: Float[np.ndarray, " cells"]
+    other_models: PyTree
+    other_loss: Float[np.ndarray, " cells"]
+    rounds: int
+
+
+Polish = Callable[[PyTree, Int[np.ndarray, " models"]], Solutions]
+
+
+def find_optimum(grid: Grid, found: Solutions, polish: Polish, finish: Polish) -> Optimum:
+    """Improve the solutions `found` by training until no transplant helps.
+
+    Args:
+        found: at least one solution with a finite loss per cell that is to have an optimum.
+        polish: trains given weights in given cells a little; `finish` does so to convergence.
+    """
+    pool, _ = _merge(_nothing(found), found)
+    neighbours = _neighbours(grid)
+    candidates = polish(pool.models, pool.cell)
+    rounds = 0
+    while True:
+        pool, fresh = _merge(pool, candidates)
+        if rounds == 0:
+            fresh = pool
+        targets = np.concatenate([table[fresh.cell] for table in neighbours]) if neighbours else np.array([], int)
+        source = np.tile(np.arange(len(fresh.cell)), len(neighbours))
+        inside = targets >= 0
+        if not inside.any():
+            break
+        rounds += 1
+        models = jax.tree.map(lambda x, i=source[inside]: x[i], fresh.models)
+        candidates = polish(models, targets[inside])
+    pool, _ = _merge(pool, finish(pool.models, pool.cell))
+    return _summary(grid, pool, rounds)
+
+
+def _nothing(like: Solutions) -> Solutions:
+    return like.take(np.array([], int))
+
+
+def _merge(pool: Solutions, new: Solutions) -> tuple[Solutions, Solutions]:
+    """The best solution of every (cell, phases), at most KEPT per cell, and those of them that are new or clearly
+    better than before."""
+    known = len(pool.cell)
+    both = jax.tree.map(lambda a, b: np.concatenate([a, b]), pool, new)
+    both = both._replace(loss=np.where(np.isfinite(both.loss), both.loss, np.inf))
+    order = np.lexsort((both.loss, both.signature, both.cell))
+    starts = _changes(both.cell[order], both.signature[order])
+    best = order[starts]
+    # the previous loss of the same (cell, phases): the pool holds at most one
+    group = np.cumsum(starts) - 1
+    before = np.full(len(best), np.inf)
+    old = order < known
+    before[group[old]] = both.loss[order[old]]
+    rank_order = np.lexsort((both.loss[best], both.cell[best]))
+    cells = both.cell[best][rank_order]
+    first = np.flatnonzero(_changes(cells))
+    rank = np.arange(len(cells)) - np.repeat(first, np.diff([*first, len(cells)]))
+    keep = rank_order[(rank < KEPT) & np.isfinite(both.loss[best][rank_order])]
+    chosen = best[keep]
+    gained = both.loss[chosen] < before[keep] * (1 - MIN_GAIN)
+    return both.take(chosen), both.take(chosen[gained & (chosen >= known)])
+
+
+def _changes(*sorted_keys: np.ndarray) -> Bool[np.ndarray, " entries"]:
+    """True at the first entry of every run of equal keys."""
+    changed = np.zeros(len(sorted_keys[0]), bool)
+    changed[:1] = True
+    for key in sorted_keys:
+        changed[1:] |= key[1:] != key[:-1]
+    return changed
+
+
+def _neighbours(grid: Grid) -> list[Int[np.ndarray, " cells"]]:
+    """For each direction the neighbouring cell of every cell, -1 where the grid ends.
+
+    A direction is one step along an axis whose values rise or fall throughout; scattered points have no neighbours.
+    """
+    number = np.arange(grid.n_cells).reshape(grid.shape)
+    tables = []
+    for k, axis in enumerate(grid.case.axes.values()):
+        steps = np.diff(axis.table(), axis=0)
+        if not ((steps > 0).all(0) | (steps < 0).all(0)).all():
+            continue
+        for shift in (1, -1):
+            moved = np.roll(number, shift, axis=k)
+            edge = [slice(None)] * len(grid.shape)
+            edge[k] = slice(0, 1) if shift == 1 else slice(-1, None)
+            moved[tuple(edge)] = -1
+            tables.append(moved.ravel())
+    return tables
+
+
+def _summary(grid: Grid, pool: Solutions, rounds: int) -> Optimum:
+    order = np.lexsort((pool.loss, pool.cell))
+    first = _changes(pool.cell[order])
+    second = np.roll(first, 1) & ~first
+
+    def per_cell(which, values):
+        out = np.full((grid.n_cells, *values.shape[1:]), np.nan, values.dtype)
+        out[pool.cell[order[which]]] = values[order[which]]
+        return out
+
+    return Optimum(
+        jax.tree.map(lambda x: per_cell(first, x), pool.models),
+        per_cell(first, pool.loss),
+        jax.tree.map(lambda x: per_cell(second, x), pool.models),
+        per_cell(second, pool.loss),
+        rounds,
+    )

@@ -1,0 +1,440 @@
+"""The reference: exact expected loss of a tied toy model, its gradient and its global minimum, in float64.
+
+A model reconstructs `x' = ReLU(WᵀWx + b)` (or without the ReLU) from features that are active with
+probability `s_i` (the density) and then uniform on [0, 1]; its loss is the paper's sum over features,
+
+    L = Σ_i I_i E[(x_i - x'_i)²]
+      = Σ_i I_i Σ_A Π_{j∈A} s_j Π_{j∉A} (1 - s_j) ∫_{[0,1]^A} (x_i - ReLU(z))² dx,
+
+with `G = WᵀW`, `z = b_i + Σ_{j∈A} G_ij x_j`, and the sum over A over all active sets (Elhage et al. 2022,
+"Demonstrating Superposition", set-up).
+
+How the integral is made exact. The integrand is a polynomial of total degree 2 on either side of the
+hyperplane `z = 0`. Integrate one feature after another, the outermost first. Once the `d` features inside
+it have been integrated, the integrand of a feature is a continuous piecewise polynomial of degree at most
+`2 + d`, which changes form only where the hyperplane passes through a vertex of the cube of those `d`
+features. Split [0, 1] at these `2^d` points and Gauss-Legendre with `⌈(3+d)/2⌉` nodes is exact on each
+piece. The derivatives of the integrand by `G_ij` and `b_i` have the same degree and jump only
+where z = 0, so the same nodes give the exact gradient (the boundary terms cancel because the integrand is
+continuous there). Nothing is divided by a coefficient except to place a split, so small and vanishing
+coefficients do no harm.
+
+The trainer's objective is computed differently on purpose: this module shares neither code nor method with
+it. An output needs 4, 24, 360, 9720 nodes for 1, 2, 3, 4 active features: n up to 3 is quick, 4 slow, and
+more than 5 is refused.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations, product
+
+import numpy as np
+from jaxtyping import Float
+
+MAX_FEATURES = 5
+_NODES_AT_ONCE = 2**18  # quadrature nodes evaluated together: a few MB of scratch, within reach of the cache
+
+
+@cache
+def _active_sets(n_features: int, size: int):
+    """Index sets of one size (sets, size), and as one-hot rows (sets, size, n_features)."""
+    sets = np.array(list(combinations(range(n_features), size)))
+    return sets, np.eye(n_features)[sets]
+
+
+@cache
+def _gauss(n_nodes: int):
+    """Gauss-Legendre nodes and weights on [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
+    return (nodes + 1) / 2, weights / 2
+
+
+@cache
+def _vertices(dimension: int):
+    """Vertices of the unit cube, (2^dimension, dimension)."""
+    return np.array(list(product((0.0, 1.0), repeat=dimension))).reshape(2**dimension, dimension)
+
+
+def _nodes_per_row(size: int, relu: bool) -> int:
+    """Quadrature nodes for one integral over `size` active features."""
+    per_level = [((2**d + 1) * ((4 + d) // 2) if relu else 2) for d in range(size)]
+    return int(np.prod(per_level))
+
+
+def _split_quadrature(a, b, relu):
+    """Nodes `x` (k arrays (rows, nodes)), weights and `z = b + a·x` that integrate over the cube exactly.
+
+    `a` (rows, k) are the coefficients of the active features and `b` (rows,) the bias. Without ReLU there is
+    nothing to split.
+    """
+    rows, k = a.shape
+    z, weights, xs = b[:, None], np.ones((rows, 1)), []
+    for level in range(k):
+        inner = k - level - 1
+        slope = a[:, level, None, None]
+        if relu:
+            corners = z[:, :, None] + (a[:, level + 1 :] @ _vertices(inner).T)[:, None, :]
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                cuts = np.where(slope == 0, 0.0, -corners / slope)
+            cuts = np.clip(cuts, 0.0, 1.0)
+            if inner:
+                cuts.sort(axis=-1)
+            edges = np.empty((*cuts.shape[:2], cuts.shape[2] + 2))
+            edges[..., 0], edges[..., 1:-1], edges[..., -1] = 0.0, cuts, 1.0
+            nodes, node_weights = _gauss((4 + inner) // 2)
+        else:
+            edges = np.broadcast_to(np.array([0.0, 1.0]), (*z.shape, 2))
+            nodes, node_weights = _gauss(2)
+        left, width = edges[..., :-1], np.diff(edges, axis=-1)
+        x = left[..., None] + width[..., None] * nodes
+        per_node = x.shape[2] * x.shape[3]
+        weights = (weights[:, :, None, None] * width[..., None] * node_weights).reshape(rows, -1)
+        z = (z[:, :, None, None] + slope[..., None] * x).reshape(rows, -1)
+        xs = [np.repeat(outer, per_node, axis=1) for outer in xs]
+        xs.append(x.reshape(rows, -1))
+    return xs, weights, z
+
+
+def _integrals(G, b, density, relu, gradient):
+    """Unweighted losses (models, n), their derivatives by G_ij (models, n, n) and by b_i (models, n)."""
+    models, n = b.shape
+    level = np.maximum(b, 0.0) if relu else b
+    nothing_active = np.prod(1 - density, axis=-1)[:, None]
+    loss, d_b, d_G = nothing_active * level**2, 2 * nothing_active * level, np.zeros_like(G)
+    for size in range(1, n + 1):
+        sets, one_hot = _active_sets(n, size)
+        chosen = one_hot.sum(axis=1) > 0
+        probability = np.prod(np.where(chosen, density[:, None, :], 1 - density[:, None, :]), axis=-1)
+        if not probability.any():
+            continue
+        a = np.moveaxis(G[:, :, sets], 2, 1)  # (models, sets, outputs, size)
+        rows = models * len(sets) * n
+        offsets = np.broadcast_to(b[:, None, :], a.shape[:3])
+        xs, weights, z = _split_quadrature(a.reshape(rows, size), offsets.reshape(rows), relu)
+        nodes = weights.shape[1]
+        target = np.zeros((models, len(sets), n, nodes))
+        for position, x in enumerate(xs):
+            x = x.reshape(target.shape)
+            for s, members in enumerate(sets):
+                target[:, s, members[position]] = x[:, s, members[position]]
+        output = np.maximum(z, 0.0) if relu else z
+        residual = target.reshape(rows, nodes) - output
+        weighted = weights * residual
+        per_set = np.einsum("rp,rp->r", weighted, residual).reshape(models, len(sets), n)
+        loss = loss + np.einsum("ms,msi->mi", probability, per_set)
+        if gradient:
+            slope = weighted * (z > 0) if relu else weighted
+            d_offset = slope.sum(axis=1).reshape(models, len(sets), n)
+            d_b = d_b - 2 * np.einsum("ms,msi->mi", probability, d_offset)
+            d_a = np.stack([np.einsum("rp,rp->r", slope, x) for x in xs], axis=-1)
+            d_a = d_a.reshape(models, len(sets), n, size)
+            d_G -= 2 * np.einsum("ms,msik,skj->mij", probability, d_a, one_hot)
+    return loss, d_G, d_b
+
+
+def _evaluate(W, b, density, relu, gradient):
+    """`_integrals` of W (models, n_hidden, n), b and density (models, n), a block of models at a time."""
+    models, n = b.shape
+    G = np.einsum("mhi,mhj->mij", W, W)
+    block = max(1, _NODES_AT_ONCE // (n * _nodes_per_row(n, relu)))
+    parts = [
+        _integrals(G[at : at + block], b[at : at + block], density[at : at + block], relu, gradient)
+        for at in range(0, max(models, 1), block)
+    ]
+    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+
+
+def _flatten(W, b, density, importance=None):
+    """Broadcast the leading axes together and flatten them; float64. Returns their shape and the arrays."""
+    W, b, density = (np.asarray(array, np.float64) for array in (W, b, density))
+    importance = np.ones(1) if importance is None else np.asarray(importance, np.float64)
+    n_hidden, n = W.shape[-2:]
+    if n > MAX_FEATURES:
+        raise ValueError(
+            f"n_features = {n}: the exact loss enumerates active sets and takes at most {MAX_FEATURES}"
+        )
+    outside = density[~((density >= 0) & (density <= 1))]
+    if outside.size:
+        raise ValueError(f"density = {outside[0]}: must lie in [0, 1]")
+    batch = np.broadcast_shapes(W.shape[:-2], b.shape[:-1], density.shape[:-1], importance.shape[:-1])
+    W = np.broadcast_to(W, (*batch, n_hidden, n)).reshape(-1, n_hidden, n)
+    b, density, importance = (
+        np.broadcast_to(v, (*batch, n)).reshape(-1, n) for v in (b, density, importance)
+    )
+    return batch, W, b, density, importance
+
+
+def feature_losses(
+    W: Float[np.ndarray, "*#batch n_hidden n_features"],
+    b: Float[np.ndarray, "*#batch n_features"],
+    density: Float[np.ndarray, "*#batch n_features"],
+    relu: bool = True,
+) -> Float[np.ndarray, "*batch n_features"]:
+    """Exact `E[(x_i - x'_i)²]` of every feature, not weighted by importance.
+
+    Args:
+        W: weights (..., n_hidden, n_features).
+        b: biases (..., n_features).
+        density: probability that a feature is active (..., n_features).
+        relu: whether the output has the ReLU.
+
+    Returns:
+        (..., n_features); leading axes broadcast. Raises ValueError for more than `MAX_FEATURES` features.
+
+    A model that knows nothing and says nothing loses `E[x²] = s/3` of every feature:
+
+    >>> feature_losses(np.zeros((1, 2)), np.zeros(2), np.array([0.3, 0.9])).round(12).tolist()
+    [0.1, 0.3]
+
+    Source: Elhage et al. (2022), "Demonstrating Superposition", set-up. Deviation: an expectation, not a
+    batch mean.
+    """
+    batch, W, b, density, _ = _flatten(W, b, density)
+    return _evaluate(W, b, density, relu, gradient=False)[0].reshape(*batch, -1)
+
+
+def expected_loss(
+    W: Float[np.ndarray, "*#batch n_hidden n_features"],
+    b: Float[np.ndarray, "*#batch n_features"],
+    importance: Float[np.ndarray, "*#batch n_features"],
+    density: Float[np.ndarray, "*#batch n_features"],
+    relu: bool = True,
+) -> Float[np.ndarray, "*batch"]:
+    """Exact expected loss `L = Σ_i I_i E[(x_i - x'_i)²]`, the paper's sum over features.
+
+    Args:
+        W: weights (..., n_hidden, n_features).
+        b: biases (..., n_features).
+        importance: (..., n_features).
+        density: probability that a feature is active (..., n_features).
+        relu: whether the output has the ReLU.
+
+    Returns:
+        (...); leading axes broadcast. Raises ValueError for more than `MAX_FEATURES` features.
+
+    Two features as an antipodal pair lose only when both are active, `(1 + r) s²/6`:
+
+    >>> pair = np.array([[1.0, -1.0]])
+    >>> round(float(expected_loss(pair, np.zeros(2), np.array([1.0, 0.5]), np.array([0.2, 0.2]))), 12)
+    0.01
+
+    Source: Elhage et al. (2022), "Demonstrating Superposition", set-up. Deviation: the authors' notebook
+    divides by the number of features; this does not.
+    """
+    batch, W, b, density, importance = _flatten(W, b, density, importance)
+    loss = _evaluate(W, b, density, relu, gradient=False)[0]
+    return np.asarray((importance * loss).sum(axis=-1).reshape(batch))
+
+
+def loss_and_gradient(
+    W: Float[np.ndarray, "*#batch n_hidden n_features"],
+    b: Float[np.ndarray, "*#batch n_features"],
+    importance: Float[np.ndarray, "*#batch n_features"],
+    density: Float[np.ndarray, "*#batch n_features"],
+    relu: bool = True,
+) -> tuple[
+    Float[np.ndarray, "*batch"],
+    Float[np.ndarray, "*batch n_hidden n_features"],
+    Float[np.ndarray, "*batch n_features"],
+]:
+    """Exact expected loss with its exact gradient: `dL/dW = W (D + Dᵀ)`, `D_ij = dL/dG_ij`, and `dL/db`.
+
+    Arguments as for `expected_loss`. Returns loss (...), dW (..., n_hidden, n_features), db (...,
+    n_features). The gradient is continuous everywhere; at b_i = 0 the second derivative jumps.
+
+    Zero bias is never exactly optimal for an antipodal pair (`-s²/3` a unit of importance):
+
+    >>> pair = np.array([[1.0, -1.0]])
+    >>> loss, dW, db = loss_and_gradient(pair, np.zeros(2), np.ones(2), np.array([0.3, 0.3]))
+    >>> db.round(12).tolist()
+    [-0.03, -0.03]
+    """
+    batch, W, b, density, importance = _flatten(W, b, density, importance)
+    loss, d_W, d_b = _weighted(W, b, importance, density, relu)
+    return np.asarray(loss.reshape(batch)), d_W.reshape(*batch, *W.shape[1:]), d_b.reshape(*batch, -1)
+
+
+def _weighted(W, b, importance, density, relu=True):
+    """Loss and gradient of flat inputs."""
+    loss, d_G, d_b = _evaluate(W, b, density, relu, gradient=True)
+    d_G = importance[:, :, None] * d_G
+    d_W = np.einsum("mhi,mij->mhj", W, d_G + np.swapaxes(d_G, 1, 2))
+    return (importance * loss).sum(axis=-1), d_W, importance * d_b
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """The lowest loss found in each cell, and how every restart ended.
+
+    `loss` (...), `W` (..., n_hidden, n_features) and `b` (..., n_features) are the best;
+    `losses_of_all_restarts` (..., restarts) are in the order of the restarts, those far from the best less
+    polished; `gradient_norm` (...) is the largest entry of the gradient in units of the loss of a model
+    that predicts the mean.
+    """
+
+    loss: Float[np.ndarray, "*cells"]
+    W: Float[np.ndarray, "*cells n_hidden n_features"]
+    b: Float[np.ndarray, "*cells n_features"]
+    losses_of_all_restarts: Float[np.ndarray, "*cells restarts"]
+    gradient_norm: Float[np.ndarray, "*cells"]
+
+
+def _bfgs(objective, x, tolerance, max_evaluations):
+    """Minimise many independent functions side by side by BFGS with a weak Wolfe line search.
+
+    `objective(x (rows, size), which (rows,)) -> values (rows,), gradients (rows, size)`. Each row runs its
+    own line search (bracket and bisect), every evaluation advances all rows that are not done, and a row is
+    done when the largest entry of its gradient is below `tolerance` or its line search can go no further.
+    Returns x, values, gradients.
+    """
+    rows, size = x.shape
+    x = x.copy()
+    value, gradient = objective(x, np.arange(rows))
+    H = np.broadcast_to(np.eye(size), (rows, size, size)).copy()
+    fresh = np.ones(rows, bool)  # H is still a multiple of the identity
+    direction = -gradient / np.maximum(1.0, np.abs(gradient).max(axis=1, keepdims=True))
+    low, high, step = np.zeros(rows), np.full(rows, np.inf), np.ones(rows)
+    active = np.flatnonzero(np.abs(gradient).max(axis=1) > tolerance)
+    for _ in range(max_evaluations):
+        if not active.size:
+            break
+        p, t = direction[active], step[active]
+        trial = x[active] + t[:, None] * p
+        new_value, new_gradient = objective(trial, active)
+        slope = np.einsum("rd,rd->r", gradient[active], p)
+        new_slope = np.einsum("rd,rd->r", new_gradient, p)
+        # Close to the minimum the values agree to rounding and only the slopes still say where it is.
+        slack = 4e-16 * np.abs(value[active])
+        too_far = ~(new_value <= value[active] + 1e-4 * t * slope + slack)
+        too_near = ~too_far & (new_slope < 0.9 * slope)
+        high[active[too_far]] = t[too_far]
+        low[active[too_near]] = t[too_near]
+        bounded = np.isfinite(high[active])
+        step[active] = np.where(bounded, (low[active] + np.where(bounded, high[active], 0.0)) / 2, 2 * t)
+        accept = ~(too_far | too_near)
+        # A search with no bracket left: begin again along the gradient, or stop if that was just tried.
+        stuck = ~accept & (
+            (high[active] - low[active] < 1e-13 * high[active]) | (step[active] < 1e-18) | (t > 1e10)
+        )
+        done = stuck & fresh[active]
+        renew = active[stuck & ~fresh[active]]
+        H[renew], fresh[renew] = np.eye(size), True
+
+        took = active[accept]
+        if took.size:
+            s, y = trial[accept] - x[took], new_gradient[accept] - gradient[took]
+            sy = np.einsum("rd,rd->r", s, y)
+            good = sy > 1e-14 * np.sqrt(np.einsum("rd,rd->r", s, s) * np.einsum("rd,rd->r", y, y))
+            rescale = good & fresh[took]
+            H[took[rescale]] = np.eye(size) * (sy / np.einsum("rd,rd->r", y, y))[rescale, None, None]
+            u, s, y, sy = took[good], s[good], y[good], sy[good]
+            Hy = np.einsum("rde,re->rd", H[u], y)
+            yHy = np.einsum("rd,rd->r", y, Hy)
+            cross = np.einsum("rd,re->rde", Hy, s)
+            H[u] += ((sy + yHy) / sy**2)[:, None, None] * np.einsum("rd,re->rde", s, s) - (
+                cross + np.swapaxes(cross, 1, 2)
+            ) / sy[:, None, None]
+            fresh[u] = False
+            x[took], value[took], gradient[took] = trial[accept], new_value[accept], new_gradient[accept]
+        begin = np.concatenate([took, renew])
+        p = -np.einsum("rde,re->rd", H[begin], gradient[begin])
+        uphill = np.einsum("rd,rd->r", p, gradient[begin]) >= 0
+        H[begin[uphill]], fresh[begin[uphill]] = np.eye(size), True
+        p[uphill] = -gradient[begin[uphill]]
+        direction[begin], low[begin], high[begin], step[begin] = p, 0.0, np.inf, 1.0
+        done |= np.abs(gradient[active]).max(axis=1) <= tolerance
+        active = active[~done]
+    return x, value, gradient
+
+
+def minimum(
+    importance: Float[np.ndarray, "*#cells n_features"],
+    density: Float[np.ndarray, "*#cells n_features"],
+    n_hidden: int,
+    restarts: int = 64,
+    seed: int = 0,
+) -> Minimum:
+    """Global minimum of the expected loss of the ReLU-output model over W and b, by many restarts of BFGS.
+
+    Args:
+        importance: (..., n_features).
+        density: probability that a feature is active (..., n_features).
+        n_hidden: number of hidden dimensions.
+        restarts: random starts a cell. Entries of W are normal with a standard deviation that runs from 0.1
+            to 1.0 over the restarts; biases are uniform on [-0.3, 0.5] times the density.
+        seed: of the random starts, the same in every cell.
+
+    Returns:
+        A `Minimum`; leading axes are cells and broadcast. W is one of a family: any rotation of the hidden
+        space (for n_hidden = 1 the sign) gives the same loss.
+
+    With one hidden dimension and little sparsity only the more important feature is represented, and the rest
+    of the loss is the variance of the other, `r (s/3 - s²/4)`:
+
+    >>> best = minimum(np.array([1.0, 0.1]), np.array([0.8, 0.8]), n_hidden=1, restarts=16)
+    >>> np.abs(best.W).round(3).tolist(), round(float(best.loss) / (0.1 * (0.8 / 3 - 0.8**2 / 4)), 3)
+    ([[1.0, 0.0]], 1.0)
+
+    Source: the optimum behind Elhage et al. (2022), "Superposition as a Phase Change", where ten models a
+    point are trained and the best are kept. Deviation: exact loss, second-order optimiser, no sampling
+    noise.
+    """
+    importance, density = np.asarray(importance, np.float64), np.asarray(density, np.float64)
+    n = importance.shape[-1]
+    cells = np.broadcast_shapes(importance.shape[:-1], density.shape[:-1])
+    importance, density = (np.broadcast_to(v, (*cells, n)).reshape(-1, n) for v in (importance, density))
+    n_cells = len(importance)
+    unit = (importance * (density / 3 - density**2 / 4)).sum(axis=-1)
+    if not (density > 0).all() or not (unit > 0).all():
+        raise ValueError(
+            "minimum: every density must be in (0, 1] and every cell needs a positive importance"
+        )
+
+    # Unit of loss: a model that predicts the mean. Unit of bias: the square root of the density, which
+    # evens out the curvature of the loss (an idle output costs b² all the time, a weight matters only when
+    # its feature is active).
+    bias_unit = np.sqrt(density)
+    owner = np.repeat(np.arange(n_cells), restarts)
+
+    def unpack(x, cell):
+        return x[:, : n_hidden * n].reshape(-1, n_hidden, n), x[:, n_hidden * n :] * bias_unit[cell]
+
+    def objective_of(owner):
+        def objective(x, which):
+            cell = owner[which]
+            loss, d_W, d_b = _weighted(*unpack(x, cell), importance[cell], density[cell])
+            gradient = np.concatenate([d_W.reshape(len(x), -1), d_b * bias_unit[cell]], axis=1)
+            return loss / unit[cell], gradient / unit[cell, None]
+
+        return objective
+
+    rng = np.random.default_rng(seed)
+    scale = np.geomspace(0.1, 1.0, restarts)[:, None, None]
+    W = scale * rng.standard_normal((restarts, n_hidden, n))
+    b = rng.uniform(-0.3, 0.5, (restarts, n)) * density[:, None, :]
+    start = np.concatenate(
+        [
+            np.broadcast_to(W.reshape(restarts, -1), (n_cells, restarts, n_hidden * n)),
+            b / bias_unit[:, None, :],
+        ],
+        axis=-1,
+    )
+    x, value, _ = _bfgs(objective_of(owner), start.reshape(n_cells * restarts, -1), 1e-6, 400)
+
+    # Polish the best few, the others are only reported.
+    value = value.reshape(n_cells, restarts)
+    keep = min(3, restarts)
+    top = np.argsort(value, axis=1)[:, :keep]
+    rows = (np.arange(n_cells)[:, None] * restarts + top).ravel()
+    finalists = owner[rows]
+    x, polished, gradient = _bfgs(objective_of(finalists), x[rows], 1e-11, 400)
+    np.put_along_axis(value, top, polished.reshape(n_cells, keep), axis=1)
+    best = np.arange(n_cells) * keep + polished.reshape(n_cells, keep).argmin(axis=1)
+    W, b = unpack(x[best], np.arange(n_cells))
+    return Minimum(
+        loss=np.asarray((polished[best] * unit).reshape(cells)),
+        W=W.reshape(*cells, n_hidden, n),
+        b=b.reshape(*cells, n),
+        losses_of_all_restarts=(value * unit[:, None]).reshape(*cells, restarts),
+        gradient_norm=np.asarray(np.abs(gradient[best]).max(axis=1).reshape(cells)),
+    )

@@ -1,0 +1,184 @@
+"""Runs the cases of a sweep: cells and restarts into models, models trained and evaluated, everything labelled."""
+
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int, PyTree
+from tqdm.auto import tqdm
+
+from superjax import analysis
+from superjax.data import Independent
+from superjax.dataset import assemble
+from superjax.engine import Batch, Program, Shape, program, schedule_factors
+from superjax.grid import HYPER, Grid
+from superjax.loss import evaluation_objectives, training_objective
+from superjax.models import model_class, notebook_init_std
+from superjax.optimum import Optimum, Polish, Solutions, find_optimum
+from superjax.spec import Case, Sweep, SweepError, Train
+from superjax.train import Cell, Method
+
+POLISH = Train(steps=200, learning_rate=0.01)
+FINISH = Train(steps=1000, learning_rate=0.01)
+
+
+@dataclass
+class Report:
+    """What a run cost: seconds by phase, and what the engine chose."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    models: int = 0
+    chunk_models: int = 0
+    form: str = ""
+    compile_seconds: float = 0.0
+
+    @contextmanager
+    def phase(self, name: str):
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def run(sweep: Sweep, init: Mapping[str, PyTree] | None = None, progress: bool = False) -> dict[str, xr.Dataset]:
+    """Train, evaluate and classify every model of every case.
+
+    Args:
+        init: starting weights by case, a mapping from array names to values of shape (*grid, restart, *array).
+            Arrays left out start as usual.
+        progress: show a progress bar.
+
+    Returns:
+        One labelled dataset per case.
+
+    Raises:
+        SweepError: the sweep asks for something that cannot be run.
+    """
+    return {
+        name: run_case(name, case, (init or {}).get(name), progress)[0] for name, case in sweep.cases.items()
+    }
+
+
+def run_case(
+    name: str, case: Case, init: Mapping[str, Any] | None = None, progress: bool = False
+) -> tuple[xr.Dataset, Report]:
+    """One case of a sweep, with what it cost."""
+    report, grid, steps = Report(), Grid(case), snapshot_steps(case.train)
+    cells = cells_of(grid)
+    cell_of = np.repeat(np.arange(grid.n_cells), case.restarts)
+    restart_of = np.tile(np.arange(case.restarts), grid.n_cells)
+    compiled = program_of(case, grid)
+    report.models, report.chunk_models, report.form = len(cell_of), compiled.chunk, compiled.method.form
+    compiled_before = compiled.compile_seconds
+
+    with report.phase("train"), _bar(name, len(cell_of), progress) as bar:
+        models = compiled.initialise(case.seed, restart_of, _init_std(case, grid, len(cell_of))[cell_of])
+        models = _with_given(models, init, grid, case)
+        batch = Batch(models, cell_of, restart_of % case.train.streams)
+        trained = compiled.train(batch, cells, schedule_factors(case.train), case.seed, steps, bar)
+    with report.phase("evaluate"):
+        batch = batch._replace(models=trained.models)
+        evaluation = compiled.evaluate(batch, cells)
+        history = None
+        if trained.snapshots is not None:
+            series = [jax.tree.map(lambda x, i=i: x[:, i], trained.snapshots) for i in range(len(steps))]
+            losses = [compiled.evaluate(batch._replace(models=models), cells).loss for models in series]
+            history = np.stack(losses, axis=1)
+    optimum = None
+    if case.optimum:
+        with report.phase("optimum"):
+            optimum = _optimum(case, grid, cells, batch, evaluation.loss)
+    with report.phase("analyse"):
+        dataset = assemble(case, trained, evaluation, history, optimum, cells, steps)
+        dataset["loss"].attrs["loss_kind"] = type(compiled.fine).__name__.lower()
+    report.compile_seconds = compiled.compile_seconds - compiled_before
+    return dataset, report
+
+
+def cells_of(grid: Grid) -> Cell:
+    """All numbers of all cells, leaves (cells, ...), those of the optimiser that no axis sweeps scalars."""
+    numbers = {name: np.asarray(value, np.float32) for name, value in grid.numbers().items()}
+    hyper = {name: numbers[name] for name in HYPER}
+    return Cell(numbers["importance"], Independent(numbers["density"]), hyper)
+
+
+def program_of(case: Case, grid: Grid) -> Program:
+    """The compiled program of a case. Raises SweepError if its model or objective is impossible."""
+    kind = case.model.kind
+    model = model_class(kind)
+    swept = frozenset(name for name in HYPER if f"train.{name}" in grid.fields)
+    clip = case.train.clip_norm is not None or "clip_norm" in swept
+    method = Method(training_objective(case, model), case.train.optimizer, clip, case.train.normalize)
+    shape = Shape(kind, case.n_features, case.n_hidden, case.train.streams, swept)
+    return program(shape, method, *evaluation_objectives(case, model))
+
+
+def snapshot_steps(train: Train) -> list[int]:
+    """The steps after which weights are kept: as listed, or that many log-spaced ones up to the last."""
+    if isinstance(train.snapshots, list):
+        return train.snapshots
+    return sorted({int(round(s)) for s in np.geomspace(1, train.steps, train.snapshots)})
+
+
+def _init_std(case: Case, grid: Grid, n_models: int) -> Float[np.ndarray, " cells"]:
+    std = grid.numbers()["init_std"]
+    if isinstance(std, str):
+        std = notebook_init_std(case.n_features, case.n_hidden, n_models)
+    return np.broadcast_to(np.asarray(std, np.float32), (grid.n_cells,))
+
+
+def _with_given(models: PyTree, init: Mapping[str, Any] | None, grid: Grid, case: Case) -> PyTree:
+    for name, values in (init or {}).items():
+        if name not in type(models).dims:
+            raise SweepError(f"init: {name} is no array of the model, it has {', '.join(type(models).dims)}")
+        own = getattr(models, name)
+        expected = (*grid.shape, case.restarts, *own.shape[1:])
+        if np.shape(values) != expected:
+            raise SweepError(f"init: {name} has shape {np.shape(values)}, must be {expected}")
+        values = np.asarray(values, own.dtype).reshape(own.shape)
+        models = jax.tree.unflatten(
+            jax.tree.structure(models), [values if leaf is own else leaf for leaf in jax.tree.leaves(models)]
+        )
+    return models
+
+
+def _optimum(case: Case, grid: Grid, cells: Cell, batch: Batch, loss: Float[np.ndarray, " models"]) -> Optimum:
+    """Neighbour transplant under the exact objective, whatever the restarts were trained with."""
+    model = model_class(case.model.kind)
+    fine, coarse = evaluation_objectives(case, model)
+    exact = training_objective(case.model_copy(update={"train": Train(objective="exact")}), model)
+    compiled = program(Shape(case.model.kind, case.n_features, case.n_hidden), Method(exact), fine, coarse)
+
+    def solutions(models: PyTree, cell: Int[np.ndarray, " models"], loss) -> Solutions:
+        phase, _ = analysis.classify(models.W, **case.phases.model_dump())
+        density = cells.data.density
+        return Solutions(models, cell, loss, analysis.phase_signature(phase, cells.importance[cell], density[cell]))
+
+    def polish_with(train: Train) -> Polish:
+        hyper = {name: np.float32(np.inf if getattr(train, name) is None else getattr(train, name)) for name in HYPER}
+        polish_cells = Cell(cells.importance, cells.data, hyper)
+
+        def polish(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
+            batch = Batch(models, cell, np.zeros(len(cell), int))
+            trained = compiled.train(batch, polish_cells, schedule_factors(train), case.seed)
+            evaluation = compiled.evaluate(batch._replace(models=trained.models), polish_cells)
+            return solutions(trained.models, cell, evaluation.loss)
+
+        return polish
+
+    return find_optimum(grid, solutions(batch.models, batch.cell, loss), polish_with(POLISH), polish_with(FINISH))
+
+
+@contextmanager
+def _bar(name: str, models: int, show: bool):
+    """A progress bar in models; its rate and time left come with it."""
+    with tqdm(total=models, desc=name, unit=" models", unit_scale=True, disable=not show, leave=False) as bar:
+
+        def update(finished: float) -> None:
+            bar.update(finished)
+
+        yield update
