@@ -1,1 +1,42 @@
+"""Train every toy model of a sweep at once and see what superposition does.
 
+>>> import superjax
+>>> sweep = superjax.load("phase_diagram", "axes.importance.points=20", "axes.density.points=20")
+>>> datasets = superjax.run(sweep)  # doctest: +SKIP
+
+Names are imported when they are used: `superjax --help` must not wait for JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from superjax import analysis, oracle, plots, theory
+    from superjax.runner import run
+    from superjax.spec import Case, Sweep, SweepError, available, load
+    from superjax.store import open_dataset as open
+
+__version__ = "0.1.0"
+__all__ = ["Case", "Sweep", "SweepError", "analysis", "available", "load", "open", "oracle", "plots", "run", "theory"]
+
+_HOMES = {
+    "Case": "superjax.spec:Case",
+    "Sweep": "superjax.spec:Sweep",
+    "SweepError": "superjax.spec:SweepError",
+    "available": "superjax.spec:available",
+    "load": "superjax.spec:load",
+    "open": "superjax.store:open_dataset",
+    "run": "superjax.runner:run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'superjax' has no attribute {name!r}")
+    module, _, attribute = _HOMES.get(name, f"superjax.{name}").partition(":")
+    home = importlib.import_module(module)
+    return getattr(home, attribute) if attribute else home
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

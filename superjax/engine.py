@@ -26,7 +26,7 @@ from superjax.models import model_class
 from superjax.train import Cell, Evaluation, Method, TrainState, begin, evaluate_one, train_one, weighted_loss
 
 BLOCK = 100  # steps of one call: progress, snapshots and interrupts happen between blocks
-_CHUNK_ENTRIES = {"cpu": 2**21, "gpu": 2**29, "tpu": 2**27}  # rows x parameters x models of one device's chunk
+_CHUNK_ENTRIES = {"cpu": 2**20, "gpu": 2**29, "tpu": 2**27}  # rows x parameters x models of a chunk on one device
 _CHUNK_MODELS = {"cpu": 2**11, "gpu": 2**19, "tpu": 2**17}
 
 
@@ -57,10 +57,13 @@ class Trained(NamedTuple):
     snapshots: PyTree | None
 
 
-def _chunk_size(rows: int, parameters: int, streams: int) -> int:
-    """Models of one chunk and stream on one device: a power of two, 8 at least."""
+def _chunk_size(rows: int, parameters: int) -> int:
+    """Models of one chunk and stream on one device: a power of two, 8 at least.
+
+    Streams do not share it: each draws its own minibatches, and only many models make up for the draw.
+    """
     backend = jax.default_backend()
-    models = min(_CHUNK_ENTRIES[backend] // (rows * parameters), _CHUNK_MODELS[backend]) // streams
+    models = min(_CHUNK_ENTRIES[backend] // (rows * parameters), _CHUNK_MODELS[backend])
     return max(8, 1 << max(models, 1).bit_length() - 1)
 
 
@@ -74,7 +77,7 @@ def schedule_factors(train: spec.Train) -> Float[np.ndarray, " steps"]:
     }[train.schedule]()
     warmup = optax.linear_schedule(0.0, 1.0, max(train.warmup_steps, 1))
     schedule = optax.join_schedules([warmup, after], [train.warmup_steps])
-    return np.broadcast_to(np.asarray(schedule(jnp.arange(train.steps)), np.float32), (train.steps,))
+    return np.broadcast_to(schedule(jnp.arange(train.steps, dtype=jnp.float32)), (train.steps,))
 
 
 def blocks(steps: int, snapshots: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -84,9 +87,11 @@ def blocks(steps: int, snapshots: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 @functools.lru_cache(maxsize=16)
-def program(shape: Shape, method: Method, fine: Objective, coarse: Objective) -> "Program":
-    """The program of a shape and method, compiled at most once in a process. `method.form` is chosen here."""
-    return Program(shape, method, fine, coarse)
+def program(
+    shape: Shape, method: Method, fine: Objective, coarse: Objective, devices: int | None = None
+) -> "Program":
+    """The program of a shape and method on the first `devices` devices, compiled at most once in a process."""
+    return Program(shape, method, fine, coarse, jax.devices()[:devices])
 
 
 def _choose_form(objective: Objective, model: PyTree, cell: Cell) -> kernel.Form:
@@ -106,20 +111,21 @@ class Program:
     to all models and stay unbatched. `compile_seconds` is what compilation has cost so far.
     """
 
-    def __init__(self, shape: Shape, method: Method, fine: Objective, coarse: Objective):
+    def __init__(self, shape: Shape, method: Method, fine: Objective, coarse: Objective, devices: list[jax.Device]):
         self.shape, self.fine = shape, fine
         self.compile_seconds = 0.0
-        devices = jax.devices()
-        self.mesh = jax.make_mesh((len(devices),), ("models",), axis_types=(jax.sharding.AxisType.Auto,))
+        self.mesh = jax.make_mesh(
+            (len(devices),), ("models",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices
+        )
 
         number = jax.ShapeDtypeStruct((), jnp.float32)
         numbers = jax.ShapeDtypeStruct((shape.n_features,), jnp.float32)
-        cell = Cell(numbers, Independent(numbers), dict.fromkeys(HYPER, number))
+        cell = Cell(numbers, jax.eval_shape(Independent, numbers), dict.fromkeys(HYPER, number))
         model = jax.eval_shape(self._new, jax.random.key(0), number)
         method = replace(method, form=_choose_form(method.objective, model, cell))
         parameters = sum(x.size for x in jax.tree.leaves(model))
         self.method = method
-        self.chunk = _chunk_size(method.objective.n_rows, parameters, shape.streams) * len(devices)
+        self.chunk = _chunk_size(method.objective.n_rows, parameters) * len(devices)
 
         state = jax.eval_shape(functools.partial(begin, method), model, cell)
         counters = jax.tree.map(lambda x: 0 if jnp.issubdtype(x.dtype, jnp.inexact) else None, state.optimizer)

@@ -57,11 +57,11 @@ class Grid:
 
     def unflatten(self, flat: Shaped[np.ndarray, "cells *rest"]) -> Shaped[np.ndarray, "..."]:
         """(cells, ...) -> (*shape, ...)."""
-        return flat.reshape(*self.shape, *flat.shape[1:])
+        return flat.reshape((*self.shape, *flat.shape[1:]))
 
     def flatten(self, labelled: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "cells *rest"]:
         """(*shape, ...) -> (cells, ...)."""
-        return labelled.reshape(self.n_cells, *labelled.shape[len(self.shape) :])
+        return labelled.reshape((self.n_cells, *labelled.shape[len(self.shape) :]))
 
     def numbers(self) -> dict[str, np.ndarray]:
         """Every number of every cell: `importance` and `density` of shape (cells, n_features), the rest (cells,) if

@@ -214,5 +214,6 @@ _STRUCTURAL = {
     "rev": lambda x, dimensions, **_: np.flip(x, dimensions),
     "slice": _slice,
     "squeeze": lambda x, dimensions, **_: np.squeeze(x, tuple(dimensions)),
+    "stack": lambda *xs, axis, **_: np.stack(xs, axis),
     "transpose": lambda x, permutation, **_: np.transpose(x, permutation),
 }

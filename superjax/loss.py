@@ -21,7 +21,7 @@ from superjax.spec import Case, SweepError
 
 MAX_ROWS = 8192
 _NODES = {1: 1, 2: 8, 3: 6, 4: 5, 5: 4, 6: 3}  # a feature, when the sweep file does not say
-_EVALUATION_NODES, _EVALUATION_ROWS, _EVALUATION_SAMPLES = 64, 700, 2**14
+_EVALUATION_NODES, _EVALUATION_ROWS, _EVALUATION_SAMPLES = 64, 2500, 2**14
 
 
 def _default_nodes(n_features: int) -> int:
@@ -117,9 +117,8 @@ class Exact:
         """The table of rows; only the weights depend on the model's own numbers."""
         start, end, active, weight = (_pad(x, self.n_rows) for x in self.table)
         probability = data.probability(active)
-        return SegmentRow(
-            jnp.asarray(start, jnp.float32), jnp.asarray(end, jnp.float32), weight.astype(np.float32) * probability
-        )
+        start, end, weight = (jnp.asarray(x, probability.dtype) for x in (start, end, weight))
+        return SegmentRow(start, end, weight * probability)
 
     def row_losses(self, model, data: Independent, row: SegmentRow) -> Float[Array, " n_features"]:
         losses = segment_losses(model, row.start, row.end) if self.closed else sample_losses(model, row.start)

@@ -29,7 +29,7 @@ class Linear(eqx.Module):
     dims: ClassVar[dict[str, tuple[str, ...]]] = {"W": ("hidden", "feature"), "b": ("feature",)}
     rectified: ClassVar[bool] = False
 
-    def __init__(self, n_features: int, n_hidden: int, init_std: float, *, key: Key[Array, ""]):
+    def __init__(self, n_features: int, n_hidden: int, init_std: float | Float[Array, ""], *, key: Key[Array, ""]):
         self.W = init_std * jax.random.normal(key, (n_hidden, n_features))
         self.b = jnp.zeros(n_features)
 

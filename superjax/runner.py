@@ -1,6 +1,5 @@
 """Runs the cases of a sweep: cells and restarts into models, models trained and evaluated, everything labelled."""
 
-import time
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from superjax.loss import evaluation_objectives, training_objective
 from superjax.models import model_class, notebook_init_std
 from superjax.optimum import Optimum, Polish, Solutions, find_optimum
 from superjax.spec import Case, Sweep, SweepError, Train
+from superjax.store import timed
 from superjax.train import Cell, Method
 
 POLISH = Train(steps=200, learning_rate=0.01)
@@ -34,22 +34,22 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)
     models: int = 0
     chunk_models: int = 0
-    form: str = ""
+    form: str = ""  # of the kernel: fused or plain
     compile_seconds: float = 0.0
 
-    @contextmanager
-    def phase(self, name: str):
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+    def timed(self, phase: str):
+        return timed(self.seconds, phase)
 
 
-def run(sweep: Sweep, init: Mapping[str, PyTree] | None = None, progress: bool = False) -> dict[str, xr.Dataset]:
+def run(
+    sweep: Sweep, init: Mapping[str, Any] | None = None, devices: int | None = None, progress: bool = False
+) -> dict[str, xr.Dataset]:
     """Train, evaluate and classify every model of every case.
 
     Args:
         init: starting weights by case, a mapping from array names to values of shape (*grid, restart, *array).
             Arrays left out start as usual.
+        devices: how many of JAX's devices to use, all by default.
         progress: show a progress bar.
 
     Returns:
@@ -59,28 +59,32 @@ def run(sweep: Sweep, init: Mapping[str, PyTree] | None = None, progress: bool =
         SweepError: the sweep asks for something that cannot be run.
     """
     return {
-        name: run_case(name, case, (init or {}).get(name), progress)[0] for name, case in sweep.cases.items()
+        name: run_case(name, case, (init or {}).get(name), devices, progress)[0] for name, case in sweep.cases.items()
     }
 
 
 def run_case(
-    name: str, case: Case, init: Mapping[str, Any] | None = None, progress: bool = False
+    name: str,
+    case: Case,
+    init: Mapping[str, Any] | None = None,
+    devices: int | None = None,
+    progress: bool = False,
 ) -> tuple[xr.Dataset, Report]:
     """One case of a sweep, with what it cost."""
     report, grid, steps = Report(), Grid(case), snapshot_steps(case.train)
     cells = cells_of(grid)
     cell_of = np.repeat(np.arange(grid.n_cells), case.restarts)
     restart_of = np.tile(np.arange(case.restarts), grid.n_cells)
-    compiled = program_of(case, grid)
+    compiled = program_of(case, devices)
     report.models, report.chunk_models, report.form = len(cell_of), compiled.chunk, compiled.method.form
     compiled_before = compiled.compile_seconds
 
-    with report.phase("train"), _bar(name, len(cell_of), progress) as bar:
+    with report.timed("train"), _bar(name, len(cell_of), progress) as bar:
         models = compiled.initialise(case.seed, restart_of, _init_std(case, grid, len(cell_of))[cell_of])
         models = _with_given(models, init, grid, case)
         batch = Batch(models, cell_of, restart_of % case.train.streams)
         trained = compiled.train(batch, cells, schedule_factors(case.train), case.seed, steps, bar)
-    with report.phase("evaluate"):
+    with report.timed("evaluate"):
         batch = batch._replace(models=trained.models)
         evaluation = compiled.evaluate(batch, cells)
         history = None
@@ -90,9 +94,9 @@ def run_case(
             history = np.stack(losses, axis=1)
     optimum = None
     if case.optimum:
-        with report.phase("optimum"):
-            optimum = _optimum(case, grid, cells, batch, evaluation.loss)
-    with report.phase("analyse"):
+        with report.timed("optimum"):
+            optimum = _optimum(case, grid, cells, batch, evaluation.loss, devices)
+    with report.timed("analyse"):
         dataset = assemble(case, trained, evaluation, history, optimum, cells, steps)
         dataset["loss"].attrs["loss_kind"] = type(compiled.fine).__name__.lower()
     report.compile_seconds = compiled.compile_seconds - compiled_before
@@ -101,20 +105,21 @@ def run_case(
 
 def cells_of(grid: Grid) -> Cell:
     """All numbers of all cells, leaves (cells, ...), those of the optimiser that no axis sweeps scalars."""
-    numbers = {name: np.asarray(value, np.float32) for name, value in grid.numbers().items()}
-    hyper = {name: numbers[name] for name in HYPER}
-    return Cell(numbers["importance"], Independent(numbers["density"]), hyper)
+    numbers = grid.numbers()
+    importance, density = (np.asarray(numbers[name], np.float32) for name in ("importance", "density"))
+    data = jax.tree.map(np.asarray, jax.vmap(Independent)(density))
+    return Cell(importance, data, {name: np.asarray(numbers[name], np.float32) for name in HYPER})
 
 
-def program_of(case: Case, grid: Grid) -> Program:
+def program_of(case: Case, devices: int | None = None) -> Program:
     """The compiled program of a case. Raises SweepError if its model or objective is impossible."""
-    kind = case.model.kind
+    kind, fields = case.model.kind, Grid(case).fields
     model = model_class(kind)
-    swept = frozenset(name for name in HYPER if f"train.{name}" in grid.fields)
+    swept = frozenset(name for name in HYPER if f"train.{name}" in fields)
     clip = case.train.clip_norm is not None or "clip_norm" in swept
     method = Method(training_objective(case, model), case.train.optimizer, clip, case.train.normalize)
     shape = Shape(kind, case.n_features, case.n_hidden, case.train.streams, swept)
-    return program(shape, method, *evaluation_objectives(case, model))
+    return program(shape, method, *evaluation_objectives(case, model), devices)
 
 
 def snapshot_steps(train: Train) -> list[int]:
@@ -146,12 +151,14 @@ def _with_given(models: PyTree, init: Mapping[str, Any] | None, grid: Grid, case
     return models
 
 
-def _optimum(case: Case, grid: Grid, cells: Cell, batch: Batch, loss: Float[np.ndarray, " models"]) -> Optimum:
+def _optimum(
+    case: Case, grid: Grid, cells: Cell, batch: Batch, loss: Float[np.ndarray, " models"], devices: int | None
+) -> Optimum:
     """Neighbour transplant under the exact objective, whatever the restarts were trained with."""
     model = model_class(case.model.kind)
     fine, coarse = evaluation_objectives(case, model)
     exact = training_objective(case.model_copy(update={"train": Train(objective="exact")}), model)
-    compiled = program(Shape(case.model.kind, case.n_features, case.n_hidden), Method(exact), fine, coarse)
+    compiled = program(Shape(case.model.kind, case.n_features, case.n_hidden), Method(exact), fine, coarse, devices)
 
     def solutions(models: PyTree, cell: Int[np.ndarray, " models"], loss) -> Solutions:
         phase, _ = analysis.classify(models.W, **case.phases.model_dump())
@@ -175,10 +182,13 @@ def _optimum(case: Case, grid: Grid, cells: Cell, batch: Batch, loss: Float[np.n
 
 @contextmanager
 def _bar(name: str, models: int, show: bool):
-    """A progress bar in models; its rate and time left come with it."""
-    with tqdm(total=models, desc=name, unit=" models", unit_scale=True, disable=not show, leave=False) as bar:
+    """A progress bar in models, with their rate and the time left; none where nobody watches (no terminal)."""
+    finished = 0.0
+    with tqdm(total=models, desc=name, unit=" models", unit_scale=True, disable=None if show else True) as bar:
 
-        def update(finished: float) -> None:
-            bar.update(finished)
+        def update(newly_finished: float) -> None:
+            nonlocal finished
+            finished += newly_finished
+            bar.update(min(round(finished), models) - bar.n)
 
         yield update

@@ -9,7 +9,9 @@ import json
 import os
 import platform
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -79,6 +81,14 @@ def open_dataset(path: str | os.PathLike[str]) -> "xr.Dataset":
 def checksum(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def timed(seconds: dict[str, float], phase: str):
+    """Add the seconds that the body takes to a phase."""
+    start = time.perf_counter()
+    yield
+    seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - start
 
 
 class Run:

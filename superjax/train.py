@@ -19,7 +19,7 @@ from superjax.data import Independent
 from superjax.loss import Objective
 
 
-class Cell(eqx.Module):
+class Cell(NamedTuple):
     """Everything about one model that is a number, so that it can be swept inside one compiled program.
 
     `hyper` holds the optimiser's numbers by name (learning_rate, weight_decay, b1, ...).
@@ -104,7 +104,8 @@ def train_one(
         loss, grads = loss_and_grad(state.model, cell, rows)
         grads = jax.tree.map(lambda g: g / scale, grads)
         transform = optimizer(method.optimizer, cell.hyper, method.clip, factor)
-        updates, optimizer_state = transform.update(grads, state.optimizer, state.model)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
+            updates, optimizer_state = transform.update(grads, state.optimizer, state.model)
         first = (state.diverged_at < 0) & ~jnp.isfinite(loss)
         return TrainState(
             optax.apply_updates(state.model, updates),
@@ -141,6 +142,6 @@ def evaluate_one(fine: Objective, coarse: Objective, form: kernel.Form, model: e
     return Evaluation(
         jnp.sum(cell.importance * losses),
         losses,
-        optax.global_norm(grads),
+        optax.tree.norm(grads),
         jnp.sum(cell.importance * coarse_losses),
     )

@@ -3,7 +3,7 @@
 Everything here takes plain arrays, trained by superjax or not.
 """
 
-from superjax.analysis.boundary import boundary_crossings, has_superposition
+from superjax.analysis.boundary import at_importance, band, boundary, has_superposition, superposition_excess
 from superjax.analysis.phases import (
     PHASES,
     Measures,
@@ -28,7 +28,9 @@ __all__ = [
     "Measures",
     "agreement",
     "best_restart",
-    "boundary_crossings",
+    "at_importance",
+    "band",
+    "boundary",
     "classify",
     "dimensionality",
     "has_superposition",
@@ -38,6 +40,7 @@ __all__ = [
     "phase_fractions",
     "phase_signature",
     "reached",
+    "superposition_excess",
     "take_restart",
     "typical_outcome",
 ]

@@ -11,25 +11,66 @@ def has_superposition(phase: Int8[np.ndarray, "... n_features"], n_hidden: int) 
     return ((phase == DEDICATED) | (phase == SUPERPOSED)).sum(-1) > n_hidden
 
 
-def boundary_crossings(
-    coordinate: Float[np.ndarray, " points"], excess: Float[np.ndarray, "... points"]
+def superposition_excess(
+    norm: Float[np.ndarray, "... n_features"], n_hidden: int, represented: float = 0.5
 ) -> Float[np.ndarray, "..."]:
-    """Position along the last axis where `excess` changes sign, nearest to the first point that is positive when
-    one comes from the nonpositive side; NaN if it never does.
+    """By how much the (n_hidden + 1)-th largest norm exceeds the threshold: ≥ 0 iff there is superposition."""
+    if norm.shape[-1] <= n_hidden:
+        return np.full(norm.shape[:-1], -represented)
+    return np.sort(norm, axis=-1)[..., -(n_hidden + 1)] - represented
 
-    `excess` is positive inside. The position is interpolated linearly in log(coordinate) if the coordinate is
-    positive, between the two neighbouring points. The coordinate may run either way; the crossing found is the first
-    one from its end with the larger values (for a density: coming from dense data).
+
+def boundary(
+    coordinate: Float[np.ndarray, " points"],
+    inside: Bool[np.ndarray, "... points"],
+    *excesses: Float[np.ndarray, "... points"],
+) -> Float[np.ndarray, "..."]:
+    """Where superposition begins along the last axis, coming from the larger coordinates (from dense data).
+
+    Between the last point outside and the first inside, the position is interpolated to the zero of the first of the
+    `excesses` (positive inside, negative outside) that is finite and of the right sign at both, in log(coordinate) if
+    that exists. With none it is the middle of the two.
+
+    Returns:
+        The coordinate of the boundary; NaN if the last axis does not go from outside to inside.
     """
-    order = np.argsort(coordinate)[::-1]
-    x, y = coordinate[order], excess[..., order]
-    scaled = np.log(x) if (x > 0).all() else x
-    enters = (y[..., :-1] <= 0) & (y[..., 1:] > 0)
-    found = enters.any(-1)
-    i = np.argmax(enters, axis=-1)
-    before = np.take_along_axis(y, i[..., None], -1)[..., 0]
-    after = np.take_along_axis(y, i[..., None] + 1, -1)[..., 0]
-    span = np.where(after == before, 1, after - before)
-    position = scaled[i] + (scaled[i + 1] - scaled[i]) * np.where(found, -before / span, 0)
-    value = np.exp(position) if (x > 0).all() else position
-    return np.where(found, value, np.nan)
+    order = np.argsort(-coordinate)
+    inside = inside[..., order]
+    logarithmic = (coordinate > 0).all()
+    x = np.log(coordinate[order]) if logarithmic else coordinate[order]
+    enters = ~inside[..., :-1] & inside[..., 1:]
+    at = np.argmax(enters, axis=-1)
+    share = np.full(at.shape, np.nan)
+    for excess in excesses:
+        outer, inner = (np.take_along_axis(excess[..., order], (at + k)[..., None], -1)[..., 0] for k in (0, 1))
+        usable = np.isnan(share) & np.isfinite(outer) & np.isfinite(inner) & (outer <= 0) & (inner >= 0) & (inner > outer)
+        share = np.where(usable, -outer / np.where(usable, inner - outer, 1), share)
+    share = np.where(np.isnan(share), 0.5, share)
+    position = x[at] + (x[at + 1] - x[at]) * share
+    return np.where(enters.any(-1), np.exp(position) if logarithmic else position, np.nan)
+
+
+def at_importance(
+    importance: Float[np.ndarray, " columns"], position: Float[np.ndarray, " columns"], wanted: float
+) -> float:
+    """The boundary at a given importance, both interpolated on logarithmic scales; NaN outside the columns."""
+    known = np.isfinite(position)
+    if not known.any():
+        return np.nan
+    order = np.argsort(importance[known])
+    x, y = np.log(importance[known][order]), np.log(position[known][order])
+    return float(np.exp(np.interp(np.log(wanted), x, y, left=np.nan, right=np.nan)))
+
+
+def band(
+    positions: Float[np.ndarray, "streams columns"], level: float = 0.8
+) -> tuple[Float[np.ndarray, " columns"], Float[np.ndarray, " columns"]]:
+    """The central `level` of boundaries found from independent streams of data: lower and upper end."""
+    with np.errstate(invalid="ignore"):
+        found = np.sort(positions, axis=0)  # NaN last
+    count = np.isfinite(found).sum(0)
+    ends = []
+    for share in ((1 - level) / 2, (1 + level) / 2):
+        index = np.clip(np.round(share * (count - 1)).astype(int), 0, None)
+        ends.append(np.take_along_axis(found, index[None], 0)[0])
+    return ends[0], ends[1]

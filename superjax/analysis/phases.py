@@ -11,6 +11,7 @@ from jaxtyping import Float, Int8, UInt64
 
 PHASES = ("not_represented", "dedicated", "superposed", "diverged")
 NOT_REPRESENTED, DEDICATED, SUPERPOSED, DIVERGED = range(4)
+_quiet = np.errstate(over="ignore", invalid="ignore")  # weights of diverged models: the result says so
 
 
 class Measures(NamedTuple):
@@ -23,11 +24,13 @@ class Measures(NamedTuple):
     margin: Float[np.ndarray, "..."]
 
 
+@_quiet
 def norm(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_features"]:
     """‖W_i‖: about 1 if feature i is represented, about 0 if not (paper, "Demonstrating Superposition")."""
     return np.linalg.norm(W, axis=-2)
 
 
+@_quiet
 def overlaps(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_features n_features"]:
     """(Ŵ_i·W_j)² for every pair (i, j)."""
     norms = norm(W)
@@ -35,12 +38,14 @@ def overlaps(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarra
     return np.square(np.einsum("...hi,...hj->...ij", units, W))
 
 
+@_quiet
 def interference(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_features"]:
     """Σ_{j≠i} (Ŵ_i·W_j)², the paper's measure of superposition; partners are not normalised."""
     pairs = overlaps(W)
     return pairs.sum(-1) - np.diagonal(pairs, axis1=-2, axis2=-1)
 
 
+@_quiet
 def dimensionality(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_features"]:
     """D_i = ‖W_i‖² / Σ_j (Ŵ_i·W_j)², j = i included (paper, "The Geometry of Superposition"). Σ_i D_i ≤ n_hidden."""
     pairs = overlaps(W)
@@ -48,6 +53,7 @@ def dimensionality(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.
     return np.square(norm(W)) / np.where(total == 0, 1, total)
 
 
+@_quiet
 def classify(
     W: Float[np.ndarray, "... n_hidden n_features"], represented: float = 0.5, superposed: float = 0.1
 ) -> tuple[Int8[np.ndarray, "... n_features"], Float[np.ndarray, "... n_features"]]:

@@ -8,7 +8,7 @@ from superjax.analysis.phases import PHASES
 
 def best_restart(loss: Float[np.ndarray, "... restart"]) -> Int[np.ndarray, "..."]:
     """Index of the lowest loss; a diverged restart only if all did."""
-    return np.argmin(np.where(np.isfinite(loss), loss, np.inf), axis=-1)
+    return np.asarray(np.argmin(np.where(np.isfinite(loss), loss, np.inf), axis=-1))
 
 
 def take_restart(values: Shaped[np.ndarray, "..."], index: Int[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:

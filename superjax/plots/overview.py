@@ -1,0 +1,150 @@
+"""Figures for a sweep without a study: no axis draws the weights, one axis lines, two a map per feature and of the
+number of superposed features, more a panel for every value of the rest."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from superjax import analysis
+from superjax.plots.maps import BLUE, GREY, VERMILION, phase_handles, phase_map, value_map
+from superjax.spec import Case
+
+MAX_FEATURES = 6  # maps of single features
+MAX_PANELS = 6  # values of a further axis
+_LINES = ("norm", "interference")
+
+
+def figures(results: Any) -> dict[str, Figure]:
+    """One figure per case."""
+    return {name: overview(results.sweep.cases[name], data, name) for name, data in results.datasets.items()}
+
+
+def overview(case: Case, data: xr.Dataset, name: str) -> Figure:
+    """The figure that fits the number of axes, of the best restarts (of the optimum where there is one)."""
+    if "W" not in data:
+        figure = _losses(case, data)
+    else:
+        figure = {0: _weights, 1: _lines}.get(len(case.axes), _maps)(case, data)
+    figure.suptitle(
+        f"{name}: n = {case.n_features}, m = {case.n_hidden}, {case.model.kind}, {case.train.objective}, "
+        f"{case.train.steps} steps, {case.restarts} restarts"
+    )
+    return figure
+
+
+def best_phase(data: xr.Dataset) -> xr.DataArray:
+    """Phases of the optimum if it was searched for, else of the best restart."""
+    return data["optimum_phase"] if "optimum_phase" in data else data["phase"].isel(restart=data["best"])
+
+
+def _best(data: xr.Dataset, name: str) -> xr.DataArray:
+    return data[name].isel(restart=data["best"])
+
+
+def _weights(case: Case, data: xr.Dataset) -> Figure:
+    """WᵀW and b of the best restart, and norms coloured by phase."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.2, 1])
+    W, b = _best(data, "W").transpose("hidden", "feature").values, _best(data, "b").values
+    picture = np.column_stack([W.T @ W, b])
+    image = left.imshow(picture, cmap="RdBu_r", vmin=-1, vmax=1)
+    left.axvline(case.n_features - 0.5, color="black", linewidth=1)
+    left.set(title="WᵀW | b of the best restart", xlabel="feature (last column: b)", ylabel="feature")
+    figure.colorbar(image, ax=left)
+    colours = [(GREY, BLUE, VERMILION, "black")[p] for p in _best(data, "phase").values]
+    right.bar(np.arange(case.n_features), _best(data, "norm").values, color=colours)
+    right.set(title="norm of each feature", xlabel="feature", ylabel="‖W$_i$‖")
+    return figure
+
+
+def _lines(case: Case, data: xr.Dataset) -> Figure:
+    """Norm and interference of every feature, and the loss, along the axis, with the spread over restarts."""
+    x, label, log = _axis(case, data, next(iter(case.axes)))
+    figure = Figure(figsize=(6, 9), layout="constrained")
+    axes = figure.subplots(3, 1, sharex=True)
+    for ax, name in zip(axes, _LINES, strict=False):
+        for feature in range(min(case.n_features, MAX_FEATURES)):
+            values = data[name].isel(feature=feature)
+            (line,) = ax.plot(x, _best(data, name).isel(feature=feature), label=f"feature {feature}")
+            ax.fill_between(x, values.min("restart"), values.max("restart"), color=line.get_color(), alpha=0.2)
+        ax.set_ylabel(name)
+    axes[0].legend(fontsize=8)
+    _draw_loss(axes[2], x, data)
+    axes[2].set(xlabel=label, xscale="log" if log else "linear")
+    return figure
+
+
+def _losses(case: Case, data: xr.Dataset) -> Figure:
+    """For models without tied weights: the loss alone."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    ax = figure.subplots()
+    if len(case.axes) == 1:
+        x, label, log = _axis(case, data, next(iter(case.axes)))
+        ax.set(xlabel=label, xscale="log" if log else "linear")
+        _draw_loss(ax, x, data)
+    else:
+        ax.hist(data["loss"].values[np.isfinite(data["loss"].values)], bins=50, color=BLUE)
+        ax.set(xlabel="loss", ylabel="models")
+    return figure
+
+
+def _draw_loss(ax: Axes, x: np.ndarray, data: xr.Dataset) -> None:
+    ax.plot(x, data["loss"].min("restart"), color=VERMILION, label="best restart")
+    ax.fill_between(x, data["loss"].min("restart"), data["loss"].max("restart"), color=VERMILION, alpha=0.2,
+                    label="all restarts")  # fmt: skip
+    ax.set_ylabel("loss")
+    ax.legend(fontsize=8)
+
+
+def _maps(case: Case, data: xr.Dataset) -> Figure:
+    """A map of every feature's phase and of the number superposed, a row for every value of the further axes."""
+    *rest, first, second = case.axes
+    x, x_label, x_log = _axis(case, data, first)
+    y, y_label, y_log = _axis(case, data, second)
+    shown = min(case.n_features, MAX_FEATURES)
+    points = list(itertools.product(*(_spread(data.sizes[dim], MAX_PANELS) for dim in rest)))[: MAX_PANELS**2]
+    figure = Figure(figsize=(3.2 * (shown + 1) + 0.8, 3.0 * len(points) + 1.4), layout="constrained")
+    rows = figure.subplots(len(points), shown + 1, squeeze=False, sharex=True, sharey=True)
+    for point, axes in zip(points, rows, strict=True):
+        place = dict(zip(rest, point, strict=True))
+        phase = best_phase(data).isel(place).transpose(first, second, "feature").values
+        for feature, ax in enumerate(axes[:-1]):
+            ax.set(xscale="log" if x_log else "linear", yscale="log" if y_log else "linear")
+            _sorted_map(phase_map, ax, x, y, phase[..., feature])
+            ax.set_title(f"feature {feature}")
+        count = (phase == analysis.PHASES.index("superposed")).sum(-1).astype(float)
+        axes[-1].set(xscale=axes[0].get_xscale(), yscale=axes[0].get_yscale(), title="number superposed")
+        mesh = _sorted_map(value_map, axes[-1], x, y, count, vmin=0.0, vmax=float(case.n_features))
+        figure.colorbar(mesh, ax=axes[-1])
+        where = ", ".join(f"{dim} = {_axis(case, data, dim)[0][k]:.3g}" for dim, k in place.items())
+        axes[0].set_ylabel(f"{where}\n{y_label}" if where else y_label)
+    for ax in rows[-1]:
+        ax.set_xlabel(x_label)
+    diverged = bool((best_phase(data) == analysis.PHASES.index("diverged")).any())
+    figure.legend(handles=phase_handles(diverged), loc="outside lower left", ncols=4, frameon=False)
+    return figure
+
+
+def _sorted_map(draw, ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, **keywords):
+    i, j = np.argsort(x), np.argsort(y)
+    return draw(ax, x[i], y[j], values[i][:, j], **keywords)
+
+
+def _spread(size: int, most: int) -> np.ndarray:
+    return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int))
+
+
+def _axis(case: Case, data: xr.Dataset, dim: str) -> tuple[np.ndarray, str, bool]:
+    """Values along a dimension, its label, and whether it is logarithmic.
+
+    A dimension with several coordinates, or whose values repeat, is drawn by the number of its points.
+    """
+    axis = case.axes[dim]
+    values = data[dim].values if dim in data.coords else np.arange(data.sizes[dim])
+    if len(axis.names) > 1 or len(np.unique(values)) < len(values):
+        return np.arange(data.sizes[dim]), f"point of {dim}", False
+    return values, axis.label or dim, axis.scale == "log"

@@ -1,0 +1,198 @@
+"""The figures of the phase diagram: maps of theory, optimum and restarts, and cuts at fixed importance."""
+
+import textwrap
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from superjax import analysis, plots, theory
+from superjax.plots.maps import BLUE, GREY, MEASURED_LINE, THEORY_LINE, VERMILION
+from superjax.studies import Results
+from superjax.studies._diagram import Diagram, diagrams
+
+CUTS = (0.3, 1.0)  # relative importances
+SMALL_MARGIN = 0.1  # a phase is hatched if its deciding quantity is this near to the threshold
+
+
+def phase_diagram(results: Results) -> Figure:
+    """A row per case: theory, optimum, typical outcome, restarts that reach the optimum, gap to the next phase."""
+    shown = diagrams(results)
+    figure = Figure(figsize=(19, 4.0 * len(shown) + 2.0), layout="constrained")
+    rows = figure.subplots(len(shown) + 1, 5, height_ratios=[*[1] * len(shown), 0.13], squeeze=False)
+    for diagram, axes in zip(shown, rows, strict=False):
+        for ax in axes:
+            _set_axes(ax, diagram)
+        axes[0].set_ylabel(f"{diagram.title}\n\n{axes[0].get_ylabel()}")
+        meshes = _draw_row(diagram, axes)
+    titles = (
+        "Theory\n(closed forms, extra feature)",
+        "Optimum\n(phase of the extra feature)",
+        "Typical outcome\n(worst tenth dropped, others averaged)",
+        "Restarts that reach the optimum",
+        "Gap to the best solution\nin other phases",
+    )
+    for ax, title in zip(rows[0], titles, strict=True):
+        ax.set_title(title)
+    _draw_keys(figure, rows[-1], meshes, any((d.data["phase"] == 3).any() for d in shown))
+    figure.suptitle(f"{results.sweep.title}  ({results.sweep.section})", fontsize=15)
+    figure.supxlabel(caption(results), fontsize=8.5, x=0.01, ha="left")
+    return figure
+
+
+def _set_axes(ax: Axes, diagram: Diagram) -> None:
+    ax.set(xscale="log", yscale="log", xlabel="relative importance of the extra feature", ylabel="density 1 − S")
+    x, y = plots.cell_edges(diagram.importance, True), plots.cell_edges(diagram.density, True)
+    ax.set(xlim=(x.min(), x.max()), ylim=(y.max(), y.min()))  # sparser upwards, as in the paper
+
+
+def _draw_row(diagram: Diagram, axes: list[Axes]) -> list:
+    x, y = diagram.importance, diagram.density
+    fine = np.geomspace(x.min(), x.max(), 401)
+    theory_line = theory.superposition_boundary(fine, diagram.case.n_features, diagram.case.n_hidden)
+    measured = diagram.boundary()
+
+    plots.phase_map(axes[0], x, y, diagram.theory_phase())
+    axes[0].plot(fine, theory_line, **THEORY_LINE)
+    plots.phase_map(axes[1], x, y, diagram.extra("optimum_phase"))
+    axes[1].plot(fine, theory_line, **THEORY_LINE, label="theory")
+    axes[1].plot(x, measured, **MEASURED_LINE, label="measured")
+    axes[1].legend(loc="lower left", fontsize=8, facecolor="0.6")
+    plots.hatch(axes[1], x, y, diagram.extra("optimum_margin") < SMALL_MARGIN)
+    plots.typical_map(axes[2], x, y, diagram.extra("typical_norm"), diagram.extra("typical_interference"))
+    agreement, success = diagram.data["agreement"].values, diagram.data["success"].values
+    plots.hatch(axes[2], x, y, agreement < 1 - diagram.case.plot.threshold)
+    fraction = plots.value_map(axes[3], x, y, success)
+    gap = plots.gap_map(axes[4], x, y, diagram.data["gap"].values)
+    for ax, colour in zip(axes[2:], ("black", "white", "white"), strict=True):
+        ax.plot(x, measured, color=colour, linewidth=1, linestyle=(0, (3, 2)))
+    return [fraction, gap]
+
+
+def _draw_keys(figure: Figure, axes: list[Axes], meshes: list, diverged: bool) -> None:
+    axes[0].axis("off")
+    axes[0].legend(
+        handles=plots.phase_handles(diverged), loc="center", ncols=2 if diverged else 3, frameon=False, columnspacing=1
+    )
+    axes[1].axis("off")
+    axes[1].text(0.5, 0.5, f"hatched: margin of the phase below {SMALL_MARGIN:.0%}\n"
+                 "lines: boundary of superposition", ha="center", va="center")  # fmt: skip
+    plots.typical_key(axes[2])
+    for ax, mesh, label in zip(
+        axes[3:],
+        meshes,
+        ("fraction of restarts", "relative gap in loss (white: none found)"),
+        strict=True,
+    ):
+        bar = figure.colorbar(mesh, cax=ax, orientation="horizontal", extend="neither")
+        bar.set_label(label)
+
+
+def caption(results: Results) -> str:
+    """What was run, in words, from the specification."""
+    case = next(iter(results.sweep.cases.values()))
+    train, models = case.train, sum(data["loss"].size for data in results.datasets.values())
+    seconds = sum(sum(entry.get("seconds", {}).values()) for entry in results.manifest.get("cases", {}).values())
+    grids = ", ".join(
+        f"{d.title}: {len(d.importance)} x {len(d.density)} cells x {d.case.restarts} restarts" for d in diagrams(results)
+    )
+    streams = f" in {train.streams} streams" if train.streams > 1 else ""
+    objective = {
+        "exact": "the exact expected loss",
+        "quasi": f"a fixed quasi-random sample of {train.batch}",
+        "minibatch": f"fresh minibatches of {train.batch}{streams}",
+    }[train.objective]
+    text = (
+        f"{case.model.kind.replace('_', ' ')} model. {grids}. Each model minimises {objective} for {train.steps} steps of "
+        f"{train.optimizer} (learning rate {train.learning_rate:g}, {train.schedule} schedule, weight decay "
+        f"{train.weight_decay:g}); initial weights normal with standard deviation {case.model.init_std}, bias 0. "
+        f"A feature is represented if its norm is at least {case.phases.represented:g}, and then superposed if its "
+        f"interference with represented features is at least {case.phases.superposed:g}. Optimum: best restarts, "
+        f"transplanted between neighbouring cells and polished. Typical outcome hatched where fewer than "
+        f"{1 - case.plot.threshold:.0%} of restarts have the optimum's phases. {models:,} models in {seconds:.0f} s."
+    )
+    return "\n".join(textwrap.wrap(text, 290))
+
+
+def protocols(results: Results) -> Figure:
+    """A row per case: best of restarts and typical outcome of that protocol, the optimum, and how far they agree."""
+    shown = diagrams(results)
+    figure = Figure(figsize=(16, 3.6 * len(shown) + 1.8), layout="constrained")
+    rows = figure.subplots(len(shown) + 1, 4, height_ratios=[*[1] * len(shown), 0.15], squeeze=False)
+    for diagram, axes in zip(shown, rows, strict=False):
+        x, y = diagram.importance, diagram.density
+        for ax in axes:
+            _set_axes(ax, diagram)
+        axes[0].set_ylabel(f"{diagram.name.replace('_', ' ')}\n\n{axes[0].get_ylabel()}")
+        plots.phase_map(axes[0], x, y, diagram.best("phase")[..., -1])
+        plots.typical_map(axes[1], x, y, diagram.extra("typical_norm"), diagram.extra("typical_interference"))
+        plots.phase_map(axes[2], x, y, diagram.extra("optimum_phase"))
+        fraction = plots.value_map(axes[3], x, y, diagram.data["agreement"].values)
+        measured, streams = diagram.boundary(), diagram.stream_boundaries()
+        for ax, colour in zip(axes, ("white", "black", "white", "white"), strict=True):
+            ax.plot(x, measured, color=colour, linewidth=1, linestyle=(0, (3, 2)))
+        if diagram.case.train.streams > 1:
+            axes[0].fill_between(x, *analysis.band(streams), color="white", alpha=0.6, linewidth=0)
+    titles = (
+        "Best of restarts\n(phase of the extra feature)",
+        "Typical outcome\n(worst tenth dropped, others averaged)",
+        "Optimum of the exact loss\n(phase of the extra feature)",
+        "Restarts with the optimum's phases\n(all features)",
+    )
+    for ax, title in zip(rows[0], titles, strict=True):
+        ax.set_title(title)
+    rows[-1, 0].axis("off")
+    rows[-1, 0].legend(handles=plots.phase_handles(), loc="center", ncols=3, frameon=False, columnspacing=1)
+    plots.typical_key(rows[-1, 1])
+    rows[-1, 2].axis("off")
+    rows[-1, 2].text(0.5, 0.5, "dashed: boundary of the optimum\nwhite band: of single restarts, central 80%",
+                     ha="center", va="center")  # fmt: skip
+    figure.colorbar(fraction, cax=rows[-1, 3], orientation="horizontal").set_label("fraction of restarts")
+    figure.suptitle(f"{results.sweep.title}  ({results.sweep.section})", fontsize=14)
+    figure.supxlabel("\n".join(_protocol(d) for d in shown), fontsize=8.5, x=0.01, ha="left")
+    return figure
+
+
+def _protocol(diagram: Diagram) -> str:
+    train, model = diagram.case.train, diagram.case.model
+    return (
+        f"{diagram.name}: {train.steps} steps of {train.optimizer} (learning rate {train.learning_rate:g}, "
+        f"{train.schedule}, weight decay {train.weight_decay:g}), fresh batches of {train.batch} in {train.streams} "
+        f"streams, initial standard deviation {model.init_std}, {diagram.case.restarts} restarts a cell"
+    )
+
+
+def cuts(results: Results) -> Figure:
+    """Norm of the extra feature and loss of both branches against density, at the importances of CUTS."""
+    shown = diagrams(results)
+    figure = Figure(figsize=(6.5 * len(CUTS), 6.0 * len(shown)), layout="constrained")
+    for diagram, part in zip(shown, np.atleast_1d(figure.subfigures(len(shown), 1)), strict=True):
+        part.suptitle(diagram.title)
+        rows = part.subplots(2, len(CUTS), sharex=True, squeeze=False)
+        for column, wanted in enumerate(CUTS):
+            _draw_cut(diagram, wanted, rows[0, column], rows[1, column])
+    return figure
+
+
+def _draw_cut(diagram: Diagram, wanted: float, top: Axes, bottom: Axes) -> None:
+    k = int(np.argmin(np.abs(np.log(diagram.importance / wanted))))
+    r, s = diagram.importance[k], diagram.density
+    norms = diagram.data["norm"].isel(importance=k, feature=-1).values
+    top.plot(np.repeat(s, norms.shape[-1]), norms.ravel(), ".", color="0.7", markersize=2.5, label="restarts")
+    top.plot(s, diagram.extra("typical_norm")[k], color=BLUE, label="typical outcome")
+    top.plot(s, diagram.extra("optimum_norm")[k], "-", color=VERMILION, linewidth=2, label="optimum")
+    top.axhline(diagram.case.phases.represented, color="black", linewidth=0.7, linestyle=":")
+    top.set(title=f"relative importance {r:.3g}", ylabel="norm of the extra feature", ylim=(-0.05, 1.5))
+    variance = theory.variance(s)
+    for losses, colour, label in zip(
+        diagram.branch_losses(), (VERMILION, BLUE), ("with superposition", "without superposition"), strict=True
+    ):
+        bottom.plot(s, losses[k] / variance, color=colour, label=f"lowest loss found {label}")
+    candidates = theory.candidate_losses(r, s, diagram.case.n_features, diagram.case.n_hidden)
+    for (name, loss), style in zip(candidates.items(), ("--", "-.", ":", (0, (1, 3))), strict=False):
+        bottom.plot(s, loss / variance, color="black", linewidth=0.8, linestyle=style, label=f"theory: {name.replace('_', ' ')}")
+    bottom.set(xscale="log", xlabel="density 1 − S", ylabel="loss / Var(x$_i$)", ylim=(0, 1.4 * max(1, r)))
+    for ax in (top, bottom):
+        ax.axvline(diagram.boundary()[k], color=GREY, linewidth=3, zorder=0)
+        ax.set_xlim(s.max(), s.min())
+        ax.legend(fontsize=7.5)

@@ -1,0 +1,78 @@
+"""The axes of a sweep's grid."""
+
+import itertools
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from superjax.spec.emit import toml
+from superjax.spec.errors import refusal
+from superjax.spec.fields import BY_KIND, LIST, NUMBER, Count, Frozen
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Axis(Frozen):
+    """One dimension of a sweep: the field or fields it sets, and their values as a range or a list."""
+
+    field: str | None = None
+    fields: Annotated[list[str], Field(min_length=1)] | None = None
+    scale: Literal["linear", "log"] = "linear"
+    range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    points: Count | None = None
+    values: (
+        Annotated[
+            list[Annotated[Annotated[float, NUMBER] | Annotated[list[float], LIST], BY_KIND]], Field(min_length=1)
+        ]
+        | None
+    ) = None
+    label: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The paths of the fields it sets."""
+        return tuple(self.fields or [self.field or ""])
+
+    def coordinates(self, name: str) -> list[str]:
+        """Names of the coordinates of the axis `name`: `name` itself, or if it sets several fields the end of
+        each path: density_4 for data.density[4], importance_last for importance[-1], _last2 for [-2]."""
+        if len(self.names) == 1:
+            return [name]
+        ends = (path.rpartition(".")[2].replace("[-1]", "_last") for path in self.names)
+        return [end.replace("[-", "_last").replace("[", "_").removesuffix("]") for end in ends]
+
+    def table(self) -> "np.ndarray":
+        """Its values, float64 (points, fields). Both ends of a range are exact; one point is the first end;
+        fields that share a range have equal values."""
+        import numpy as np
+
+        if self.range is None or self.points is None:
+            return np.array(self.rows(), dtype=np.float64)
+        space = np.geomspace if self.scale == "log" else np.linspace
+        column = space(self.range[0], self.range[1], self.points)
+        return np.repeat(column[:, None], len(self.names), axis=1)
+
+    def rows(self) -> list[list[float]]:
+        """The values, or the two ends of the range, with one number per field."""
+        rows = self.values or self.range or []
+        return [row if isinstance(row, list) else [row] * len(self.names) for row in rows]
+
+    @model_validator(mode="after")
+    def _check(self) -> "Axis":
+        for one, other in ("field", "fields"), ("range", "values"):
+            given = [getattr(self, key) for key in (one, other) if getattr(self, key) is not None]
+            if len(given) != 1:
+                has = f"has both {one} and {other}" if given else f"has neither {one} nor {other}"
+                raise refusal(f"{has}, must have one of them")
+        if (self.range is None) != (self.points is None):
+            raise refusal("has points without range" if self.points else "has range without points")
+        n = len(self.names)
+        for row in self.values or ():
+            if (len(row) if isinstance(row, list) else 1) != n:
+                raise refusal(f"must have {n} numbers a row, one per field, {toml(row)} has not", "values")
+        for value in itertools.chain(*self.rows()):
+            if self.scale == "log" and value <= 0:
+                at = "values" if self.values else "range"
+                raise refusal(f'{value} is refused: must be > 0 with scale = "log"', at)
+        return self

@@ -1,0 +1,40 @@
+"""Writing TOML."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from superjax.spec.trees import Keys, Location
+
+
+def toml(value: Any) -> str:
+    """A value on one line."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{dotted((key,))} = {toml(item)}' for key, item in value.items())}}}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def dotted(path: Location) -> str:
+    """A key, quoted where it must be, with indices in brackets."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += "." * bool(text) + (part if re.fullmatch("[A-Za-z0-9_-]+", part) else toml(part))
+    return text
+
+
+def emit(table: dict[str, Any], path: Keys = ()) -> Iterator[str]:
+    """The lines of a table, then of the tables in it."""
+    inner = [key for key, value in table.items() if isinstance(value, dict)]
+    if path and (len(inner) < len(table) or not table):
+        yield from ("", f"[{dotted(path)}]")
+    yield from (f"{dotted((key,))} = {toml(value)}" for key, value in table.items() if key not in inner)
+    for key in inner:
+        yield from emit(table[key], (*path, key))

@@ -1,0 +1,28 @@
+"""The error of a sweep file, and the small phrases of its message."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+
+class SweepError(ValueError):
+    """The user's input is wrong. At most 6 lines name the place, the key, what it got and what is allowed."""
+
+
+def refusal(text: str, *at: str | int) -> PydanticCustomError:
+    """What a validator raises: `text` continues "KEY = GOT, "; `at` leads from the model to the key."""
+    return PydanticCustomError("refused", "{text}", {"text": text, "at": at})
+
+
+def near(word: Any, allowed: Iterable[str]) -> str:
+    """The end of a message about an unknown word."""
+    close = difflib.get_close_matches(str(word), list(allowed), 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def clip(text: str, width: int = 60) -> str:
+    """The text on one line, its end left out if it is long."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -1,0 +1,123 @@
+"""One clear message from the errors of pydantic: the place, the key, what it got, what is allowed."""
+
+import re
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from superjax.spec.axis import Axis
+from superjax.spec.emit import dotted, toml
+from superjax.spec.errors import SweepError, clip, near
+from superjax.spec.fields import KINDS, Head, Profile
+from superjax.spec.trees import Location, lookup
+
+M = TypeVar("M", bound=BaseModel)
+
+_WANTED = {
+    "greater_than": "must be > {gt:.15g}",
+    "greater_than_equal": "must be >= {ge:.15g}",
+    "less_than": "must be < {lt:.15g}",
+    "less_than_equal": "must be <= {le:.15g}",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "string_type": "must be a string",
+    "literal_error": "must be one of {expected}",
+    "union_tag_invalid": "must be a number or a list of numbers",
+    "list_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "too_short": "must have {min_length} or more entries",
+    "too_long": "must have {max_length} entries",
+}
+
+
+class Source(NamedTuple):
+    """Values and where they were written. `place` begins a message; it already names the key `own`."""
+
+    place: str
+    prefix: str
+    tree: dict[str, Any]
+    own: Location = ()
+
+
+def source(sources: list[Source], loc: Location) -> Source:
+    """The strongest source that reaches furthest towards `loc`; the first one if none has any of it."""
+
+    def reach(k: int) -> tuple[int, int]:
+        depth = sum(lookup(sources[k].tree, loc[: d + 1], None) is not None for d in range(len(loc)))
+        return depth, k if depth else -k
+
+    return sources[max(range(len(sources)), key=reach)]
+
+
+def validate(model: type[M], tree: dict[str, Any], sources: list[Source], case: str = "") -> M:
+    """The values of `tree`, which come from `sources`, as a `model`. Raises SweepError."""
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        found = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+        lines = [_explain(model, problem, tree, sources, case) for problem in found[:3]]
+        raise SweepError("\n".join(lines)) from None
+
+
+def _explain(
+    root: type[BaseModel], problem: ErrorDetails, tree: dict[str, Any], sources: list[Source], case: str
+) -> str:
+    """One of pydantic's errors in at most two lines: place, key, what it got, what is allowed."""
+    loc = (*untagged(problem["loc"]), *problem.get("ctx", {}).get("at", ()))
+    origin, got = source(sources, loc), lookup(tree, loc, problem["input"])
+    key = origin.prefix + dotted(loc)
+    if problem["type"] == "missing":
+        return f"{origin.place}: {key} is missing (case {case})"
+    if problem["type"] == "extra_forbidden":
+        text = f"unknown key{unknown(root, loc, origin.prefix)}"
+    else:
+        text = wanted(root, problem)
+    if loc == origin.own:
+        return f"{origin.place}: {text}"
+    if problem["type"] == "refused" and isinstance(got, dict):  # something about a whole axis
+        hint = near(loc[-1], [name for name in tree["axes"] if name != loc[-1]])
+        return f"{origin.place}: {key} {text}{hint}"
+    return f"{origin.place}: {key} = {clip(toml(got))}, {text}"
+
+
+def wanted(root: type[BaseModel], problem: ErrorDetails) -> str:
+    """What `root` allows, by the type of pydantic's error."""
+    kind, loc, context = problem["type"], untagged(problem["loc"]), problem.get("ctx", {})
+    info = _model(root, loc[:-1]).model_fields.get(str(loc[-1])) if loc else None
+    if info and info.description and kind.endswith(("_type", "literal_error", "tag_invalid")):
+        return f"must be {info.description}"
+    if kind not in _WANTED:
+        return problem["msg"]
+    hint = near(problem["input"], re.findall("'(.*?)'", context.get("expected", "")))
+    return _WANTED[kind].format(**context).replace("'", '"') + hint
+
+
+def unknown(root: type[BaseModel], loc: Location, prefix: str) -> str:
+    """A hint for a key that `root` has not, in a table of the file if there is a `prefix`."""
+    allowed, word = list(_model(root, loc[:-1]).model_fields), str(loc[-1])
+    if len(loc) > 1:
+        hint = near(word, allowed)
+    else:
+        allowed += ["preset"] if prefix else ["preset", *Head.model_fields, "cases", "case"]
+        tables = [key for key, info in root.model_fields.items() if isinstance(info.default, BaseModel)]
+        deeper = [key for key in tables if word in _model(root, (key,)).model_fields]
+        hint = f"; did you mean {deeper[0]}.{word}?" if deeper else near(word, allowed)
+    return f"{hint}\n  allowed: {', '.join(allowed)}"
+
+
+def untagged(loc: Location) -> Location:
+    """A place as the user knows it, without the alternatives that pydantic tried there."""
+    return tuple(part for part in loc if part not in KINDS)
+
+
+def _model(root: type[BaseModel], loc: Location) -> type[BaseModel]:
+    """The model that has the keys at `loc` of a `root`."""
+    if loc[:1] == ("axes",):
+        return Axis
+    if loc == ("importance",):
+        return Profile
+    return type(root.model_fields[str(loc[0])].default) if loc else root

@@ -1,0 +1,51 @@
+"""Overrides on the command line: `KEY=VALUE`."""
+
+import re
+import tomllib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from superjax.spec.errors import SweepError, clip
+from superjax.spec.trees import Keys, split_key
+
+
+class Override(NamedTuple):
+    """The value of the key `path`, or of one entry of the list there. `place` begins a message."""
+
+    place: str
+    path: Keys
+    indices: list[int]
+    value: Any
+
+
+def parse(text: str) -> Override:
+    """One override. A VALUE that is no TOML is a string; `cases=a,b` is a list."""
+    if re.search("[\ud800-\udfff]", text):
+        raise SweepError(f"{clip(ascii(text))} (command line): is not UTF-8 text")
+    place, split = f"{clip(text)} (command line)", split_key(text)
+    if not split or not split[2].startswith("="):
+        what = "no key before the =" if "=" in text else "no ="
+        raise SweepError(f"{place}: {what}, must be KEY=VALUE, as train.steps=500 or data.density[4]=0.1")
+    path, indices, value = split[0], split[1], split[2][1:]
+    if path[0] == "case" and len(path) < 3:
+        raise SweepError(f"{place}: must be case.NAME.KEY=VALUE")
+    try:
+        table = tomllib.loads(f"value = {value}")
+    except (ValueError, RecursionError):
+        table = {}
+    parsed = table["value"] if len(table) == 1 else value
+    if path == ("cases",) and not isinstance(parsed, list | dict):
+        parsed = [name for part in value.split(",") if (name := part.strip(" \"'"))]
+    return Override(place, path, indices, parsed)
+
+
+def parse_batch(texts: Iterable[str]) -> list[Override]:
+    """Overrides given together: none may repeat another's key, or set a table that another reaches into."""
+    batch: list[Override] = []
+    for new in map(parse, texts):
+        for old in batch:
+            k = min(len(old.path), len(new.path))
+            if old.indices == new.indices and old.path[:k] == new.path[:k]:
+                raise SweepError(f"{new.place}: the key is given twice, also by {old.place}; leave one out")
+        batch.append(new)
+    return batch

@@ -1,0 +1,87 @@
+"""A sweep: what a file and its overrides come to, written out again, and compared with another."""
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from superjax.spec import packaged
+from superjax.spec.case import Case
+from superjax.spec.emit import dotted, emit, toml
+from superjax.spec.errors import SweepError, near
+from superjax.spec.fields import Head
+from superjax.spec.messages import Source, source, validate
+from superjax.spec.overrides import parse_batch
+from superjax.spec.resolve import resolve_cases
+from superjax.spec.trees import flatten, merge, nest
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A resolved sweep file: `name` is the file's stem, `study` a module of `superjax.studies`."""
+
+    name: str
+    path: Path
+    title: str
+    section: str
+    study: str | None
+    cases: dict[str, Case]
+    _given: "Given" = field(repr=False, compare=False)
+
+    def override(self, *overrides: str) -> "Sweep":
+        """The sweep with more `KEY=VALUE` overrides, which win over those given before. Raises SweepError."""
+        return self._given._replace(batches=(*self._given.batches, overrides)).resolve()
+
+    def to_toml(self) -> str:
+        """The resolved sweep as a sweep file, defaults spelled out, that loads to the same cases."""
+        trees = {name: case.model_dump(exclude_none=True) for name, case in self.cases.items()}
+        first = next(iter(trees.values()))
+        same = {key for key in first if len({toml(tree.get(key)) for tree in trees.values()}) == 1}
+        common = {key: value for key, value in first.items() if key in same}
+        rest = {name: {k: v for k, v in tree.items() if k not in same} for name, tree in trees.items()}
+        head = {"title": self.title, "section": self.section, "study": self.study or ""}
+        return "\n".join(emit({**head, **common, "case": rest})) + "\n"
+
+    def differences(self, other: "Sweep") -> list[str]:
+        """What changes results, as lines "CASE: KEY = HERE, was THERE". Drawing and phases change none."""
+        lines = [f"{name}: a new case" for name in self.cases if name not in other.cases]
+        lines += [f"{name}: not among the cases" for name in other.cases if name not in self.cases]
+        for name in (name for name in self.cases if name in other.cases):
+            here, there = _results(self.cases[name]), _results(other.cases[name])
+            for key in dict.fromkeys([*here, *there]):
+                if here.get(key) != there.get(key):
+                    lines.append(f"{name}: {key} = {here.get(key, 'unset')}, was {there.get(key, 'unset')}")
+        return lines
+
+
+def _results(case: Case) -> dict[str, str]:
+    """All values that concern results, as TOML by dotted key."""
+    drawing = {"phases": True, "plot": True, "axes": {"__all__": {"label"}}}
+    tree = case.model_dump(exclude=drawing, exclude_none=True)
+    return {"axes": toml(list(case.axes)), **{dotted(path): toml(value) for path, value in flatten(tree)}}
+
+
+class Given(NamedTuple):
+    """What the user gave: a file, its name in messages, and batches of overrides, later ones stronger."""
+
+    path: Path
+    shown: str
+    raw: dict[str, Any]
+    batches: tuple[tuple[str, ...], ...]
+
+    def resolve(self) -> Sweep:
+        """The sweep that this is. Raises SweepError."""
+        name, batches = self.path.stem, [parse_batch(batch) for batch in self.batches]
+        tree = {key: self.raw[key] for key in Head.model_fields if key in self.raw}
+        sources = [Source(self.shown, "", tree)]
+        for override in itertools.chain(*batches):
+            if override.path[0] in Head.model_fields:
+                sources.append(Source(override.place, "", nest(override.path, override.value), override.path))
+                tree = merge(tree, sources[-1].tree)
+        head, studies = validate(Head, tree, sources), packaged.studies()
+        study = head.study or (name if head.study is None and name in studies else None)
+        if study and study not in studies:
+            place = source(sources, ("study",)).place
+            raise SweepError(f"{place}: study = {toml(study)}, no such study{near(study, studies)}")
+        cases = resolve_cases(name, self.shown, self.raw, batches)
+        return Sweep(name, self.path, head.title, head.section, study, cases, self)

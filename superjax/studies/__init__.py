@@ -1,0 +1,78 @@
+"""One module per sweep of the atlas: which figures it draws, which claims it checks.
+
+A study has two functions of its `Results`: `figures`, a table of file names (without suffix) and matplotlib figures,
+and `claims`. A sweep without a study gets the overview of `superjax.plots.overview` and the general claims.
+"""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from superjax.spec import Sweep
+from superjax.store import write_atomically
+
+
+class Results(NamedTuple):
+    """What a study works on: the sweep, a dataset per case, and the run's manifest."""
+
+    sweep: Sweep
+    datasets: Mapping[str, xr.Dataset]
+    manifest: Mapping[str, Any]
+
+
+class Claim(NamedTuple):
+    """A statement of the paper, or a certificate of ours, beside what was measured from the datasets."""
+
+    claim: str
+    source: str
+    expected: Any
+    measured: Any
+    tolerance: Any
+    holds: bool
+    note: str = ""
+
+
+def claims(results: Results) -> list[Claim]:
+    """The claims of the sweep's study, then those that any sweep must meet."""
+    study = _study(results.sweep)
+    own = study.claims(results) if study else []
+    return [*own, *_general(results)]
+
+
+def draw(results: Results, folder: Path) -> list[Path]:
+    """Draw all figures into a folder as PNGs."""
+    from superjax.plots import overview
+
+    study = _study(results.sweep)
+    paths = []
+    for name, figure in (study or overview).figures(results).items():
+        path = folder / f"{name}.png"
+        dpi = next(iter(results.sweep.cases.values())).plot.dpi
+        write_atomically(path, lambda temporary, figure=figure, dpi=dpi: figure.savefig(temporary, format="png", dpi=dpi))
+        paths.append(path)
+    return paths
+
+
+def _study(sweep: Sweep) -> Any:
+    return importlib.import_module(f"superjax.studies.{sweep.study}") if sweep.study else None
+
+
+def _general(results: Results) -> list[Claim]:
+    found = []
+    for name, dataset in results.datasets.items():
+        diverged = int((dataset["diverged_at"] >= 0).sum())
+        found.append(
+            Claim(f"{name}: no model diverges", "training", 0, diverged, 0, diverged == 0,
+                  "" if diverged == 0 else "diverged_at in the dataset says at which step")
+        )  # fmt: skip
+        if "dimensionality" in dataset:
+            excess = float(np.nanmax(dataset["dimensionality"].sum("feature") - dataset.attrs["n_hidden"]))
+            found.append(
+                Claim(f"{name}: the dimensionalities of a model's features sum to at most n_hidden",
+                      "The Geometry of Superposition", "<= 0", excess, 1e-4, excess <= 1e-4)
+            )  # fmt: skip
+    return found

@@ -1,0 +1,89 @@
+"""A view of a dataset whose axes are `importance` (of the last, the extra feature) and `density` (of all)."""
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from superjax import analysis, theory
+from superjax.grid import Grid
+from superjax.spec import Case
+from superjax.studies import Results
+
+
+class Diagram(NamedTuple):
+    """One case of the sweep, arrays (importance, density, ...)."""
+
+    name: str
+    case: Case
+    data: xr.Dataset
+
+    @property
+    def importance(self) -> np.ndarray:
+        return self.data["importance"].values
+
+    @property
+    def density(self) -> np.ndarray:
+        return self.data["density"].values
+
+    @property
+    def title(self) -> str:
+        return f"n = {self.case.n_features}, m = {self.case.n_hidden}"
+
+    def extra(self, name: str) -> np.ndarray:
+        """A variable of the extra feature, the last one."""
+        return self.data[name].isel(feature=-1).values
+
+    def best(self, name: str) -> np.ndarray:
+        """A variable of the best restart of every cell."""
+        return self.data[name].isel(restart=self.data["best"]).transpose(..., "feature").values
+
+    def numbers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Importance and density of every feature, (importance, density, feature)."""
+        grid = Grid(self.case)
+        numbers = grid.numbers()
+        return grid.unflatten(numbers["importance"]), grid.unflatten(numbers["density"])
+
+    def theory_phase(self) -> np.ndarray:
+        return theory.extra_phase(
+            self.importance[:, None], self.density[None, :], self.case.n_features, self.case.n_hidden
+        )
+
+    def boundary(self) -> np.ndarray:
+        """Density at which the optimum begins to have superposition, for every importance.
+
+        Interpolated to the crossing of the losses of the two branches where both are known.
+        """
+        with_it, without_it = self.branch_losses()
+        m, represented = self.case.n_hidden, self.case.phases.represented
+        norm = self.data["optimum_norm"].values
+        return analysis.boundary(
+            self.density,
+            analysis.has_superposition(self.data["optimum_phase"].values, m),
+            (without_it - with_it) / self.data["optimum_loss"].values,
+            analysis.superposition_excess(norm, m, represented),
+        )
+
+    def stream_boundaries(self) -> np.ndarray:
+        """The boundary as every single restart has it, (restart, importance): its spread over independent streams."""
+        m, represented = self.case.n_hidden, self.case.phases.represented
+        norm = np.moveaxis(self.data["norm"].values, 2, 0)
+        phase = np.moveaxis(self.data["phase"].values, 2, 0)
+        excess = analysis.superposition_excess(norm, m, represented)
+        return analysis.boundary(self.density, analysis.has_superposition(phase, m), excess)
+
+    def branch_losses(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest loss found of a solution with superposition and of one without, NaN where none was found."""
+        m = self.case.n_hidden
+        losses = [self.data["optimum_loss"].values[..., None], self.data["optimum_other_loss"].values[..., None]]
+        phases = [self.data[f"optimum{which}_phase"].values[..., None, :] for which in ("", "_other")]
+        loss = np.concatenate([*losses, self.data["loss"].values], axis=-1)
+        phase = np.concatenate([*phases, self.data["phase"].values], axis=-2)
+        inside = analysis.has_superposition(phase, m)
+        usable = np.isfinite(loss)
+        branches = [np.min(loss, axis=-1, where=usable & which, initial=np.inf) for which in (inside, ~inside)]
+        return tuple(np.where(np.isinf(branch), np.nan, branch) for branch in branches)
+
+
+def diagrams(results: Results) -> list[Diagram]:
+    return [Diagram(name, results.sweep.cases[name], data) for name, data in results.datasets.items()]

@@ -1,0 +1,54 @@
+"""Strict numerics, checked shapes, two devices; sweeps made from text."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jax
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+if TYPE_CHECKING:
+    from superjax.spec import Case
+
+jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+install_import_hook("superjax", "beartype.beartype")  # the annotations of the package, checked at every call
+settings.register_profile("superjax", deadline=None, derandomize=True, database=None)
+settings.load_profile("superjax")
+
+SMALL = """
+n_features = 2
+n_hidden = 1
+restarts = 4
+[axes.importance]
+field = "importance[-1]"
+scale = "log"
+range = [0.2, 5]
+points = 3
+[axes.density]
+field = "data.density"
+scale = "log"
+range = [1, 0.1]
+points = 2
+"""
+
+
+@pytest.fixture
+def make_case(tmp_path: Path) -> Callable[..., "Case"]:
+    """The only case of a sweep file, by default of 3 importances x 2 densities, n = 2, m = 1."""
+
+    from superjax.spec import load  # after the hook
+
+    def make(*overrides: str, text: str = SMALL) -> "Case":
+        file = tmp_path / "small.toml"
+        file.write_text(text)
+        sweep = load(file)
+        for override in overrides:  # one by one: a later one may repeat an earlier one's key
+            sweep = sweep.override(override)
+        (case,) = sweep.cases.values()
+        return case
+
+    return make

@@ -1,0 +1,130 @@
+"""The generator has the law it claims, sampled and enumerated alike."""
+
+import itertools
+from math import prod
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kstest
+
+from superjax.data import Independent, segment_rows, unit_segments
+from superjax.loss import Minibatch, Quasi
+
+DENSITY = np.array([1.0, 0.6, 0.2, 0.03], np.float32)
+SAMPLES = 2**17
+
+
+@pytest.fixture(scope="module")
+def data():
+    return Independent(jnp.asarray(DENSITY))
+
+
+@pytest.fixture(scope="module", params=[Minibatch, Quasi])
+def x(request, data):
+    """Samples as training draws them."""
+    objective = request.param(data.n_uniforms, SAMPLES)
+    rows = objective.rows(data, objective.draw(jax.random.key(0)))
+    return np.asarray(jax.vmap(data.sample)(rows), np.float64)
+
+
+def coactivation_error(x):
+    """How far the frequency that features i and j are active is from s_i s_j (s_i for i = j), in standard errors."""
+    active = (x > 0).astype(float)
+    expected = np.outer(DENSITY, DENSITY).astype(float)
+    np.fill_diagonal(expected, DENSITY)
+    error = np.sqrt(np.maximum(expected * (1 - expected), 1e-6) / len(x))
+    return np.abs(active.T @ active / len(x) - expected) / error
+
+
+def test_density_and_coactivation(x):
+    assert coactivation_error(x).max() < 5
+
+
+def test_a_shared_mask_is_noticed():
+    """One uniform for all features keeps every density and ruins every pair."""
+    u, magnitude = np.random.default_rng(0).random((2, SAMPLES, len(DENSITY)))
+    error = coactivation_error(np.where(u[:, :1] < DENSITY, magnitude, 0.0))
+    assert np.diag(error).max() < 5
+    assert error[1:, 1:][np.triu_indices(3, 1)].min() > 20
+
+
+def test_magnitudes_are_uniform(x):
+    """Given that a feature is active, and whatever the others are."""
+    for i, j in itertools.permutations(range(1, 4), 2):
+        for others in (x[:, j] > 0, x[:, j] == 0):
+            magnitude = x[others & (x[:, i] > 0), i]
+            assert kstest(magnitude, "uniform").pvalue > 1e-4
+
+
+def test_moments(x, data):
+    """Mean s/2, variance s/3 - s²/4, no correlation, all to five standard errors."""
+    variance = np.asarray(data.variance(), float)
+    np.testing.assert_allclose(variance, DENSITY / 3 - DENSITY**2 / 4, rtol=1e-6)
+    error = np.sqrt(variance / SAMPLES)
+    assert (np.abs(x.mean(0) - DENSITY / 2) < 5 * error).all()
+    fourth = DENSITY / 5 - DENSITY * (DENSITY / 2) + DENSITY * (DENSITY**2 / 2) - 3 * DENSITY**4 / 16  # of x - s/2
+    assert (np.abs(x.var(0) - variance) < 5 * np.sqrt((fourth - variance**2) / SAMPLES)).all()
+    correlation = np.corrcoef(x.T)[np.triu_indices(4, 1)]
+    assert np.abs(correlation).max() < 5 / np.sqrt(SAMPLES)
+
+
+def test_activity(data):
+    assert float(data.activity()) == pytest.approx(DENSITY.mean())
+
+
+def test_range():
+    """In [0, 1], never NaN, for the smallest density and for the last uniform number below it."""
+    density = jnp.array([1e-30, 0.3, 1.0], jnp.float32)
+    uniforms = jnp.stack([jnp.zeros(3), jnp.nextafter(density, 0.0), density, jnp.full(3, 1 - 2**-24)])
+    x = np.asarray(jax.vmap(Independent(density).sample)(uniforms))
+    assert ((x >= 0) & (x <= 1)).all()
+    assert (x[2, :2] == 0).all()
+    np.testing.assert_allclose(x[1], 1, rtol=1e-6)
+
+
+@given(n=st.integers(1, 4), nodes=st.integers(1, 4), closed=st.booleans())
+def test_segments(n, nodes, closed):
+    """Rows as many as announced; the weights of every active set sum to 1; inactive features are 0 throughout."""
+    start, end, active, weight = unit_segments(n, nodes, closed)
+    assert len(weight) == segment_rows(n, nodes, closed)
+    sets, owner = np.unique(active, axis=0, return_inverse=True)
+    assert len(sets) == 2**n
+    np.testing.assert_allclose(np.bincount(owner.ravel(), weight), 1, rtol=1e-14)
+    assert not start[~active].any() and not end[~active].any()
+    runs = (start != end).sum(1)  # features along which a segment runs: the last active one, if closed
+    np.testing.assert_array_equal(runs, active.any(1) & closed)
+
+
+powers = st.lists(st.integers(0, 3), min_size=1, max_size=3)
+
+
+@given(powers=powers, closed=st.booleans(), seed=st.integers(0, 99))
+def test_enumeration_integrates_polynomials(powers, closed, seed):
+    """E[Π x_i^p_i] = Π s_i / (p_i + 1) over the features with p_i > 0, exact for p_i ≤ 3 at 2 nodes."""
+    n = len(powers)
+    density = np.random.default_rng(seed).uniform(0.05, 1, n)
+    start, end, active, weight = unit_segments(n, 2, closed)
+    points, point_weights = np.polynomial.legendre.leggauss(8)
+    along = (points[:, None, None] + 1) / 2
+    x = start + along * (end - start)
+    mean = np.einsum("p,pr->r", point_weights / 2, np.prod(x ** np.array(powers), axis=-1))
+    probability = np.asarray(Independent(jnp.asarray(density, jnp.float32)).probability(active), float)
+    assert probability @ weight == pytest.approx(1, rel=1e-6)
+    expected = prod(s / (p + 1) for s, p in zip(density, powers, strict=True) if p)
+    assert probability @ (weight * mean) == pytest.approx(expected, rel=1e-5)
+
+
+def test_sampled_equals_enumerated(x, data):
+    """A function of all features that is no polynomial, to five standard errors."""
+
+    def function(x):
+        return np.maximum(x @ np.array([0.5, -1.0, 2.0, -0.7]) - 0.3, 0) ** 2
+
+    start, _, active, weight = unit_segments(4, 16, closed=False)
+    expected = np.sum(np.asarray(data.probability(active)) * weight * function(start))
+    values = function(x)
+    assert abs(values.mean() - expected) < 5 * values.std() / np.sqrt(SAMPLES) + 1e-4

@@ -1,0 +1,447 @@
+"""Training many models at once equals training each alone, whatever else is in the run."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from superjax import analysis, engine, kernel, oracle, runner
+from superjax.data import Independent
+from superjax.engine import BLOCK, blocks, schedule_factors
+from superjax.loss import training_objective
+from superjax.models import ReLUOutput, model_class, notebook_init_std
+from superjax.spec import SweepError, Train
+from superjax.train import Cell, weighted_loss
+
+QUICK = ("train.steps=120", "restarts=3")
+SAMPLED = ("train.objective=minibatch", "train.batch=64")
+
+
+class TwoLayer(eqx.Module):
+    """A user's model, x' = V tanh(U x) + c, with dimensions of its own."""
+
+    U: jax.Array
+    V: jax.Array
+    c: jax.Array
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {"U": ("neuron", "feature"), "V": ("feature", "neuron"), "c": ("feature",)}
+
+    def __init__(self, n_features, n_hidden, init_std, *, key):
+        keys = jax.random.split(key)
+        self.U = init_std * jax.random.normal(keys[0], (n_hidden, n_features))
+        self.V = init_std * jax.random.normal(keys[1], (n_features, n_hidden))
+        self.c = jnp.zeros(n_features)
+
+    def __call__(self, x):
+        return self.V @ jnp.tanh(self.U @ x) + self.c
+
+
+class Sorted(ReLUOutput):
+    """A user's model with an operation that the fused kernel cannot write."""
+
+    def __call__(self, x):
+        return jnp.sort(super().__call__(x))
+
+
+def run(case, **keywords) -> xr.Dataset:
+    return runner.run_case("small", case, **keywords)[0]
+
+
+def assert_bitwise_equal(one: xr.Dataset, other: xr.Dataset):
+    """All variables, NaN equal to NaN, up to attributes."""
+    assert set(one.variables) == set(other.variables)
+    for name in one.variables:
+        np.testing.assert_array_equal(one[name].values, other[name].values, err_msg=str(name))
+
+
+# --- together = alone -----------------------------------------------------------------------------
+
+
+def train_alone(case, model, importance, density, restart):
+    """One model, as a paper's method section would have it: plain products, optax, no engine."""
+    train, n = case.train, case.n_features
+    decay = train.steps - train.warmup_steps
+    after = {
+        "constant": optax.constant_schedule(train.learning_rate),
+        "cosine": optax.cosine_decay_schedule(train.learning_rate, decay),
+        "linear": optax.linear_schedule(train.learning_rate, 0, decay),
+    }[train.schedule]
+    warmup = optax.linear_schedule(0, train.learning_rate, max(train.warmup_steps, 1))
+    rate = optax.join_schedules([warmup, after], [train.warmup_steps])
+    optimizer = {
+        "adam": optax.adam(rate, train.b1, train.b2, train.eps),
+        "adamw": optax.adamw(rate, train.b1, train.b2, train.eps, weight_decay=train.weight_decay),
+        "sgd": optax.sgd(rate, train.momentum),
+        "rmsprop": optax.rmsprop(rate, train.b2, train.eps),
+        "lion": optax.lion(rate, train.b1, train.b2, weight_decay=0.0),
+    }[train.optimizer]
+    if train.clip_norm is not None:
+        optimizer = optax.chain(optax.clip_by_global_norm(train.clip_norm), optimizer)
+    scale = {"density": density.mean(), "features": n, "none": 1}[train.normalize]
+    stream = restart % train.streams
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(case.seed), 1), stream)
+    objective = training_objective(case, type(model))
+    exact = kernel.value_and_grad(weighted_loss(objective), "plain")
+
+    def sampled_loss(model, step):
+        def one(u):
+            x = jnp.where(u < density, u / density, 0.0)
+            return jnp.sum(importance * (x - model(x)) ** 2)
+
+        return jnp.mean(jax.vmap(one)(jax.random.uniform(jax.random.fold_in(key, step), (train.batch, n))))
+
+    def loss_and_grad(model, step):
+        if train.objective == "minibatch":
+            return jax.value_and_grad(sampled_loss)(model, step)
+        cell = Cell(importance, Independent(density), {})
+        return exact(model, cell, objective.rows(cell.data, objective.draw(key)))
+
+    @jax.jit
+    def advance(model, state, step):
+        grads = jax.tree.map(lambda g: g / jnp.float32(scale), loss_and_grad(model, step)[1])
+        updates, state = optimizer.update(grads, state, model)
+        return optax.apply_updates(model, updates), state
+
+    state = optimizer.init(model)
+    for step in range(train.steps):
+        model, state = advance(model, state, step)
+    return model
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["train.steps=200"],
+        [*SAMPLED, "train.steps=200", "train.streams=2", "seed=5"],
+        [*SAMPLED, "preset=notebook", "train.steps=150", "train.weight_decay=0.1", "train.learning_rate=0.01"],
+        ["train.objective=quasi", "train.batch=64", "train.steps=60", "train.clip_norm=0.05", "train.warmup_steps=20"],
+        ["train.optimizer=sgd", "train.momentum=0.8", "train.schedule=linear", "train.steps=60", "model.kind=linear"],
+        ["train.optimizer=rmsprop", "train.steps=60", "train.learning_rate=0.003", "train.normalize=none"],
+        ["train.optimizer=lion", "train.steps=15", "train.learning_rate=0.01", "train.b1=0.8"],
+    ],
+    ids=" ".join,
+)
+def test_together_equals_alone(make_case, overrides):
+    """A model of the compiled sweep and the same model in a plain loop, after all its steps."""
+    case = make_case(*overrides, "train.snapshots=[0]")
+    data = run(case)
+    model, cell = {"importance": 0, "density": 1, "restart": 3}, (0.2, 0.1)
+    start = data["W_snapshots"][model].isel(snapshot=0).values
+    alone = model_class(case.model.kind)(2, 1, 1.0, key=jax.random.key(0))
+    alone = eqx.tree_at(lambda m: m.W, alone, jnp.asarray(start))
+    with jax.numpy_dtype_promotion("standard"):  # for optax
+        alone = train_alone(case, alone, jnp.array([1.0, cell[0]]), jnp.full(2, cell[1]), restart=3)
+    np.testing.assert_allclose(data["W"][model], alone.W, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(data["b"][model], alone.b, rtol=0, atol=1e-5)
+    assert np.abs(data["W"][model] - start).max() > 0.05
+
+
+def test_alone_in_a_run_equals_among_others_bitwise(make_case):
+    """One cell and one restart as a run of their own."""
+    everything = run(make_case(*QUICK))
+    text = "n_features = 2\nn_hidden = 1\nimportance = [1, 5.0]\ndata.density = 0.1"
+    alone = run(make_case(*QUICK, "restarts=1", text=text))
+    for name in ("W", "b", "loss", "feature_loss", "grad_norm", "phase"):
+        np.testing.assert_array_equal(alone[name][0], everything[name][2, 1, 0])
+
+
+@pytest.mark.parametrize("objective", ["exact", "minibatch"])
+def test_a_larger_grid_leaves_the_old_cells_bitwise_unchanged(make_case, objective):
+    """More cells along both axes, so many that the last ones fall into another chunk, and more restarts."""
+    overrides = [f"train.objective={objective}", "train.batch=64", "train.steps=20"]
+    importance, density = np.geomspace(0.1, 10, 75), np.geomspace(1, 0.01, 60)
+    columns, rows = [0, 40, 74], [0, 59]
+
+    def part(columns, rows, restarts):
+        values = [f"axes.importance.values={importance[columns].tolist()}", f"axes.density.values={density[rows].tolist()}"]
+        return run(make_case(*overrides, *values, f"restarts={restarts}"))
+
+    small, large = part(columns, rows, 1), part(slice(None), slice(None), 2)
+    assert large.sizes["importance"] * large.sizes["density"] * 2 > runner.program_of(make_case(*overrides)).chunk
+    for name in ("W", "b", "loss", "feature_loss", "grad_norm", "phase"):
+        old = large[name].values[columns][:, rows][:, :, :1]
+        np.testing.assert_array_equal(old, small[name].values, err_msg=name)
+
+
+def test_one_device_equals_two(make_case):
+    assert len(jax.devices()) == 2
+    assert_bitwise_equal(run(make_case(*QUICK), devices=1), run(make_case(*QUICK)))
+
+
+def test_one_compilation_for_a_case(make_case, monkeypatch):
+    """None for more blocks of steps, snapshots, cells, restarts, chunks, another learning rate, or a second run."""
+    compiled = []
+    compile_once = jax.stages.Lowered.compile
+    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda *a, **k: compiled.append(1) or compile_once(*a, **k))
+    engine.program.cache_clear()
+    overrides = ["train.steps=30", *SAMPLED]
+    run(make_case(*overrides))
+    assert len(compiled) == 4  # initialise, begin, train, evaluate
+    run(make_case(*overrides, "train.steps=330", "train.snapshots=[0, 7, 200]", "train.learning_rate=0.1", "seed=9"))
+    run(make_case(*overrides, "axes.importance.points=9", "restarts=60", "train.schedule=linear"))
+    assert len(compiled) == 4
+
+
+def test_a_second_run_compiles_nothing_at_all(make_case):
+    """Not even the small operations around the program."""
+    run(make_case(*QUICK))
+    events = []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: events.append(name))
+    run(make_case(*QUICK))
+    assert not [name for name in events if "compile" in name]
+    jax.jit(lambda x: x + 1.5)(np.float32(0))
+    assert [name for name in events if "compile" in name]  # the listener works
+
+
+# --- common random numbers ------------------------------------------------------------------------
+
+EQUAL_START = "n_features = 2\nn_hidden = 1\naxes.i = {field = 'importance[-1]', values = [0.5, 2.0, 0.5]}"
+
+
+def test_streams_and_common_random_numbers(make_case):
+    """From equal weights, restarts of a stream see equal batches, other streams others; so do all cells."""
+    case = make_case(*SAMPLED, *QUICK, "train.streams=2", "restarts=5", text=EQUAL_START)
+    data = run(case, init={"W": np.broadcast_to(np.float32([[0.5, -0.3]]), (3, 5, 1, 2))})
+    W = data["W"].values
+    np.testing.assert_array_equal(W[0], W[2])  # equal cells at different places
+    for one, other in ((0, 2), (0, 4), (1, 3)):
+        np.testing.assert_array_equal(W[:, one], W[:, other])
+    assert (np.abs(W[:, 0] - W[:, 1]).max((-1, -2)) > 1e-4).all()
+    single = run(
+        make_case(*SAMPLED, *QUICK, "restarts=1", text=EQUAL_START), init={"W": np.full((3, 1, 1, 2), [[0.5, -0.3]])}
+    )
+    np.testing.assert_allclose(single["W"].values, W[:, :1], atol=1e-5)  # stream 0 is the one of a run without streams
+
+
+def test_exact_objective_uses_no_random_numbers(make_case):
+    case = make_case(*QUICK, "train.streams=2", text=EQUAL_START)
+    W = run(case, init={"W": np.full((3, 3, 1, 2), [[0.5, -0.3]])})["W"].values
+    np.testing.assert_array_equal(W, np.broadcast_to(W[:, :1], W.shape))
+
+
+# --- start ----------------------------------------------------------------------------------------
+
+
+def test_initial_weights_come_from_seed_and_restart(make_case):
+    """Equal in all cells up to their scale; the bias starts at 0."""
+    axis = "axes.s = {field = 'model.init_std', values = [0.1, 0.4]}"
+    data = run(make_case("train.steps=1", "train.snapshots=[0]", "seed=7", text=f"n_features = 3\nn_hidden = 2\n{axis}"))
+    W = data["W_snapshots"].values[:, :, 0]
+    for restart in range(10):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(7), 0), restart)
+        expected = np.asarray(jax.random.normal(key, (2, 3)))
+        np.testing.assert_allclose(W[:, restart], np.float32([0.1, 0.4])[:, None, None] * expected, rtol=1e-5)
+    assert not data["b_snapshots"].values[:, :, 0].any()
+
+
+def test_given_start(make_case):
+    """`init` replaces the arrays it names and leaves the others."""
+    case = make_case("train.steps=1", "train.snapshots=[0]")
+    given_b = np.random.default_rng(0).standard_normal((3, 2, 4, 2))
+    data, usual = run(case, init={"b": given_b}), run(case)
+    np.testing.assert_array_equal(data["b_snapshots"].values[..., 0, :], given_b.astype(np.float32))
+    np.testing.assert_array_equal(data["W_snapshots"].values[..., 0, :, :], usual["W_snapshots"].values[..., 0, :, :])
+
+
+@pytest.mark.parametrize(
+    ("init", "says"),
+    [
+        ({"V": np.zeros(1)}, "V is no array of the model, it has W, b"),
+        ({"b": np.zeros((3, 2, 2))}, r"b has shape \(3, 2, 2\), must be \(3, 2, 4, 2\)"),
+    ],
+)
+def test_wrong_start_is_refused(make_case, init, says):
+    with pytest.raises(SweepError, match=says):
+        run(make_case("train.steps=1"), init=init)
+
+
+def test_notebook_preset(make_case):
+    """Its initial scale depends on how many models train side by side; its training lowers the loss."""
+    data = run(make_case("preset=notebook", "train.steps=200", "train.batch=128", "train.snapshots=[0, 200]"))
+    usual = run(make_case("model.init_std=1.0", "train.steps=1", "train.snapshots=[0]"))
+    std = notebook_init_std(2, 1, n_models=3 * 2 * 4)
+    assert std == pytest.approx(np.sqrt(2 / 26))
+    np.testing.assert_allclose(data["W_snapshots"][..., 0, :, :], std * usual["W_snapshots"][..., 0, :, :], rtol=1e-5)
+    loss = data["loss_snapshots"].values
+    assert (loss[..., 1] < loss[..., 0]).mean() > 0.9
+    assert data.attrs["objective"] == "minibatch"
+
+
+# --- steps ----------------------------------------------------------------------------------------
+
+
+def test_snapshots_equal_shorter_runs(make_case):
+    """With a constant schedule; across the end of a block; bitwise. They change nothing."""
+    constant = ("train.schedule=constant", "restarts=3")
+    data = run(make_case(*constant, "train.steps=130", "train.snapshots=[0, 30, 100, 130]"))
+    assert data["step"].values.tolist() == [0, 30, 100, 130]
+    for k, steps in ((1, 30), (2, 100), (3, 130)):
+        shorter = run(make_case(*constant, f"train.steps={steps}"))
+        for name in ("W", "b", "loss"):
+            np.testing.assert_array_equal(data[f"{name}_snapshots"].isel(snapshot=k), shorter[name])
+    assert_bitwise_equal(data[list(shorter.variables)], shorter)
+
+
+def test_number_of_snapshots(make_case):
+    steps = runner.snapshot_steps(make_case("train.steps=1000", "train.snapshots=4").train)
+    assert steps == [1, 10, 100, 1000]
+    assert runner.snapshot_steps(make_case("train.steps=3", "train.snapshots=50").train) == [1, 2, 3]
+
+
+@given(steps=st.integers(1, 1000), snapshots=st.sets(st.integers(0, 1000), max_size=6))
+def test_blocks_cover_all_steps_once(steps, snapshots):
+    snapshots = sorted(s for s in snapshots if s <= steps)
+    spans = list(blocks(steps, snapshots))
+    assert [step for first, end in spans for step in range(first, end)] == list(range(steps))
+    assert all(0 < end - first <= BLOCK for first, end in spans)
+    assert {s for s in snapshots if s} <= {end for _, end in spans}
+
+
+@given(
+    schedule=st.sampled_from(["constant", "cosine", "linear"]),
+    steps=st.integers(1, 300),
+    warmup=st.one_of(st.just(0), st.integers(0, 300)),
+)
+def test_schedule_equals_optax(schedule, steps, warmup):
+    warmup = min(warmup, steps)
+    found = schedule_factors(Train(steps=steps, warmup_steps=warmup, schedule=schedule))
+    assert found.shape == (steps,) and found.dtype == np.float32
+    count = jnp.arange(steps, dtype=jnp.float32)
+    if schedule == "cosine" and 0 < warmup < steps:
+        expected = optax.warmup_cosine_decay_schedule(0.0, 1.0, warmup, steps)(count)
+    elif schedule == "constant" and warmup:
+        expected = optax.warmup_constant_schedule(0.0, 1.0, warmup)(count)
+    else:
+        t = np.arange(steps)
+        progress = np.maximum(t - warmup, 0) / max(steps - warmup, 1)
+        after = {"constant": 1 + 0 * t, "cosine": (1 + np.cos(np.pi * progress)) / 2, "linear": 1 - progress}[schedule]
+        expected = np.where(t < warmup, t / max(warmup, 1), after)
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_weight_decay_acts_through_adamw(make_case):
+    """At 0 it is adam; above, it shrinks the weights of the optimum."""
+    axis = "n_features = 2\nn_hidden = 1\naxes.d = {field = 'train.weight_decay', values = [0.0, 0.3]}"
+    decayed = run(make_case("train.optimizer=adamw", text=axis))
+    plain = run(make_case(text="n_features = 2\nn_hidden = 1"))
+    np.testing.assert_allclose(decayed["W"].values[0], plain["W"].values, atol=1e-5)
+    norm = decayed["norm"].max("feature").values
+    assert (norm[1] < norm[0] - 0.02).all()
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+RATES = "n_features = 2\nn_hidden = 1\naxes.r = {{field = 'train.learning_rate', values = {}}}"
+
+
+@pytest.mark.parametrize("objective", ["exact", "minibatch"])
+def test_divergence_is_data(make_case, objective):
+    """A learning rate that explodes: its models say when, all others are bitwise as without it."""
+    overrides = [*QUICK, f"train.objective={objective}", "train.batch=64"]
+    data = run(make_case(*overrides, text=RATES.format([0.01, 1e30, 0.03])))
+    healthy = run(make_case(*overrides, text=RATES.format([0.01, 0.03])))
+    assert_bitwise_equal(data.isel(r=[0, 2]), healthy)
+    assert (healthy["diverged_at"] == -1).all()
+    diverged = data.isel(r=1)
+    assert (diverged["diverged_at"] == 1).all()  # the loss before the first step was finite
+    assert (diverged["phase"] == analysis.PHASES.index("diverged")).all()
+    assert not np.isfinite(diverged["loss"]).any()
+    assert np.isnan(diverged["typical_norm"]).all()
+
+
+def test_divergence_at_the_last_step_is_noticed(make_case):
+    data = run(make_case("train.steps=1", "restarts=2", text=RATES.format([1e30, 0.01])))
+    assert not np.isfinite(data["loss"][0]).any()
+    assert (data["diverged_at"][0] == 1).all() and (data["diverged_at"][1] == -1).all()
+
+
+# --- models of the user ---------------------------------------------------------------------------
+
+
+def test_model_of_the_user(make_case):
+    """Its arrays, under its own dimensions; the fused kernel; a loss that equals product nodes evaluated by hand."""
+    case = make_case(*QUICK, f"model.kind={__name__}:TwoLayer", "n_hidden=3")
+    data, report = runner.run_case("small", case)
+    assert report.form == "fused"
+    assert data["U"].dims == ("importance", "density", "restart", "neuron", "feature")
+    assert data["V"].dims[-2:] == ("feature", "neuron") and data.sizes["neuron"] == 3
+    assert "phase" not in data and "W" not in data
+    cell = {"importance": 2, "density": 1, "restart": 0}
+    model = eqx.tree_at(
+        lambda m: (m.U, m.V, m.c), TwoLayer(2, 3, 1.0, key=jax.random.key(0)), tuple(data[k][cell].values for k in "UVc")
+    )
+    t, w = np.polynomial.legendre.leggauss(30)
+    t, w, s = (t + 1) / 2, w / 2, 0.1
+    grid = np.stack(np.meshgrid(t, t), -1).reshape(-1, 2)
+    pairs = np.outer(w, w).ravel()
+    loss = 0.0
+    for on in ([0, 0], [0, 1], [1, 0], [1, 1]):
+        x = np.float32(grid * on)
+        miss = (x - np.asarray(jax.vmap(model)(jnp.asarray(x)))) ** 2 @ [1.0, data["importance"].values[2]]
+        loss += np.prod(np.where(on, s, 1 - s)) * (pairs @ miss)
+    assert float(data["loss"][cell]) == pytest.approx(loss, rel=1e-4)
+
+
+def test_model_that_the_fused_kernel_cannot_write(make_case):
+    """It falls back to the plain one, says so, and trains."""
+    data, report = runner.run_case("small", make_case(*QUICK, f"model.kind={__name__}:Sorted", "train.snapshots=[0, 120]"))
+    assert report.form == "plain"
+    loss = data["loss_snapshots"].values
+    assert (loss[..., 1] < loss[..., 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("no_such_module:Class", "No module named"),
+        (f"{__name__}:Nothing", "has no attribute"),
+        ("math:sqrt", "must be an equinox.Module class"),
+        ("equinox:Module", "with a `dims` table"),
+    ],
+)
+def test_wrong_model_is_refused(make_case, kind, says):
+    with pytest.raises(SweepError, match=says):
+        run(make_case(f"model.kind={kind}"))
+
+
+# --- what is stored -------------------------------------------------------------------------------
+
+
+def test_stored_numbers_equal_the_oracle(make_case):
+    """Loss, its parts and its gradient of every model, from its stored weights and the cell's coordinates."""
+    case = make_case(*QUICK, "n_features=3", "n_hidden=2", "importance=[1, 0.5, 0.2]")
+    data = run(case)
+    importance = np.broadcast_to([1, 0.5, 0.2], (3, 2, 1, 3)).copy()
+    importance[..., -1] = data["importance"].values[:, None, None]
+    density = np.broadcast_to(data["density"].values[:, None, None], (2, 1, 3))
+    W, b = data["W"].values, data["b"].values
+    loss, dW, db = oracle.loss_and_gradient(W, b, importance, density)
+    np.testing.assert_allclose(data["loss"], loss, rtol=5e-4)
+    losses = oracle.feature_losses(W, b, density)
+    np.testing.assert_allclose(data["feature_loss"], losses, rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(data["explained"], 1 - losses / (density / 3 - density**2 / 4), rtol=0, atol=2e-3)
+    norm = np.sqrt((dW**2).sum((-1, -2)) + (db**2).sum(-1))
+    np.testing.assert_allclose(data["grad_norm"], norm, rtol=0.05, atol=1e-3)
+    np.testing.assert_array_equal(data["best"], loss.argmin(-1))
+    error = np.abs(data["loss"].values / loss - 1).max()
+    assert error < data["loss"].attrs["loss_error"] < 0.05
+    assert data["loss"].attrs["loss_kind"] == "exact"
+
+
+def test_labels(make_case):
+    data = run(make_case(*QUICK))
+    assert data["W"].dims == ("importance", "density", "restart", "hidden", "feature")
+    assert data["loss"].dims == ("importance", "density", "restart")
+    np.testing.assert_allclose(data["importance"], [0.2, 1, 5])
+    np.testing.assert_allclose(data["density"], [1, 0.1])
+    phase = data["phase"]
+    assert phase.dtype == np.int8 and phase.attrs["flag_meanings"].split() == list(analysis.PHASES)
+    assert phase.attrs["flag_values"].tolist() == [0, 1, 2, 3]
+    assert (phase.attrs["represented"], phase.attrs["superposed"]) == (0.5, 0.1)
+    assert all("long_name" in variable.attrs for variable in data.data_vars.values())

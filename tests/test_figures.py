@@ -1,0 +1,189 @@
+"""What the figures draw: values and labels of the artists, never pixels; and claims recomputed from stored data."""
+
+import json
+
+import numpy as np
+import pytest
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+import superjax
+from superjax import analysis, plots, studies, theory
+from superjax.plots import maps, overview
+from superjax.plots.phase_diagram import CUTS
+from superjax.store import write_dataset, write_json
+from superjax.studies import phase_diagram
+from superjax.studies._diagram import diagrams
+
+
+@pytest.fixture(scope="module")
+def results() -> studies.Results:
+    """A small phase diagram of both cases."""
+    points = [f"axes.{axis}.points=9" for axis in ("importance", "density")]
+    points += [f"case.n3_m2.axes.{axis}.points=7" for axis in ("importance", "density")]
+    sweep = superjax.load("phase_diagram", *points, "restarts=4", "train.steps=300")
+    manifest = {"cases": {name: {"seconds": {"train": 1.5}} for name in sweep.cases}}
+    return studies.Results(sweep, superjax.run(sweep), manifest)
+
+
+@pytest.fixture(scope="module")
+def drawn(results) -> dict[str, Figure]:
+    return phase_diagram.figures(results)
+
+
+def meshes(figure: Figure) -> list[np.ndarray]:
+    """The values of every map, in order; colour bars have no title."""
+    return [c.get_array() for ax in figure.axes if ax.get_title() for c in ax.collections if isinstance(c, QuadMesh)]
+
+
+def test_the_maps_hold_the_dataset_cell_by_cell(results, drawn):
+    panels = [ax for ax in drawn["phase_diagram"].axes if ax.get_xlabel().startswith("relative importance")]
+    assert len(panels) == 10
+    for k, diagram in enumerate(diagrams(results)):
+        theory_panel, optimum, typical, success, gap = panels[5 * k : 5 * k + 5]
+        shown = [next(c for c in ax.collections if isinstance(c, QuadMesh)) for ax in panels[5 * k : 5 * k + 5]]
+        np.testing.assert_array_equal(shown[0].get_array(), diagram.theory_phase().T)
+        np.testing.assert_array_equal(shown[1].get_array(), diagram.extra("optimum_phase").T)
+        colours = plots.typical_colours(diagram.extra("typical_norm"), diagram.extra("typical_interference"))
+        np.testing.assert_allclose(np.asarray(shown[2].get_array()), colours.swapaxes(0, 1))
+        np.testing.assert_allclose(shown[3].get_array(), diagram.data["success"].values.T)
+        assert np.nanmax(shown[4].get_array()) <= 10
+        for ax in (theory_panel, optimum, typical, success, gap):
+            assert ax.get_xscale() == ax.get_yscale() == "log"
+            assert ax.get_ylim()[0] > ax.get_ylim()[1]  # sparser upwards
+            edges = ax.get_xlim()
+            assert edges[0] < diagram.importance.min() and edges[1] > diagram.importance.max()
+
+
+def test_theory_is_solid_and_the_measured_boundary_dashed(results, drawn):
+    panels = [ax for ax in drawn["phase_diagram"].axes if ax.get_xlabel().startswith("relative importance")]
+    for diagram, ax in zip(diagrams(results), (panels[1], panels[6]), strict=True):
+        solid, dashed = ax.lines
+        x, y = solid.get_data()
+        case = diagram.case
+        np.testing.assert_allclose(y, theory.superposition_boundary(x, case.n_features, case.n_hidden))
+        assert solid.get_linestyle() == "-" and dashed.get_linestyle() == "--"
+        np.testing.assert_array_equal(dashed.get_ydata(), diagram.boundary())
+
+
+def test_titles_and_caption_come_from_the_specification(results, drawn):
+    figure = drawn["phase_diagram"]
+    assert "What happens to an extra feature?" in figure.get_suptitle()
+    caption = " ".join(figure.get_supxlabel().split())
+    case = results.sweep.cases["n2_m1"]
+    models = sum(data["loss"].size for data in results.datasets.values())
+    for part in (
+        "n = 2, m = 1: 9 x 9 cells x 4 restarts", "n = 3, m = 2: 7 x 7", "exact", "300 steps", "adam",
+        f"deviation {case.model.init_std}", "at least 0.5", "at least 0.1", f"{models:,} models in 3 s",
+    ):  # fmt: skip
+        assert part in caption, part
+    labels = [text.get_text() for ax in figure.axes for text in (ax.get_legend().get_texts() if ax.get_legend() else [])]
+    assert {"not represented", "dedicated", "superposed", "theory", "measured"} <= set(labels)
+
+
+def test_the_cuts_draw_norms_and_losses_at_the_nearest_importance(results, drawn):
+    figure = drawn["cuts"]
+    for diagram, part in zip(diagrams(results), figure.subfigs, strict=True):
+        for column, wanted in enumerate(CUTS):
+            k = int(np.argmin(np.abs(np.log(diagram.importance / wanted))))
+            top, bottom = part.axes[column], part.axes[len(CUTS) + column]
+            lines = {line.get_label(): line for line in top.lines}
+            np.testing.assert_array_equal(lines["optimum"].get_ydata(), diagram.extra("optimum_norm")[k])
+            assert len(lines["restarts"].get_xdata()) == diagram.data.sizes["density"] * diagram.case.restarts
+            losses = {line.get_label(): line.get_ydata() for line in bottom.lines}
+            best = diagram.data["optimum_loss"].values[k] / theory.variance(diagram.density)
+            branches = [losses[f"lowest loss found {which} superposition"] for which in ("with", "without")]
+            np.testing.assert_allclose(np.nanmin(branches, axis=0), best, rtol=1e-6)
+
+
+def test_colours_can_be_told_apart_by_everyone():
+    """Every pair of phase colours differs clearly in lightness or along the blue-yellow axis."""
+    weights = np.array([0.2126, 0.7152, 0.0722])
+    linear = [np.array(to_rgb(colour)) ** 2.2 for colour in maps.PHASE_COLOURS.values()]
+    for i in range(4):
+        for j in range(i):
+            lightness = abs(weights @ linear[i] - weights @ linear[j])
+            blue_yellow = abs((linear[i][2] - linear[i][:2].mean()) - (linear[j][2] - linear[j][:2].mean()))
+            assert lightness > 0.15 or blue_yellow > 0.3
+
+
+def test_cells_are_hatched_exactly_where_asked():
+    ax = Figure().subplots()
+    ax.set(xscale="log", yscale="log")
+    x, y = np.geomspace(0.1, 10, 5), np.geomspace(0.01, 1, 4)
+    where = np.zeros((5, 4), bool)
+    where[1, 2] = where[4, 0] = True
+    plots.hatch(ax, x, y, where)
+    (filled,) = ax.collections
+    (path,) = filled.get_paths()
+    for i in range(5):
+        for j in range(4):
+            assert path.contains_point((x[i], y[j])) == where[i, j]
+
+
+def test_the_2d_colouring_is_the_papers():
+    grey, blue, red = (to_rgb(c) for c in (maps.GREY, maps.BLUE, maps.VERMILION))
+    norm, interference = np.array([0.0, 0.0, 1.0, 1.0, 1.3, np.nan]), np.array([0.0, 1.0, 0.0, 1.0, 2.0, 0.0])
+    colours = plots.typical_colours(norm, interference)
+    np.testing.assert_allclose(colours, [grey, grey, blue, red, red, (0, 0, 0)])
+
+
+def test_claims_can_be_recomputed_from_the_stored_dataset(results, tmp_path):
+    first = [claim._asdict() for claim in studies.claims(results)]
+    for name, data in results.datasets.items():
+        write_dataset(tmp_path / f"{name}.nc", data)
+    stored = {name: superjax.open(tmp_path / f"{name}.nc") for name in results.datasets}
+    again = [claim._asdict() for claim in studies.claims(results._replace(datasets=stored))]
+    write_json(tmp_path / "claims.json", again)
+    assert json.loads((tmp_path / "claims.json").read_text()) == json.loads(json.dumps(first))
+    wanted = ("triple point", "superposition begins", "jump", "1/r", "concave", "share a dimension", "best of restarts",
+              "typical outcome", "error of the stored loss", "true optimum")  # fmt: skip
+    for part in wanted:
+        assert any(part in claim["claim"] for claim in first), part
+
+
+def test_a_claim_notices_wrong_data(results):
+    """Planted errors: a raised optimum breaks the certificates, a swapped map the agreement."""
+    name, data = "n2_m1", results.datasets["n2_m1"].copy(deep=True)
+    data["optimum_loss"][4, 4] *= 1.05
+    data["optimum_phase"][:, :3] = 2
+    broken = results._replace(datasets={**results.datasets, name: data})
+    held = {claim.claim: claim.holds for claim in studies.claims(results)}
+    failed = [claim.claim for claim in studies.claims(broken) if not claim.holds and held[claim.claim]]
+    assert any("concave" in claim for claim in failed)
+    assert any("1/r" in claim for claim in failed)
+    assert any("theory = optimum" in claim for claim in failed)
+
+
+@pytest.mark.parametrize("axes", [0, 1, 2, 3])
+def test_the_overview_fits_the_number_of_axes(axes, tmp_path):
+    text = "n_features = 3\nn_hidden = 2\nrestarts = 2\ntrain.steps = 30\n"
+    for name, field, values in [
+        ("density", "data.density", [0.1, 0.5, 1.0]),
+        ("extra", "importance[-1]", [0.5, 2.0]),
+        ("rate", "train.learning_rate", [0.01, 0.02, 0.03]),
+    ][:axes]:
+        text += f'[axes.{name}]\nfield = "{field}"\nvalues = {values}\n'
+    (tmp_path / "mine.toml").write_text(text)
+    sweep = superjax.load(tmp_path / "mine.toml")
+    data = superjax.run(sweep)["mine"]
+    figure = overview.overview(sweep.cases["mine"], data, "mine")
+    assert "n = 3, m = 2" in figure.get_suptitle()
+    best = data["phase"].isel(restart=data["best"])
+    if axes == 0:
+        picture = figure.axes[0].images[0].get_array()
+        W = data["W"].isel(restart=int(data["best"])).values
+        np.testing.assert_allclose(picture[:, :3], W.T @ W, rtol=1e-6)
+    if axes == 1:
+        norm = data["norm"].isel(restart=data["best"], feature=1)
+        np.testing.assert_array_equal(figure.axes[0].lines[1].get_ydata(), norm)
+        assert figure.axes[2].get_xlabel() == "density"
+    if axes == 2:
+        drawn = meshes(figure)
+        np.testing.assert_array_equal(drawn[2], best.isel(feature=2).sortby("density").values.T)
+        superposed = (best == analysis.PHASES.index("superposed")).sum("feature")
+        np.testing.assert_array_equal(drawn[3], superposed.values.T)
+    if axes == 3:
+        assert len(meshes(figure)) == 3 * 4
+        assert "density = 0.1" in figure.axes[0].get_ylabel()

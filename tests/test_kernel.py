@@ -1,0 +1,166 @@
+"""The fused form equals the plain one, refuses what it cannot write, and keeps NaN where it belongs."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from superjax import kernel
+from superjax.data import Independent
+from superjax.loss import Exact, Minibatch, closed_form
+from superjax.models import Linear, ReLUOutput
+from superjax.train import Cell, weighted_loss
+
+
+class TwoLayer(eqx.Module):
+    """A user's model: x' = V tanh(U |x|) + c."""
+
+    U: jax.Array
+    V: jax.Array
+    c: jax.Array
+
+    def __init__(self, n_features, n_hidden, init_std, *, key):
+        keys = jax.random.split(key)
+        self.U = init_std * jax.random.normal(keys[0], (n_hidden, n_features))
+        self.V = init_std * jax.random.normal(keys[1], (n_features, n_hidden))
+        self.c = jnp.full(n_features, 0.1)
+
+    def __call__(self, x):
+        return self.V @ jnp.tanh(self.U @ jnp.abs(x)) + self.c
+
+
+def compiled(function):
+    """As the engine compiles it."""
+    return jax.jit(function, compiler_options=kernel.compiler_options(jax.default_backend()))
+
+
+def cell_of(n_features):
+    importance = jnp.linspace(1.0, 0.3, n_features)
+    return Cell(importance, Independent(jnp.linspace(0.9, 0.2, n_features)), {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_features", "n_hidden"), [(ReLUOutput, 1, 1), (ReLUOutput, 3, 2), (Linear, 2, 1), (TwoLayer, 2, 2)]
+)
+@pytest.mark.parametrize("sampled", [False, True])
+def test_fused_equals_plain(kind, n_features, n_hidden, sampled):
+    """Values and gradients, to a few units of rounding of the largest entry."""
+    objective = Minibatch(n_features, 600) if sampled else Exact(n_features, 3, closed_form(kind))
+    model, cell = kind(n_features, n_hidden, 0.8, key=jax.random.key(0)), cell_of(n_features)
+    rows = objective.rows(cell.data, objective.draw(jax.random.key(1)))
+    fused = compiled(kernel.value_and_grad(weighted_loss(objective), "fused"))(model, cell, rows)
+    plain = jax.jit(kernel.value_and_grad(weighted_loss(objective), "plain"))(model, cell, rows)
+    assert jax.tree.structure(fused) == jax.tree.structure(plain)
+    for one, other in zip(jax.tree.leaves(fused), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=2e-6 * float(jnp.abs(other).max()))
+
+
+def conditional(shared, row):
+    return jnp.where(row > 0.5, shared["w"], 0.0).sum() + (row > 0.2).astype(jnp.float32)
+
+
+FUNCTIONS = {
+    "gram": lambda s, x: s["W"].T @ (s["W"] @ x),
+    "outer": lambda s, x: jnp.outer(x, s["w"]),
+    "contract the first axis": lambda s, x: jnp.tensordot(s["T"], s["W"], axes=((1,), (0,))) @ x,
+    "contract two axes": lambda s, x: jnp.tensordot(s["T"], s["T"], axes=((0, 2), (0, 2))) * x[0],
+    "einsum": lambda s, x: jnp.einsum("hi,hj,j->i", s["W"], s["W"], x),
+    "sum over some axes": lambda s, x: s["T"].sum((0, 2)) * x[:2].sum(keepdims=True),
+    "transpose": lambda s, x: (jnp.transpose(s["T"], (2, 0, 1)) * x[:, None, None]).reshape(3, -1),
+    "reverse, slice, concatenate": lambda s, x: jnp.concatenate([x[::-1], x[1:], s["w"][None, 0]]),
+    "stack, squeeze": lambda s, x: jnp.squeeze(jnp.stack([x, s["w"]])[None], 0),
+    "tree with scalars": lambda s, x: {"a": x[0] ** 3, "b": (jnp.tanh(x), jnp.abs(s["w"] - x))},
+    "select": conditional,
+    "clip, maximum, power": lambda s, x: jnp.clip(x, 0.2, 0.7) + jnp.maximum(x, s["w"]) ** 2 + jnp.sqrt(x),
+    "custom derivative": lambda s, x: jax.nn.relu(x - 0.5) + jax.nn.softplus(s["w"] * x) + jax.nn.gelu(x),
+    "nested jit": lambda s, x: jax.jit(lambda y: y * s["w"])(x),
+    "constants": lambda s, x: x * np.arange(3, dtype=np.float32) + np.float32(0.5),
+    "the same for every row": lambda s, x: s["w"] * 2,
+    "gradient": lambda s, x: jax.grad(lambda w: jnp.sum(jnp.sin(w * x) ** 2))(s["w"]),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_operations(name):
+    """Every operation that has a scalar form, moved, broadcast and contracted in the ways NumPy allows."""
+    keys = jax.random.split(jax.random.key(2), 4)
+    shapes = {"W": (2, 3), "w": (3,), "T": (3, 2, 3)}
+    shared = {k: jax.random.normal(key, shape) for key, (k, shape) in zip(keys, shapes.items(), strict=False)}
+    rows = jax.random.uniform(keys[3], (37, 3))
+    assert kernel.supports(FUNCTIONS[name], shared, rows)
+    fused, plain = (kernel.row_sum(FUNCTIONS[name], form)(shared, rows) for form in ("fused", "plain"))
+    assert jax.tree.map(jnp.shape, fused) == jax.tree.map(jnp.shape, plain)
+    for one, other in zip(jax.tree.leaves(fused), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("function", "operation"),
+    [
+        (lambda w, x: jnp.sort(w * x), "sort"),
+        (lambda w, x: jnp.max(w * x), "reduce_max"),
+        (lambda w, x: jnp.cumsum(w * x), "cumsum"),
+        (lambda w, x: jax.lax.fori_loop(0, 3, lambda i, y: y * w, x), "scan"),
+        (lambda w, x: jnp.einsum("bi,bi->b", w[:, None], x[:, None]), "batched matrix product"),
+    ],
+)
+def test_unsupported(function, operation):
+    """An operation without a scalar form is named, and never run wrongly."""
+    w, rows = jnp.arange(3.0), jnp.ones((5, 3))
+    with pytest.raises(kernel.Unsupported, match=operation):
+        kernel.scalar_operations(function, w, rows[0])
+    assert not kernel.supports(function, w, rows)
+
+
+def test_large_models_are_left_to_matrix_products():
+    objective = Minibatch(40, 8)
+
+    def supported(n_features):
+        model = ReLUOutput(n_features, n_features // 2, 0.1, key=jax.random.key(0))
+        rows = jnp.ones((8, n_features))
+        row_gradient = jax.value_and_grad(weighted_loss(objective))
+        return kernel.supports(lambda shared, row: row_gradient(*shared, row), (model, cell_of(n_features)), rows)
+
+    assert supported(6) and not supported(40)
+
+
+def test_operations_are_counted():
+    """Three products and two sums in a dot product of length 3; moving entries costs nothing."""
+    assert kernel.scalar_operations(lambda w, x: w[::-1] @ x.reshape(3), jnp.ones(3), jnp.ones((3, 1))) == 5
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+@pytest.mark.parametrize("sampled", [False, True])
+def test_poisoned_model_leaves_its_neighbours_alone(sampled, poison):
+    """With the engine's compiler options: the others are bitwise unchanged, and its own loss says so."""
+    objective, cell = Minibatch(2, 512) if sampled else Exact(2), cell_of(2)
+    rows = objective.rows(cell.data, objective.draw(jax.random.key(1)))
+    models = jax.vmap(lambda key: ReLUOutput(2, 1, 0.5, key=key))(jax.random.split(jax.random.key(0), 64))
+    loss_and_grad = kernel.value_and_grad(weighted_loss(objective), "fused")
+
+    @compiled
+    def run(models):
+        loss, grads = jax.vmap(loss_and_grad, (0, None, None))(models, cell, rows)
+        return loss, grads, jnp.isfinite(loss)
+
+    clean = run(models)
+    poisoned = run(eqx.tree_at(lambda m: m.W, models, models.W.at[5, 0, 1].set(poison)))
+    np.testing.assert_array_equal(np.asarray(poisoned[2]), np.arange(64) != 5)
+    assert np.isfinite(clean[0]).all()
+    for before, after in zip(jax.tree.leaves(clean[:2]), jax.tree.leaves(poisoned[:2]), strict=True):
+        np.testing.assert_array_equal(np.delete(before, 5, 0), np.delete(after, 5, 0))
+    assert not np.isfinite(poisoned[0][5]) and not np.isfinite(poisoned[1].W[5]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
+def test_a_sum_that_is_not_finite_is_detected(value):
+    """Fast math must honour NaN and infinity, given or overflowed to."""
+    total = kernel.row_sum(lambda s, x: s * x.sum(), "fused")
+    is_finite = compiled(lambda rows: jnp.isfinite(total(jnp.ones(()), rows)))
+    rows = jnp.ones((100, 2))
+    assert is_finite(rows) and not is_finite(rows.at[63:65, 1].set(value))
+
+
+def test_options_belong_to_the_cpu():
+    assert kernel.compiler_options("gpu") == kernel.compiler_options("tpu") == {}

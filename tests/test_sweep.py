@@ -1,0 +1,205 @@
+"""The command line, from another folder and in another process, as a user has it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import superjax
+
+SMALL = ("axes.importance.points=6", "axes.density.points=5", "restarts=3", "train.steps=150", "cases=n2_m1")
+FILE = """
+restarts = 2
+n_features = 3
+n_hidden = 2
+[train]
+steps = 60
+"""
+SWEPT = """
+[axes.learning_rate]
+field = "train.learning_rate"
+scale = "log"
+range = [0.003, 0.1]
+points = 4
+"""
+DENSITY = """
+[axes.density]
+field = "data.density"
+values = [0.05, 0.2, 1.0]
+"""
+SCATTERED = """
+[axes.point]
+fields = ["data.density", "importance[-1]"]
+values = [[0.05, 0.1], [0.2, 3.0], [1.0, 2.0]]
+"""
+
+
+def command(*arguments: str, cwd: Path, **keywords) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "superjax.sweep", *arguments], cwd=cwd, capture_output=True, text=True, **keywords
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A small phase diagram, run once."""
+    folder = tmp_path_factory.mktemp("finished")
+    result = command("phase_diagram", *SMALL, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_a_run_leaves_what_the_contract_says(finished):
+    folder = finished / "results" / "phase_diagram"
+    names = {"n2_m1.nc", "phase_diagram.png", "cuts.png", "claims.json", "sweep.toml", "manifest.json"}
+    assert {path.name for path in folder.iterdir()} == names
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["finished"] and manifest["cases"]["n2_m1"]["models"] == 6 * 5 * 3
+    assert {"versions", "device"} <= set(manifest["environment"])
+    assert {"train", "evaluate", "optimum"} <= set(manifest["cases"]["n2_m1"]["seconds"])
+    data = superjax.open(folder / "n2_m1.nc")
+    assert data["W"].dims == ("importance", "density", "restart", "hidden", "feature")
+    assert data["phase"].attrs["flag_meanings"] == "not_represented dedicated superposed diverged"
+    assert data["loss"].attrs["loss_kind"] == "exact" and 0 < data["loss"].attrs["loss_error"] < 0.02
+    for name in ("optimum_W", "optimum_phase", "gap", "success", "agreement", "typical_norm", "explained"):
+        assert np.isfinite(data[name]).any(), name
+    claims = json.loads((folder / "claims.json").read_text())
+    assert set(claims[0]) == {"claim", "source", "expected", "measured", "tolerance", "holds", "note"}
+
+
+def test_a_finished_run_is_redrawn_and_nothing_is_trained(finished):
+    folder = finished / "results" / "phase_diagram"
+    before = (folder / "n2_m1.nc").read_bytes()
+    (folder / "cuts.png").unlink()
+    result = command("phase_diagram", *SMALL, "--figures-only", cwd=finished)
+    assert result.returncode == 0, result.stderr
+    assert (folder / "cuts.png").exists() and (folder / "n2_m1.nc").read_bytes() == before
+
+
+def test_other_settings_are_refused_and_the_difference_named(finished):
+    result = command("phase_diagram", *SMALL, "train.learning_rate=0.02", cwd=finished)
+    assert result.returncode == 2
+    assert "train.learning_rate = 0.02, was 0.03" in result.stderr and "--fresh" in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 6
+
+
+def test_thresholds_can_change_after_the_run(finished, tmp_path):
+    result = command("phase_diagram", *SMALL, "phases.represented=0.9", cwd=finished)
+    assert result.returncode == 0, result.stderr
+    again = command("phase_diagram", *SMALL, cwd=finished)
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_damaged_dataset_is_trained_again(finished, tmp_path):
+    folder = finished / "results" / "phase_diagram"
+    good = superjax.open(folder / "n2_m1.nc")
+    content = bytearray((folder / "n2_m1.nc").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "n2_m1.nc").write_bytes(content)
+    result = command("phase_diagram", *SMALL, cwd=finished)
+    assert result.returncode == 0, result.stderr
+    assert superjax.open(folder / "n2_m1.nc").equals(good)
+
+
+def test_figures_only_without_a_run(tmp_path):
+    result = command("phase_diagram", "--figures-only", cwd=tmp_path)
+    assert result.returncode == 2 and "nothing to redraw" in result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "figure_dims"),
+    [(FILE, 0), (FILE + DENSITY, 1), (FILE + SCATTERED, 1), (FILE + SWEPT + DENSITY, 2), (FILE + SWEPT + DENSITY + SCATTERED
+      .replace("data.density", "model.init_std"), 3)],
+    ids=["no axis", "lines", "scattered", "maps", "panels"],
+)  # fmt: skip
+def test_a_users_file_runs_from_any_folder(text, figure_dims, tmp_path):
+    (tmp_path / "mine.toml").write_text(text)
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    result = command(str(tmp_path / "mine.toml"), cwd=elsewhere)
+    assert result.returncode == 0, result.stderr
+    folder = elsewhere / "results" / "mine"
+    assert (folder / "mine.png").stat().st_size > 10_000
+    data = superjax.open(folder / "mine.nc")
+    assert len(data["loss"].dims) == figure_dims + 1
+    assert json.loads((folder / "claims.json").read_text())[0]["holds"]
+
+
+def test_list_and_version_need_no_jax(tmp_path):
+    code = (
+        "import sys; from superjax.sweep import main; status = main(['--list']); "
+        "assert 'jax' not in sys.modules and 'matplotlib' not in sys.modules; sys.exit(status)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "phase_diagram" in result.stdout and "What happens to an extra feature?" in result.stdout
+    assert superjax.__version__ in command("--version", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "which sweep"),
+        (("phase_diagramm",), "phase_diagram"),
+        (("phase_diagram", "--frehs"), "did you mean --fresh"),
+        (("phase_diagram", "--devices", "99"), "99"),
+        (("phase_diagram", "--devices", "0"), "at least 1"),
+        (("phase_diagram", "--devices", "two"), "two"),
+        (("phase_diagram", "train.stepz=3"), "did you mean steps"),
+        (("phase_diagram", "data.density=0"), "data.density"),
+        (("phase_diagram", "train.steps=3", "train.steps=4"), "twice"),
+        (("phase_diagram", "cases=n2_m9"), "n2_m1"),
+        (("phase_diagram", "model.kind=nowhere:Model"), "nowhere"),
+        (("phase_diagram", "case.n3_m2.n_features=12", "case.n3_m2.n_hidden=2"), "quadrature rows"),
+        (("missing.toml",), "missing.toml"),
+        (("phase_diagram", "--out", "a_file"), "a_file"),
+        (("phase_diagram", "--out", "/proc/nowhere"), "/proc/nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_bad_input_gets_one_message_and_status_2(arguments, said, tmp_path):
+    (tmp_path / "a_file").mkdir()
+    (tmp_path / "a_file" / "phase_diagram").write_text("in the way")
+    result = command(*arguments, cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert said in result.stderr and "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 6 and not result.stdout
+
+
+def test_strict_fails_if_a_model_diverges(tmp_path):
+    (tmp_path / "wild.toml").write_text(FILE + 'optimizer = "sgd"\nschedule = "constant"\n' + SWEPT)
+    wild = "axes.learning_rate.range=[0.1, 1e20]"
+    assert command("wild.toml", wild, cwd=tmp_path).returncode == 0
+    result = command("wild.toml", wild, "--strict", cwd=tmp_path)
+    assert result.returncode == 1 and "diverged" in result.stdout
+    data = superjax.open(tmp_path / "results" / "wild" / "wild.nc")
+    assert (data["diverged_at"].isel(learning_rate=-1) >= 0).all()
+    assert (data["diverged_at"].isel(learning_rate=0) == -1).all()
+    assert (data["phase"].isel(learning_rate=-1) == 3).all()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_finished_cases_and_says_how_to_resume(number, tmp_path):
+    small = ("axes.importance.points=4", "axes.density.points=4", "restarts=2", "train.steps=50")
+    long = ("case.n3_m2.train.steps=1000000",)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "superjax.sweep", "phase_diagram", *small, *long],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    manifest = tmp_path / "results" / "phase_diagram" / "manifest.json"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if manifest.exists() and "n2_m1" in json.loads(manifest.read_text())["cases"]:
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert "python -m superjax.sweep phase_diagram" in said and "Traceback" not in said
+    assert superjax.open(manifest.parent / "n2_m1.nc")["loss"].size == 4 * 4 * 2
