@@ -39,7 +39,6 @@ _LABELS = {
     "optimum_other_W": "weights of the best solution found whose phases differ from the optimum's",
     "optimum_other_b": "bias of the best solution found whose phases differ from the optimum's",
     "optimum_other_loss": "loss of the best solution found whose phases differ from the optimum's",
-    "optimum_other_phase": "how the feature is represented in that other solution",
     "optimum_norm": "norm of the feature's direction in the best solution found",
     "optimum_interference": "interference of the feature in the best solution found",
     "optimum_phase": "how the feature is represented in the best solution found",
@@ -69,7 +68,9 @@ def assemble(
 
     variance = np.asarray(jax.vmap(lambda distribution: distribution.variance())(cells.data))
     feature_loss = by_restart(evaluation.feature_loss)
-    data: Variables = {name: ((*dims, *ds), by_restart(getattr(trained.models, name))) for name, ds in array_dims.items()}
+    data: Variables = {
+        name: ((*dims, *own), by_restart(getattr(trained.models, name))) for name, own in array_dims.items()
+    }
     data |= {
         "loss": (dims, by_restart(evaluation.loss)),
         "feature_loss": ((*dims, "feature"), feature_loss),
@@ -136,7 +137,6 @@ def _derive_optimum(dataset: xr.Dataset, case: Case, grid: Grid, phase: np.ndarr
     numbers = grid.numbers()
     importance, density = (grid.unflatten(numbers[name]) for name in ("importance", "density"))
     best = analysis.measure(dataset["optimum_W"].values, **case.phases.model_dump())
-    other, _ = analysis.classify(dataset["optimum_other_W"].values, **case.phases.model_dump())
     signature = analysis.phase_signature(phase, importance[..., None, :], density[..., None, :])
     reference = analysis.phase_signature(best.phase, importance, density)
     loss, optimum_loss = dataset["loss"].values, dataset["optimum_loss"].values
@@ -147,7 +147,6 @@ def _derive_optimum(dataset: xr.Dataset, case: Case, grid: Grid, phase: np.ndarr
         "optimum_interference": (per_feature, best.interference),
         "optimum_phase": (per_feature, best.phase),
         "optimum_margin": (per_feature, best.margin),
-        "optimum_other_phase": (per_feature, other),
         "gap": (grid.dims, gap),
         "success": (grid.dims, analysis.reached(loss, optimum_loss, REACHED).mean(-1).astype(np.float32)),
         "agreement": (grid.dims, analysis.agreement(signature, reference).astype(np.float32)),
@@ -166,5 +165,5 @@ def _attributes(case: Case) -> Mapping[str, object]:
     }
 
 
-def _by_restart(grid: Grid, flat: Shaped[np.ndarray, "models *rest"]) -> Shaped[np.ndarray, "..."]:
+def _by_restart(grid: Grid, flat: Shaped[np.ndarray, "models ..."]) -> Shaped[np.ndarray, "..."]:
     return grid.unflatten(flat.reshape(grid.n_cells, -1, *flat.shape[1:]))

@@ -238,7 +238,8 @@ class Program:
             if out is None:
                 out = jax.tree.map(lambda x: np.empty((len(stream), *x.shape[2:]), x.dtype), result)
             used = index >= 0
-            jax.tree.map(lambda whole, part: whole.__setitem__(index[used], part[used]), out, result)
+            for whole, part in zip(jax.tree.leaves(out), jax.tree.leaves(result), strict=True):
+                whole[index[used]] = part[used]
         return out
 
 

@@ -7,7 +7,7 @@ rows of one model, `row_losses` the contribution of one row to every feature's s
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -28,6 +28,19 @@ def _default_nodes(n_features: int) -> int:
     return _NODES.get(n_features, 2)
 
 
+@runtime_checkable
+class Objective(Protocol):
+    """What the trainer needs of an objective. `fixed` ones have the same rows at every step."""
+
+    @property
+    def fixed(self) -> bool: ...
+    @property
+    def n_rows(self) -> int: ...
+    def draw(self, key: Key[Array, ""]) -> Any: ...
+    def rows(self, data: Any, draw: Any) -> Any: ...
+    def row_losses(self, model: Any, data: Any, row: Any) -> Float[Array, " n_features"]: ...
+
+
 class SegmentRow(NamedTuple):
     """One segment of input space (a point where start = end) and its weight for one model."""
 
@@ -37,8 +50,14 @@ class SegmentRow(NamedTuple):
 
 
 def closed_form(model: type[eqx.Module] | eqx.Module) -> bool:
-    """Whether the model is a ReLU (or nothing) of an affine map, so that a segment integrates in closed form."""
-    return hasattr(model, "preactivation") and hasattr(model, "rectified")
+    """Whether the model is a ReLU (or nothing) of an affine map, so that a segment integrates in closed form.
+
+    It is if the class that says so, by `preactivation` and `rectified`, is the one whose call is used: a subclass with
+    a call of its own is another function.
+    """
+    classes = (model if isinstance(model, type) else type(model)).__mro__
+    call, rectified = (next((c for c in classes if name in vars(c)), None) for name in ("__call__", "rectified"))
+    return hasattr(model, "preactivation") and call is rectified is not None
 
 
 def segment_losses(
@@ -169,7 +188,6 @@ class Quasi(Minibatch):
         return np.minimum(points.astype(np.float32), np.float32(1 - 2**-24))
 
 
-Objective = Exact | Minibatch
 
 
 def training_objective(case: Case, model: type[eqx.Module]) -> Objective:

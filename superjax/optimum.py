@@ -31,7 +31,7 @@ class Solutions(NamedTuple):
 
 
 class Optimum(NamedTuple):
-    """Best solution of every cell, and its best solution in other phases; leaves (cells, ...), NaN if none was found."""
+    """Best solution of every cell and its best solution in other phases, leaves (cells, ...); NaN if none was found."""
 
     models: PyTree
     loss: Float[np.ndarray, " cells"]

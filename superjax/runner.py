@@ -87,6 +87,8 @@ def run_case(
     with report.timed("evaluate"):
         batch = batch._replace(models=trained.models)
         evaluation = compiled.evaluate(batch, cells)
+        late = (trained.diverged_at < 0) & ~np.isfinite(evaluation.loss)  # the last step did it
+        trained = trained._replace(diverged_at=np.where(late, np.int32(case.train.steps), trained.diverged_at))
         history = None
         if trained.snapshots is not None:
             series = [jax.tree.map(lambda x, i=i: x[:, i], trained.snapshots) for i in range(len(steps))]

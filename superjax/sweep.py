@@ -89,13 +89,14 @@ def _main(argv: list[str]) -> int:
         print("\n".join(f"{name:<{max(map(len, sweeps))}}  {title}" for name, title in sweeps.items()))
         return 0
     if arguments.sweep is None:
-        raise SweepError("which sweep? give NAME or FILE.toml\n  python -m superjax.sweep --list shows the packaged ones")
+        raise SweepError("which sweep? give NAME or FILE.toml\n  --list shows the packaged ones")
     sweep = spec.load(arguments.sweep, *arguments.overrides)
     _check_devices(arguments.devices)
     run = Run(arguments.out / sweep.name, sweep, fresh=arguments.fresh)
     todo = [name for name in sweep.cases if not run.is_done(name)]
     if arguments.figures_only and todo:
-        raise SweepError(f"{run.folder}: nothing to redraw, {', '.join(todo)} has not been run; leave --figures-only out")
+        missing = ", ".join(todo)
+        raise SweepError(f"{run.folder}: nothing to redraw, {missing} has not been run; leave --figures-only out")
     return _execute(sweep, run, todo, arguments)
 
 

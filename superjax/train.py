@@ -33,7 +33,7 @@ class Cell(NamedTuple):
 class TrainState(NamedTuple):
     """A model in training. `diverged_at` is the first step whose loss was not finite, -1 if none was."""
 
-    model: eqx.Module
+    model: PyTree
     optimizer: PyTree
     diverged_at: Int[Array, ""]
 
@@ -63,7 +63,7 @@ def optimizer(kind: str, hyper: dict[str, Any], clip: bool, factor: Float[Array,
     return optax.chain(optax.clip_by_global_norm(hyper["clip_norm"]), make) if clip else make
 
 
-def begin(method: Method, model: eqx.Module, cell: Cell) -> TrainState:
+def begin(method: Method, model: PyTree, cell: Cell) -> TrainState:
     state = optimizer(method.optimizer, cell.hyper, method.clip, jnp.ones(())).init(model)
     return TrainState(model, state, jnp.array(-1, jnp.int32))
 
@@ -128,7 +128,7 @@ class Evaluation(NamedTuple):
     coarse_loss: Float[Array, ""]
 
 
-def evaluate_one(fine: Objective, coarse: Objective, form: kernel.Form, model: eqx.Module, cell: Cell) -> Evaluation:
+def evaluate_one(fine: Objective, coarse: Objective, form: kernel.Form, model: PyTree, cell: Cell) -> Evaluation:
     """Loss of one model under an objective that is finer than the one it was trained with."""
 
     def feature_loss(objective):

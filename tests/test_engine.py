@@ -131,12 +131,12 @@ def test_together_equals_alone(make_case, overrides):
     """A model of the compiled sweep and the same model in a plain loop, after all its steps."""
     case = make_case(*overrides, "train.snapshots=[0]")
     data = run(case)
-    model, cell = {"importance": 0, "density": 1, "restart": 3}, (0.2, 0.1)
+    model, cell = {"importance": 0, "density": 1, "restart": 1}, (0.2, 0.1)
     start = data["W_snapshots"][model].isel(snapshot=0).values
     alone = model_class(case.model.kind)(2, 1, 1.0, key=jax.random.key(0))
     alone = eqx.tree_at(lambda m: m.W, alone, jnp.asarray(start))
     with jax.numpy_dtype_promotion("standard"):  # for optax
-        alone = train_alone(case, alone, jnp.array([1.0, cell[0]]), jnp.full(2, cell[1]), restart=3)
+        alone = train_alone(case, alone, jnp.array([1.0, cell[0]]), jnp.full(2, cell[1]), restart=1)
     np.testing.assert_allclose(data["W"][model], alone.W, rtol=0, atol=1e-5)
     np.testing.assert_allclose(data["b"][model], alone.b, rtol=0, atol=1e-5)
     assert np.abs(data["W"][model] - start).max() > 0.05
@@ -236,7 +236,7 @@ def test_initial_weights_come_from_seed_and_restart(make_case):
     for restart in range(10):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(7), 0), restart)
         expected = np.asarray(jax.random.normal(key, (2, 3)))
-        np.testing.assert_allclose(W[:, restart], np.float32([0.1, 0.4])[:, None, None] * expected, rtol=1e-5)
+        np.testing.assert_allclose(W[:, restart], np.float32([0.1, 0.4])[:, None, None] * expected, rtol=1e-5, atol=1e-7)
     assert not data["b_snapshots"].values[:, :, 0].any()
 
 
@@ -303,32 +303,25 @@ def test_blocks_cover_all_steps_once(steps, snapshots):
     assert {s for s in snapshots if s} <= {end for _, end in spans}
 
 
-@given(
-    schedule=st.sampled_from(["constant", "cosine", "linear"]),
-    steps=st.integers(1, 300),
-    warmup=st.one_of(st.just(0), st.integers(0, 300)),
-)
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])
+@pytest.mark.parametrize(("steps", "warmup"), [(300, 0), (300, 45), (300, 300), (1, 0), (1, 1)])
 def test_schedule_equals_optax(schedule, steps, warmup):
-    warmup = min(warmup, steps)
+    """Optax's own schedules with warm-up where it has one, the formula where not."""
     found = schedule_factors(Train(steps=steps, warmup_steps=warmup, schedule=schedule))
     assert found.shape == (steps,) and found.dtype == np.float32
-    count = jnp.arange(steps, dtype=jnp.float32)
+    t = np.arange(steps)
+    progress = np.maximum(t - warmup, 0) / max(steps - warmup, 1)
+    after = {"constant": 1 + 0 * t, "cosine": (1 + np.cos(np.pi * progress)) / 2, "linear": 1 - progress}[schedule]
+    np.testing.assert_allclose(found, np.where(t < warmup, t / max(warmup, 1), after), atol=2e-6)
     if schedule == "cosine" and 0 < warmup < steps:
-        expected = optax.warmup_cosine_decay_schedule(0.0, 1.0, warmup, steps)(count)
-    elif schedule == "constant" and warmup:
-        expected = optax.warmup_constant_schedule(0.0, 1.0, warmup)(count)
-    else:
-        t = np.arange(steps)
-        progress = np.maximum(t - warmup, 0) / max(steps - warmup, 1)
-        after = {"constant": 1 + 0 * t, "cosine": (1 + np.cos(np.pi * progress)) / 2, "linear": 1 - progress}[schedule]
-        expected = np.where(t < warmup, t / max(warmup, 1), after)
-    np.testing.assert_allclose(found, expected, atol=2e-6)
+        expected = optax.warmup_cosine_decay_schedule(0.0, 1.0, warmup, steps)(jnp.arange(steps, dtype=jnp.float32))
+        np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
 def test_weight_decay_acts_through_adamw(make_case):
     """At 0 it is adam; above, it shrinks the weights of the optimum."""
-    axis = "n_features = 2\nn_hidden = 1\naxes.d = {field = 'train.weight_decay', values = [0.0, 0.3]}"
-    decayed = run(make_case("train.optimizer=adamw", text=axis))
+    axis = "axes.d = {field = 'train.weight_decay', values = [0.0, 0.3]}"
+    decayed = run(make_case(text=f"n_features = 2\nn_hidden = 1\ntrain.optimizer = 'adamw'\n{axis}"))
     plain = run(make_case(text="n_features = 2\nn_hidden = 1"))
     np.testing.assert_allclose(decayed["W"].values[0], plain["W"].values, atol=1e-5)
     norm = decayed["norm"].max("feature").values
@@ -389,11 +382,16 @@ def test_model_of_the_user(make_case):
 
 
 def test_model_that_the_fused_kernel_cannot_write(make_case):
-    """It falls back to the plain one, says so, and trains."""
-    data, report = runner.run_case("small", make_case(*QUICK, f"model.kind={__name__}:Sorted", "train.snapshots=[0, 120]"))
+    """It falls back to the plain one, says so, and trains: its own call, not that of the class it derives from."""
+    case = make_case("train.objective=minibatch", f"model.kind={__name__}:Sorted", "train.steps=40")
+    data, report = runner.run_case("small", case)
     assert report.form == "plain"
-    loss = data["loss_snapshots"].values
-    assert (loss[..., 1] < loss[..., 0]).all()
+    cell = {"importance": 1, "density": 0, "restart": 0}
+    W, b = data["W"][cell].values, data["b"][cell].values
+    x = np.random.default_rng(0).random((20_000, 2))
+    output = np.sort(np.maximum(x @ W.T @ W + b, 0), axis=1)
+    assert float(data["loss"][cell]) == pytest.approx(((x - output) ** 2).sum(1).mean(), rel=0.02)
+    assert (data["loss"].values < 2 / 3 * np.maximum(data["importance"], 1).values[:, None, None]).all()
 
 
 @pytest.mark.parametrize(

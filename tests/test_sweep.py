@@ -115,10 +115,15 @@ def test_figures_only_without_a_run(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "figure_dims"),
-    [(FILE, 0), (FILE + DENSITY, 1), (FILE + SCATTERED, 1), (FILE + SWEPT + DENSITY, 2), (FILE + SWEPT + DENSITY + SCATTERED
-      .replace("data.density", "model.init_std"), 3)],
+    [
+        (FILE, 0),
+        (FILE + DENSITY, 1),
+        (FILE + SCATTERED, 1),
+        (FILE + SWEPT + DENSITY, 2),
+        (FILE + SWEPT + DENSITY + SCATTERED.replace("data.density", "model.init_std"), 3),
+    ],
     ids=["no axis", "lines", "scattered", "maps", "panels"],
-)  # fmt: skip
+)
 def test_a_users_file_runs_from_any_folder(text, figure_dims, tmp_path):
     (tmp_path / "mine.toml").write_text(text)
     (elsewhere := tmp_path / "elsewhere").mkdir()

@@ -8,7 +8,7 @@ from superjax.analysis.phases import DEDICATED, SUPERPOSED
 
 def has_superposition(phase: Int8[np.ndarray, "... n_features"], n_hidden: int) -> Bool[np.ndarray, "..."]:
     """Whether more than `n_hidden` features are represented."""
-    return ((phase == DEDICATED) | (phase == SUPERPOSED)).sum(-1) > n_hidden
+    return np.asarray(((phase == DEDICATED) | (phase == SUPERPOSED)).sum(-1) > n_hidden)
 
 
 def superposition_excess(
@@ -17,7 +17,7 @@ def superposition_excess(
     """By how much the (n_hidden + 1)-th largest norm exceeds the threshold: ≥ 0 iff there is superposition."""
     if norm.shape[-1] <= n_hidden:
         return np.full(norm.shape[:-1], -represented)
-    return np.sort(norm, axis=-1)[..., -(n_hidden + 1)] - represented
+    return np.asarray(np.sort(norm, axis=-1)[..., -(n_hidden + 1)] - represented)
 
 
 def boundary(

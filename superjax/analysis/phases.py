@@ -108,5 +108,5 @@ def phase_signature(
     base = np.uint64(0x9E3779B97F4A7C15)  # odd, so its powers mix all bits modulo 2^64
     with np.errstate(over="ignore"):
         powers = np.cumprod(np.full(phase.shape[-1], base, np.uint64))
-        return np.sum(canonical * powers, axis=-1, dtype=np.uint64)
+        return np.asarray(np.sum(canonical * powers, axis=-1, dtype=np.uint64))
 

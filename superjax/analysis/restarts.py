@@ -44,7 +44,7 @@ def agreement(
     signature: UInt64[np.ndarray, "... restart"], reference: UInt64[np.ndarray, "..."]
 ) -> Float[np.ndarray, "..."]:
     """Fraction of restarts whose phases (of all features) equal those of a reference solution of the cell."""
-    return (signature == reference[..., None]).mean(axis=-1)
+    return np.asarray((signature == reference[..., None]).mean(axis=-1))
 
 
 def reached(

@@ -46,7 +46,7 @@ def _set_axes(ax: Axes, diagram: Diagram) -> None:
     ax.set(xlim=(x.min(), x.max()), ylim=(y.max(), y.min()))  # sparser upwards, as in the paper
 
 
-def _draw_row(diagram: Diagram, axes: list[Axes]) -> list:
+def _draw_row(diagram: Diagram, axes: np.ndarray) -> list:
     x, y = diagram.importance, diagram.density
     fine = np.geomspace(x.min(), x.max(), 401)
     theory_line = theory.superposition_boundary(fine, diagram.case.n_features, diagram.case.n_hidden)
@@ -69,7 +69,7 @@ def _draw_row(diagram: Diagram, axes: list[Axes]) -> list:
     return [fraction, gap]
 
 
-def _draw_keys(figure: Figure, axes: list[Axes], meshes: list, diverged: bool) -> None:
+def _draw_keys(figure: Figure, axes: np.ndarray, meshes: list, diverged: bool) -> None:
     axes[0].axis("off")
     axes[0].legend(
         handles=plots.phase_handles(diverged), loc="center", ncols=2 if diverged else 3, frameon=False, columnspacing=1
@@ -94,7 +94,8 @@ def caption(results: Results) -> str:
     train, models = case.train, sum(data["loss"].size for data in results.datasets.values())
     seconds = sum(sum(entry.get("seconds", {}).values()) for entry in results.manifest.get("cases", {}).values())
     grids = ", ".join(
-        f"{d.title}: {len(d.importance)} x {len(d.density)} cells x {d.case.restarts} restarts" for d in diagrams(results)
+        f"{d.title}: {len(d.importance)} x {len(d.density)} cells x {d.case.restarts} restarts"
+        for d in diagrams(results)
     )
     streams = f" in {train.streams} streams" if train.streams > 1 else ""
     objective = {
@@ -103,8 +104,8 @@ def caption(results: Results) -> str:
         "minibatch": f"fresh minibatches of {train.batch}{streams}",
     }[train.objective]
     text = (
-        f"{case.model.kind.replace('_', ' ')} model. {grids}. Each model minimises {objective} for {train.steps} steps of "
-        f"{train.optimizer} (learning rate {train.learning_rate:g}, {train.schedule} schedule, weight decay "
+        f"{case.model.kind.replace('_', ' ')} model. {grids}. Each model minimises {objective} for {train.steps} steps "
+        f"of {train.optimizer} (learning rate {train.learning_rate:g}, {train.schedule} schedule, weight decay "
         f"{train.weight_decay:g}); initial weights normal with standard deviation {case.model.init_std}, bias 0. "
         f"A feature is represented if its norm is at least {case.phases.represented:g}, and then superposed if its "
         f"interference with represented features is at least {case.phases.superposed:g}. Optimum: best restarts, "
@@ -190,7 +191,8 @@ def _draw_cut(diagram: Diagram, wanted: float, top: Axes, bottom: Axes) -> None:
         bottom.plot(s, losses[k] / variance, color=colour, label=f"lowest loss found {label}")
     candidates = theory.candidate_losses(r, s, diagram.case.n_features, diagram.case.n_hidden)
     for (name, loss), style in zip(candidates.items(), ("--", "-.", ":", (0, (1, 3))), strict=False):
-        bottom.plot(s, loss / variance, color="black", linewidth=0.8, linestyle=style, label=f"theory: {name.replace('_', ' ')}")
+        label = f"theory: {name.replace('_', ' ')}"
+        bottom.plot(s, loss / variance, color="black", linewidth=0.8, linestyle=style, label=label)
     bottom.set(xscale="log", xlabel="density 1 − S", ylabel="loss / Var(x$_i$)", ylim=(0, 1.4 * max(1, r)))
     for ax in (top, bottom):
         ax.axvline(diagram.boundary()[k], color=GREY, linewidth=3, zorder=0)

@@ -6,6 +6,7 @@ and `claims`. A sweep without a study gets the overview of `superjax.plots.overv
 
 import importlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,11 +50,10 @@ def draw(results: Results, folder: Path) -> list[Path]:
 
     study = _study(results.sweep)
     paths = []
+    dpi = next(iter(results.sweep.cases.values())).plot.dpi
     for name, figure in (study or overview).figures(results).items():
-        path = folder / f"{name}.png"
-        dpi = next(iter(results.sweep.cases.values())).plot.dpi
-        write_atomically(path, lambda temporary, figure=figure, dpi=dpi: figure.savefig(temporary, format="png", dpi=dpi))
-        paths.append(path)
+        paths.append(folder / f"{name}.png")
+        write_atomically(paths[-1], partial(figure.savefig, format="png", dpi=dpi))
     return paths
 
 

@@ -75,11 +75,13 @@ class Diagram(NamedTuple):
     def branch_losses(self) -> tuple[np.ndarray, np.ndarray]:
         """Lowest loss found of a solution with superposition and of one without, NaN where none was found."""
         m = self.case.n_hidden
-        losses = [self.data["optimum_loss"].values[..., None], self.data["optimum_other_loss"].values[..., None]]
-        phases = [self.data[f"optimum{which}_phase"].values[..., None, :] for which in ("", "_other")]
-        loss = np.concatenate([*losses, self.data["loss"].values], axis=-1)
-        phase = np.concatenate([*phases, self.data["phase"].values], axis=-2)
-        inside = analysis.has_superposition(phase, m)
+        loss = np.concatenate(
+            [self.data[name].values.reshape(*self.data["best"].shape, -1)
+             for name in ("optimum_loss", "optimum_other_loss", "loss")], axis=-1,
+        )  # fmt: skip
+        W = [self.data[name].transpose(..., "hidden", "feature").values for name in ("optimum_W", "optimum_other_W")]
+        found, _ = analysis.classify(np.stack(W, axis=-3), **self.case.phases.model_dump())
+        inside = analysis.has_superposition(np.concatenate([found, self.data["phase"].values], axis=-2), m)
         usable = np.isfinite(loss)
         branches = [np.min(loss, axis=-1, where=usable & which, initial=np.inf) for which in (inside, ~inside)]
         return tuple(np.where(np.isinf(branch), np.nan, branch) for branch in branches)

@@ -17,6 +17,13 @@ from superjax.studies._diagram import Diagram, diagrams
 SECTION = "Superposition as a Phase Change"
 IMPORTANCES = (0.1, 0.3, 1.0, 3.0, 10.0)
 SAMPLE = {2: 200, 3: 24}  # cells in which the oracle searches for the true optimum, by n_features
+JUMPS = {  # norm of the weaker feature on either side of the boundary, by importance; from the float64 reference
+    0.1: (0.0, 0.637),
+    0.3: (0.0, 0.724),
+    0.5: (0.0, 0.756),
+    0.8: (0.358, 0.713),
+    1.0: (0.51, 0.756),
+}
 CLEAR_GAP = 1e-3  # cells whose optimum is at least this much better than other phases
 
 
@@ -82,7 +89,7 @@ def _weaker_norm(diagram: Diagram, column: int) -> np.ndarray:
 def _jumps(diagram: Diagram) -> list[Claim]:
     """n = 2, m = 1: the transition is first order. The weaker feature's norm jumps, from 0 away from r = 1."""
     found = []
-    for r, expected in ((0.1, (0, 0.637)), (0.3, (0, 0.724)), (0.5, (0, 0.756)), (0.8, (0.358, 0.713)), (1.0, (0.51, 0.756))):
+    for r, expected in JUMPS.items():
         column = int(np.argmin(np.abs(np.log(diagram.importance / r))))
         norm = _weaker_norm(diagram, column)[np.argsort(-diagram.density)]
         at = int(np.argmax(np.diff(norm)))
@@ -168,8 +175,8 @@ def _agreements(diagram: Diagram) -> list[Claim]:
         if other == "typical outcome" and differ.any():
             wrong = 1 - float(data["agreement"].values[differ].mean())
             note = (
-                f"in the cells that differ {wrong:.0%} of the restarts are in other phases than the optimum; averaged with "
-                "the rest, a few of them suffice to lift the interference above its threshold"
+                f"in the cells that differ {wrong:.0%} of the restarts are in other phases than the optimum; averaged "
+                "with the rest, a few of them suffice to lift the interference above its threshold"
             )
         found.append(
             Claim(
