@@ -111,7 +111,7 @@ class Program:
     to all models and stay unbatched. `compile_seconds` is what compilation has cost so far.
     """
 
-    def __init__(self, shape: Shape, method: Method, fine: Objective, coarse: Objective, devices: list[jax.Device]):
+    def __init__(self, shape: Shape, method: Method, fine: Objective, coarse: Objective, devices: Sequence[Any]):
         self.shape, self.fine = shape, fine
         self.compile_seconds = 0.0
         self.mesh = jax.make_mesh(

@@ -8,6 +8,7 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -55,15 +56,15 @@ class Grid:
                 flat[path] = np.broadcast_to(column.reshape(along), self.shape).ravel()
         return flat
 
-    def unflatten(self, flat: Shaped[np.ndarray, "cells *rest"]) -> Shaped[np.ndarray, "..."]:
+    def unflatten(self, flat: Shaped[np.ndarray, "cells ..."]) -> Shaped[np.ndarray, "..."]:
         """(cells, ...) -> (*shape, ...)."""
         return flat.reshape((*self.shape, *flat.shape[1:]))
 
-    def flatten(self, labelled: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "cells *rest"]:
+    def flatten(self, labelled: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "cells ..."]:
         """(*shape, ...) -> (cells, ...)."""
         return labelled.reshape((self.n_cells, *labelled.shape[len(self.shape) :]))
 
-    def numbers(self) -> dict[str, np.ndarray]:
+    def numbers(self) -> dict[str, Any]:
         """Every number of every cell: `importance` and `density` of shape (cells, n_features), the rest (cells,) if
         swept and a scalar if not."""
         case, n = self.case, self.case.n_features

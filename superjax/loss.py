@@ -32,8 +32,8 @@ def _default_nodes(n_features: int) -> int:
 class Objective(Protocol):
     """What the trainer needs of an objective. `fixed` ones have the same rows at every step."""
 
-    @property
-    def fixed(self) -> bool: ...
+    fixed: ClassVar[bool]
+
     @property
     def n_rows(self) -> int: ...
     def draw(self, key: Key[Array, ""]) -> Any: ...

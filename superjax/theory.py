@@ -274,7 +274,7 @@ def antipodal_minimum(density: Numbers) -> tuple[Numbers, Numbers]:
         b = b - step
         if (np.abs(step) <= 4e-16 * b).all():
             break
-    return b[()], antipodal_loss(b, s)[()]
+    return np.asarray(b)[()], np.asarray(antipodal_loss(b, s))[()]
 
 
 def digon_threshold(density: Numbers) -> Numbers:

@@ -7,7 +7,6 @@ model. Everything that is a number comes in through a `Cell`, everything static 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax

@@ -1,7 +1,6 @@
 """Strict numerics, checked shapes, two devices; sweeps made from text."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
@@ -36,14 +35,14 @@ points = 2
 """
 
 
-@pytest.fixture
-def make_case(tmp_path: Path) -> Callable[..., "Case"]:
+@pytest.fixture(scope="session")
+def make_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., "Case"]:
     """The only case of a sweep file, by default of 3 importances x 2 densities, n = 2, m = 1."""
 
     from superjax.spec import load  # after the hook
 
     def make(*overrides: str, text: str = SMALL) -> "Case":
-        file = tmp_path / "small.toml"
+        file = tmp_path_factory.mktemp("sweep") / "small.toml"
         file.write_text(text)
         sweep = load(file)
         for override in overrides:  # one by one: a later one may repeat an earlier one's key

@@ -66,7 +66,7 @@ TABLE = {
     ),
     "zipped": ({"z": ZIPPED, "i": {"field": "importance[2]", "values": [2, 3]}}, {}),
     "optimiser": (
-        {"lr": {"field": "train.learning_rate", "values": [0.1, 0.2]}, "c": {"field": "train.clip_norm", "values": [1]}},
+        {"r": {"field": "train.learning_rate", "values": [0.1, 0.2]}, "c": {"field": "train.clip_norm", "values": [1]}},
         {},
     ),
     "initial scale": ({"s": {"field": "model.init_std", "values": [0.1, 0.2]}}, {}),

@@ -43,7 +43,7 @@ def boundary(
     share = np.full(at.shape, np.nan)
     for excess in excesses:
         outer, inner = (np.take_along_axis(excess[..., order], (at + k)[..., None], -1)[..., 0] for k in (0, 1))
-        usable = np.isnan(share) & np.isfinite(outer) & np.isfinite(inner) & (outer <= 0) & (inner >= 0) & (inner > outer)
+        usable = np.isnan(share) & (outer <= 0) & (inner >= 0) & (inner > outer)  # false if either is NaN
         share = np.where(usable, -outer / np.where(usable, inner - outer, 1), share)
     share = np.where(np.isnan(share), 0.5, share)
     position = x[at] + (x[at + 1] - x[at]) * share

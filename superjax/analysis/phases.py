@@ -73,7 +73,7 @@ def classify(
         [2, 2, 0]
     """
     norms = norm(W)
-    finite = np.isfinite(W).all(axis=(-2, -1))[..., None]
+    finite = np.all(np.isfinite(W), axis=(-2, -1), keepdims=True)[..., 0, :]
     is_represented = norms >= represented
     pairs = overlaps(W) * is_represented[..., None, :]
     shared = pairs.sum(-1) - np.diagonal(pairs, axis1=-2, axis2=-1)

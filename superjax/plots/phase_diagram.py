@@ -20,6 +20,7 @@ def phase_diagram(results: Results) -> Figure:
     shown = diagrams(results)
     figure = Figure(figsize=(19, 4.0 * len(shown) + 2.0), layout="constrained")
     rows = figure.subplots(len(shown) + 1, 5, height_ratios=[*[1] * len(shown), 0.13], squeeze=False)
+    meshes = []
     for diagram, axes in zip(shown, rows, strict=False):
         for ax in axes:
             _set_axes(ax, diagram)
@@ -120,6 +121,7 @@ def protocols(results: Results) -> Figure:
     shown = diagrams(results)
     figure = Figure(figsize=(16, 3.6 * len(shown) + 1.8), layout="constrained")
     rows = figure.subplots(len(shown) + 1, 4, height_ratios=[*[1] * len(shown), 0.15], squeeze=False)
+    fraction = None
     for diagram, axes in zip(shown, rows, strict=False):
         x, y = diagram.importance, diagram.density
         for ax in axes:
@@ -148,6 +150,7 @@ def protocols(results: Results) -> Figure:
     rows[-1, 2].axis("off")
     rows[-1, 2].text(0.5, 0.5, "dashed: boundary of the optimum\nwhite band: of single restarts, central 80%",
                      ha="center", va="center")  # fmt: skip
+    assert fraction is not None  # a sweep has at least one case
     figure.colorbar(fraction, cax=rows[-1, 3], orientation="horizontal").set_label("fraction of restarts")
     figure.suptitle(f"{results.sweep.title}  ({results.sweep.section})", fontsize=14)
     figure.supxlabel("\n".join(_protocol(d) for d in shown), fontsize=8.5, x=0.01, ha="left")

@@ -83,8 +83,10 @@ class Diagram(NamedTuple):
         found, _ = analysis.classify(np.stack(W, axis=-3), **self.case.phases.model_dump())
         inside = analysis.has_superposition(np.concatenate([found, self.data["phase"].values], axis=-2), m)
         usable = np.isfinite(loss)
-        branches = [np.min(loss, axis=-1, where=usable & which, initial=np.inf) for which in (inside, ~inside)]
-        return tuple(np.where(np.isinf(branch), np.nan, branch) for branch in branches)
+        with_it, without_it = (
+            np.min(loss, axis=-1, where=usable & which, initial=np.inf) for which in (inside, ~inside)
+        )
+        return np.where(np.isinf(with_it), np.nan, with_it), np.where(np.isinf(without_it), np.nan, without_it)
 
 
 def diagrams(results: Results) -> list[Diagram]:

@@ -60,12 +60,13 @@ def _boundary(diagram: Diagram) -> list[Claim]:
     for r in IMPORTANCES:
         expected = float(theory.superposition_boundary(r, case.n_features, case.n_hidden))
         position = analysis.at_importance(diagram.importance, measured, r)
-        holds = expected * 0.98 <= position <= expected * 1.3
+        cell = np.max(np.abs(np.diff(np.log(diagram.density))))
+        holds = bool(-cell <= np.log(position / expected) <= np.log(1.3) + cell)
         degenerate = case.n_features == 3 and r == 1.0
         found.append(
             Claim(
                 f"{diagram.name}: density at which superposition begins, relative importance {r:g}",
-                SECTION, expected, position, "2% below to 30% above the closed form", holds,
+                SECTION, expected, position, f"30% above the closed form, and one cell ({cell:.0%}) either way", holds,
                 "the theory fixes unit weights and zero bias; the optimum has free ones"
                 if holds else _why_boundary_differs(degenerate),
             )
@@ -79,7 +80,7 @@ def _why_boundary_differs(degenerate: bool) -> str:
             "with three equally important features in two dimensions the optimum is no digon near the boundary: all "
             "three features share the plane, with norms that fall through the threshold only near density 1"
         )
-    return "outside the range that free weights explain, or outside the swept importances"
+    return "further off than free weights explain, or outside the swept importances"
 
 
 def _weaker_norm(diagram: Diagram, column: int) -> np.ndarray:
@@ -169,14 +170,14 @@ def _agreements(diagram: Diagram) -> list[Claim]:
     found = []
     for one, other in itertools.combinations(phases, 2):
         differ = phases[one] != phases[other]
-        fraction, note = float(1 - differ.mean()), ""
+        fraction, note = float(1 - differ.mean()), f"{differ.sum()} of {differ.size} cells differ"
         if one == "theory":
-            note = "the optimum has superposition up to a higher density than the theory's fixed weights"
+            note += "; the optimum has superposition up to a higher density than the theory's fixed weights"
         if other == "typical outcome" and differ.any():
             wrong = 1 - float(data["agreement"].values[differ].mean())
-            note = (
-                f"in the cells that differ {wrong:.0%} of the restarts are in other phases than the optimum; averaged "
-                "with the rest, a few of them suffice to lift the interference above its threshold"
+            note += (
+                f"; in these {wrong:.0%} of the restarts are in other phases than the optimum, and averaged with the "
+                "rest a few of them suffice to lift the interference above its threshold"
             )
         found.append(
             Claim(
@@ -192,6 +193,7 @@ def _agreements(diagram: Diagram) -> list[Claim]:
         Claim(
             f"{diagram.name}: phases of all features, optimum = best of restarts (fraction of cells)",
             "restarts against neighbour transplant", 1.0, fraction, 0.05, fraction >= 0.95,
+            f"{case.restarts} restarts a cell, of which {float(data['success'].mean()):.0%} reach the optimum",
         )
     )  # fmt: skip
     return found

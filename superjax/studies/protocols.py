@@ -50,6 +50,6 @@ def _where(diagram: Diagram, differ: np.ndarray) -> str:
     both = diagram.case.train.batch * np.median(diagram.density[np.nonzero(differ)[1]]) ** 2
     low, high = diagram.density[np.nonzero(differ)[1]].min(), diagram.density[np.nonzero(differ)[1]].max()
     return (
-        f"{differ.sum()} cells differ, at densities {low:.3g} to {high:.3g}; a batch there has about {both:.2g} samples "
-        "in which two given features are active together, which is all that tells their interference"
+        f"{differ.sum()} cells differ, at densities {low:.3g} to {high:.3g}; a batch there has about {both:.2g} "
+        "samples in which two given features are active together, which is all that tells their interference"
     )

@@ -1,0 +1,1 @@
+"""Speed of superjax beside other ways to train the same models. See README.md."""

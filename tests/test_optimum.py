@@ -1,0 +1,242 @@
+"""The optimum against the oracle, against what is true of it, and against a slow implementation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from superjax import analysis, oracle, runner
+from superjax.analysis.phases import DEDICATED, NOT_REPRESENTED
+from superjax.grid import Grid
+from superjax.optimum import KEPT, MIN_GAIN, Solutions, _merge, _nothing, find_optimum
+from superjax.spec import Case
+
+DIAGRAM = """
+n_features = 2
+n_hidden = 1
+restarts = 2
+seed = 3      # both restarts fail in almost half of the cells
+optimum = true
+[axes.importance]
+field = "importance[-1]"
+scale = "log"
+range = [0.1, 10]
+points = 13
+[axes.density]
+field = "data.density"
+scale = "log"
+range = [1, 0.01]
+points = 12
+"""
+
+
+@pytest.fixture(scope="module")
+def diagram(make_case) -> xr.Dataset:
+    """The phase diagram of n = 2, m = 1 on a coarse grid, from few restarts."""
+    return runner.run_case("diagram", make_case(text=DIAGRAM))[0]
+
+
+def numbers(data):
+    """Importance and density of every cell, (..., feature)."""
+    r, s = np.meshgrid(data["importance"].values, data["density"].values, indexing="ij")
+    return np.stack([np.ones_like(r), r], -1), np.stack([s, s], -1)
+
+
+def test_equals_the_oracle(diagram):
+    """In 30 random cells: loss to 1e-3, phases wherever the second best phase is not as good."""
+    importance, density = numbers(diagram)
+    cells = tuple(np.random.default_rng(0).integers(0, (13, 12), (30, 2)).T)
+    true = oracle.minimum(importance[cells], density[cells], 1, restarts=32)
+    np.testing.assert_allclose(diagram["optimum_loss"].values[cells], true.loss, rtol=1e-3)
+    clear = ~(diagram["gap"].values[cells] < 1e-3)
+    signature = [
+        analysis.phase_signature(phase, importance[cells], density[cells])
+        for phase in (diagram["optimum_phase"].values[cells], analysis.classify(true.W)[0])
+    ]
+    assert clear.sum() > 20
+    np.testing.assert_array_equal(signature[0][clear], signature[1][clear])
+
+
+def test_is_never_above_the_best_restart(diagram):
+    best = diagram["loss"].min("restart")
+    assert (diagram["optimum_loss"] <= best * (1 + 1e-6)).all()
+    assert (diagram["optimum_loss"] < best * (1 - 1e-3)).mean() > 0.3
+    success = diagram["success"].values
+    assert 0.4 < success.mean() < 0.7
+    within = (diagram["loss"] <= diagram["optimum_loss"] * 1.01).mean("restart")
+    np.testing.assert_allclose(success, within, rtol=1e-6)
+
+
+def test_stored_loss_is_that_of_the_stored_weights(diagram):
+    """Of the best solution and of the best one in other phases, whose phases are indeed others."""
+    importance, density = numbers(diagram)
+    for name in ("optimum", "optimum_other"):
+        W, b, loss = (diagram[f"{name}_{part}"].values for part in ("W", "b", "loss"))
+        there = np.isfinite(loss)
+        assert there.mean() > 0.5
+        true = oracle.expected_loss(W[there], b[there], importance[there], density[there])
+        np.testing.assert_allclose(loss[there], true, rtol=1e-4)
+    best, other = (analysis.classify(diagram[f"{name}_W"].values)[0] for name in ("optimum", "optimum_other"))
+    signatures = [analysis.phase_signature(phase, importance, density) for phase in (best, other)]
+    assert (signatures[0] != signatures[1])[there].all()
+    assert (diagram["gap"].values[there] >= 0).all()
+
+
+def test_exchange_of_the_two_features(diagram):
+    """L*(1/r) = L*(r)/r: exchanging the features and the unit of importance changes nothing."""
+    r, loss = diagram["importance"].values[:, None], diagram["optimum_loss"].values
+    np.testing.assert_allclose(loss[::-1], loss / r, rtol=5e-4)
+
+
+def test_concave_in_importance(diagram):
+    """A minimum of functions that are linear in the importance: no chord lies above it."""
+    r, loss = diagram["importance"].values[:, None], diagram["optimum_loss"].values
+    share = (r[1:-1] - r[:-2]) / (r[2:] - r[:-2])
+    chord = (1 - share) * loss[:-2] + share * loss[2:]
+    assert (chord <= loss[1:-1] * (1 + 5e-4)).all()
+    assert (np.diff(loss, axis=0) >= -5e-4 * loss[1:]).all()
+
+
+REPAIR = """
+n_features = 2
+n_hidden = 1
+restarts = 2
+optimum = true
+train.steps = 1
+train.learning_rate = 1e-9
+data.density = 0.1
+[axes.importance]
+field = "importance[-1]"
+values = {}
+"""
+
+
+@pytest.mark.parametrize(("values", "repaired"), [([0.5, 0.8, 1.2], True), ([0.5, 1.2, 0.8], False)])
+def test_a_cell_of_bad_restarts_is_repaired_by_its_neighbours(make_case, values, repaired):
+    """All restarts of the middle cell start where the gradient vanishes; scattered points have no neighbours."""
+    W = np.full((3, 2, 1, 2), [[1.0, -1.0]])
+    W[1] = 0
+    data = runner.run_case("repair", make_case(text=REPAIR.format(values)), init={"W": W})[0]
+    importance = np.stack([np.ones(3), values], -1)
+    true = oracle.minimum(importance, np.full((3, 2), 0.1), 1, restarts=16).loss
+    assert np.abs(data["norm"].values[1]).max() < 1e-6
+    found = data["optimum_loss"].values
+    np.testing.assert_allclose(found[[0, 2]], true[[0, 2]], rtol=1e-3)
+    assert found[1] == pytest.approx(true[1], rel=1e-3) if repaired else found[1] > 3 * true[1]
+    assert (data["optimum_phase"].values[1] != NOT_REPRESENTED).all() == repaired
+
+
+def test_without_axes(make_case):
+    """One cell: no neighbours, the best restart polished."""
+    text = "n_features = 2\nn_hidden = 1\noptimum = true\nimportance = [1, 0.1]\ndata.density = 0.8"
+    data = runner.run_case("one", make_case(text=text))[0]
+    assert data["optimum_loss"].dims == () and data["optimum_loss"] <= data["loss"].min() * (1 + 1e-6)
+    assert data["optimum_phase"].values.tolist() == [DEDICATED, NOT_REPRESENTED]
+
+
+# --- the search itself, on a landscape without training -------------------------------------------
+
+
+@dataclass
+class Landscape:
+    """Solutions are plain numbers, their kinds; `loss[cell, kind]` is what each is worth in each cell."""
+
+    loss: np.ndarray
+
+    def polish(self, kinds, cell):
+        return Solutions(kinds, cell, self.loss[cell, kinds.astype(int)], kinds.astype(np.uint64))
+
+
+def grid_of(*axes):
+    fields = ("importance[-1]", "data.density", "train.learning_rate")
+    axes = {f"a{k}": {"field": fields[k], "values": list(values)} for k, values in enumerate(axes)}
+    return Grid(Case.model_validate({"n_features": 2, "n_hidden": 1, "axes": axes}))
+
+
+@given(data=st.data(), sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3))
+def test_every_kind_of_solution_reaches_every_cell(data, sizes):
+    """With no more kinds than are kept, each cell ends with the best of all kinds known anywhere, and the second."""
+    grid = grid_of(*(np.linspace(0.1, 1, size)[:: data.draw(st.sampled_from([1, -1]))] for size in sizes))
+    rng = np.random.default_rng(data.draw(st.integers(0, 10**6)))
+    landscape = Landscape(rng.permutation(grid.n_cells * KEPT).reshape(grid.n_cells, KEPT) + 1.0)
+    kinds = rng.integers(0, data.draw(st.integers(1, KEPT)), grid.n_cells)
+    found = landscape.polish(kinds.astype(float), np.arange(grid.n_cells))
+    optimum = find_optimum(grid, found, landscape.polish, landscape.polish)
+    known = np.sort(landscape.loss[:, np.unique(kinds)], axis=1)
+    np.testing.assert_array_equal(optimum.loss, known[:, 0])
+    np.testing.assert_array_equal(landscape.loss[np.arange(grid.n_cells), optimum.models.astype(int)], optimum.loss)
+    np.testing.assert_array_equal(optimum.other_loss, known[:, 1] if known.shape[1] > 1 else np.nan)
+    assert optimum.rounds <= sum(sizes) + 1
+
+
+def test_scattered_points_are_on_their_own():
+    grid = grid_of([0.1, 0.5, 0.3])
+    landscape = Landscape(np.array([[1.0, 5.0], [1.0, 5.0], [1.0, 5.0]]))
+    found = landscape.polish(np.array([0.0, 1, 1]), np.arange(3))
+    optimum = find_optimum(grid, found, landscape.polish, landscape.polish)
+    assert optimum.loss.tolist() == [1, 5, 5] and optimum.rounds == 0
+
+
+def test_a_scattered_axis_beside_an_ordered_one():
+    """Solutions travel along the ordered axis only."""
+    grid = grid_of([0.1, 0.5, 0.3], [0.2, 0.4])
+    landscape = Landscape(np.tile([1.0, 5.0], (6, 1)))
+    kinds = np.array([0.0, 1, 1, 1, 1, 1])
+    optimum = find_optimum(grid, landscape.polish(kinds, np.arange(6)), landscape.polish, landscape.polish)
+    assert optimum.loss.tolist() == [1, 1, 5, 5, 5, 5]
+
+
+def slow_merge(pool, new):
+    """The best loss of every (cell, signature), the best few of each cell, and which of them are news."""
+    before = dict(pool)
+    best = {}
+    for entry in [*pool.items(), *new]:
+        (cell, signature), loss = entry
+        if np.isfinite(loss) and loss < best.get((cell, signature), np.inf):
+            best[cell, signature] = loss
+    kept = {}
+    for cell in {cell for cell, _ in best}:
+        mine = sorted((loss, key) for key, loss in best.items() if key[0] == cell)[:KEPT]
+        kept |= {key: loss for loss, key in mine}
+    fresh = {key: loss for key, loss in kept.items() if loss < before.get(key, np.inf) * (1 - MIN_GAIN)}
+    return kept, fresh
+
+
+keys = st.tuples(st.integers(0, 3), st.integers(0, 5))
+
+
+@given(
+    pool=st.dictionaries(keys, st.just(0), max_size=12),
+    new=st.lists(st.tuples(keys, st.sampled_from(["finite", "finite", "finite", "same", "nan", "inf"])), max_size=15),
+    seed=st.integers(0, 10**6),
+)
+def test_merge_equals_a_dictionary(pool, new, seed):
+    losses = iter(1 + np.random.default_rng(seed).permutation(100) / 10)
+    pool = {key: next(losses) for key in pool}
+    values = {"nan": np.nan, "inf": np.inf}
+    new = [
+        (key, pool.get(key, 1e3) * (1 - MIN_GAIN / 2) if kind == "same" else values.get(kind, next(losses)))
+        for key, kind in new
+    ]
+
+    def solutions(entries):
+        cell = np.array([key[0] for key, _ in entries], int)
+        signature = np.array([key[1] for key, _ in entries], np.uint64)
+        loss = np.array([loss for _, loss in entries], float)
+        return Solutions(loss * 2, cell, loss, signature)
+
+    def table(found):
+        np.testing.assert_array_equal(found.models, found.loss * 2)  # weights stay with their loss
+        return {(int(c), int(g)): float(v) for c, g, v in zip(found.cell, found.signature, found.loss, strict=True)}
+
+    # a pool is what an earlier merge has kept
+    kept, _ = _merge(_nothing(solutions([])), solutions(list(pool.items())))
+    pool, _ = slow_merge({}, list(pool.items()))
+    assert table(kept) == pool
+    merged, fresh = _merge(kept, solutions(new))
+    expected, news = slow_merge(pool, new)
+    assert table(merged) == expected and len(merged.cell) == len(expected)
+    assert table(fresh) == news and len(fresh.cell) == len(news)
