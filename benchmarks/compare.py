@@ -13,9 +13,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +28,8 @@ import superjax
 from benchmarks import pytorch_loop
 from superjax.store import environment, write_json, write_text
 
+LOOPS = {"fresh": False, "shared": True}  # whether the PyTorch loop shares one batch among the models
+RESULTS = Path("benchmarks/results")
 WARM_UP_STEPS = 3  # of PyTorch, which compiles nothing
 CHECK_STEPS = 500
 TOLERANCE = 0.05  # how far the mean losses of the two may be apart, relative
@@ -91,9 +92,7 @@ class Workload:
 
     def sweep(self, **train: object) -> superjax.Sweep:
         """The sweep file of these models, with fields of `train` set."""
-        text = SWEEP.format(
-            **asdict(self), densities=self.densities.tolist(), importances=self.importances.tolist()
-        )
+        text = SWEEP.format(**asdict(self), densities=self.densities.tolist(), importances=self.importances.tolist())
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / f"{self.name}.toml"
             file.write_text(text, encoding="utf-8")
@@ -137,7 +136,7 @@ DEFAULT = ("n2_m1", "n5_m2")
 
 
 class Timing(NamedTuple):
-    """Seconds of a run, and processor seconds of all its threads."""
+    """Seconds, and processor seconds of all threads."""
 
     wall: float
     cpu: float
@@ -148,72 +147,73 @@ class Timing(NamedTuple):
         return self.cpu / self.wall
 
 
-def timed(call: Callable[[], Any]) -> Timing:
-    wall, cpu = time.perf_counter(), time.process_time()
-    call()
-    return Timing(time.perf_counter() - wall, time.process_time() - cpu)
-
-
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def time_superjax(workload: Workload, sweep: superjax.Sweep, W: np.ndarray) -> Timing:
+    """A whole run: training, evaluation and the labelled dataset."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    workload.run_superjax(sweep, W)
+    return Timing(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def time_pytorch(workload: Workload, W: np.ndarray, steps: int, share_batch: bool) -> Timing:
+    """The steps of the loop."""
+    cpu = time.process_time()
+    _, _, seconds = workload.run_pytorch(W, steps, share_batch)
+    return Timing(seconds, time.process_time() - cpu)
+
+
 def measure(workload: Workload, repeats: int) -> dict[str, Any]:
     """Time superjax and both loops alternately; ratios are taken between neighbours in time."""
     W = workload.initial_weights()
-    one_step, all_steps = workload.sweep(steps=1), workload.sweep(steps=workload.steps + 1)
-    short, long = partial(workload.run_superjax, one_step, W), partial(workload.run_superjax, all_steps, W)
-    fresh, shared = partial(workload.run_pytorch, W, share_batch=False), partial(workload.run_pytorch, W, share_batch=True)
+    short, long = workload.sweep(steps=1), workload.sweep(steps=1 + workload.steps)
+    first = time_superjax(workload, short, W)
+    time_superjax(workload, long, W)
+    for share_batch in LOOPS.values():
+        time_pytorch(workload, W, WARM_UP_STEPS, share_batch)
 
-    first = timed(short)
-    long()
-    for loop in (fresh, shared):
-        loop(WARM_UP_STEPS)
-
-    rounds, fixed = [], []
+    fixed, rounds = [], []
     for _ in range(repeats):
-        before, after = timed(short), timed(long)
+        before, after = time_superjax(workload, short, W), time_superjax(workload, long, W)
         fixed.append(before.wall)
-        rounds.append(
-            {
-                "superjax": Timing(after.wall - before.wall, after.cpu - before.cpu),
-                "fresh": timed(lambda: fresh(workload.torch_steps)),
-                "shared": timed(lambda: shared(workload.torch_steps)),
-            }
-        )
-    updates = {"superjax": workload.steps, "fresh": workload.torch_steps, "shared": workload.torch_steps}
+        loops = {name: time_pytorch(workload, W, workload.torch_steps, share) for name, share in LOOPS.items()}
+        rounds.append({"superjax": Timing(after.wall - before.wall, after.cpu - before.cpu), **loops})
+
     samples = workload.models * workload.batch
-    ns = {name: [1e9 * r[name].wall / (samples * steps) for r in rounds] for name, steps in updates.items()}
-    ratios = {name: [b / a for a, b in zip(ns["superjax"], ns[name], strict=True)] for name in ("fresh", "shared")}
+    steps = {"superjax": workload.steps, **dict.fromkeys(LOOPS, workload.torch_steps)}
+    ns = {name: [1e9 * r[name].wall / (samples * steps[name]) for r in rounds] for name in steps}
+    ratios = {name: [b / a for a, b in zip(ns["superjax"], ns[name], strict=True)] for name in LOOPS}
     return {
         **asdict(workload),
         "models": workload.models,
         "ns_per_model_sample": {name: summary(values) for name, values in ns.items()},
         "ratio": {name: summary(values) for name, values in ratios.items()},
-        "cores_busy": {name: round(statistics.median(r[name].cores for r in rounds), 2) for name in updates},
+        "cores_busy": {name: round(statistics.median(r[name].cores for r in rounds), 2) for name in steps},
         "superjax_fixed_seconds": round(statistics.median(fixed), 4),
         "superjax_compile_seconds": round(first.wall - statistics.median(fixed), 2),
-        "mean_loss": losses(workload),
+        "mean_loss": mean_losses(workload, W),
     }
 
 
-def losses(workload: Workload) -> dict[str, float]:
-    """Mean loss over the models at the start and after equally many steps of each."""
-    W = workload.initial_weights()
+def mean_losses(workload: Workload, W: np.ndarray) -> dict[str, float]:
+    """Mean loss over the models at the start, and after equally many steps of each."""
+    b = np.zeros((workload.models, workload.n_features), np.float32)
     dataset = workload.run_superjax(workload.sweep(steps=workload.check_steps), W)
-    trained = {name: workload.run_pytorch(W, workload.check_steps, name == "shared") for name in ("fresh", "shared")}
+    loops = {name: workload.run_pytorch(W, workload.check_steps, share) for name, share in LOOPS.items()}
     return {
-        "start": workload.loss_of(W, np.zeros((workload.models, workload.n_features), np.float32)),
+        "start": workload.loss_of(W, b),
         "superjax": float(dataset["loss"].mean()),
-        **{name: workload.loss_of(W, b) for name, (W, b, _) in trained.items()},
+        **{name: workload.loss_of(*trained[:2]) for name, trained in loops.items()},
     }
 
 
 def agrees(result: dict[str, Any]) -> bool:
     """Whether all three trained to the same mean loss."""
     loss = result["mean_loss"]
-    return all(abs(loss[name] / loss["superjax"] - 1) <= TOLERANCE for name in ("fresh", "shared"))
+    return all(abs(loss[name] / loss["superjax"] - 1) <= TOLERANCE for name in LOOPS)
 
 
 def summary(values: list[float]) -> dict[str, Any]:
@@ -228,15 +228,18 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     ]
     for result in results.values():
         head = f"n={result['n_features']} m={result['n_hidden']}, {result['models']} models, batch {result['batch']}"
-        ns = [spread(result["ns_per_model_sample"][name]) for name in ("superjax", "fresh", "shared")]
-        ratios = [spread(result["ratio"][name]) for name in ("fresh", "shared")]
+        ns = [spread(result["ns_per_model_sample"][name]) for name in ("superjax", *LOOPS)]
+        ratios = [spread(result["ratio"][name]) for name in LOOPS]
         lines.append("| " + " | ".join([head, *ns, *ratios]) + " |")
     return "\n".join(lines)
 
 
-def spread(values: dict[str, float]) -> str:
-    """median (min to max), three digits each."""
-    median, low, high = (f"{values[key]:#.3g}".rstrip(".") for key in ("median", "min", "max"))
+def spread(values: dict[str, Any]) -> str:
+    """median (min to max), in three digits or whole numbers."""
+    median, low, high = (
+        f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
+        for value in (values["median"], values["min"], values["max"])
+    )
     return f"**{median}** ({low} to {high})"
 
 
@@ -274,7 +277,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"default: {' '.join(DEFAULT)}")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="timed rounds (default: %(default)s)")
     parser.add_argument("--steps", type=int, metavar="N", help="of every run and the check, for a trial of the command")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="default: %(default)s")
     parser.add_argument("--list", action="store_true", help="list the workloads")
     arguments = parser.parse_args(argv)
     unknown = [name for name in arguments.workloads if name not in WORKLOADS]

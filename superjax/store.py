@@ -40,6 +40,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
@@ -160,12 +162,19 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         if not isinstance(manifest["cases"], dict) or not isinstance(manifest["finished"], bool):
             raise TypeError
     except (OSError, ValueError, TypeError, KeyError):
-        raise SweepError(f"{path}: is damaged; start over with --fresh, or choose another folder with --out") from None
+        raise _damaged(path) from None
     return manifest
 
 
+def _damaged(path: Path) -> SweepError:
+    return SweepError(f"{path}: is damaged; start over with --fresh, or choose another folder with --out")
+
+
 def _refuse_differences(folder: Path, sweep: Sweep) -> None:
-    stored = load(folder / "sweep.toml")
+    try:
+        stored = load(folder / "sweep.toml")
+    except SweepError:
+        raise _damaged(folder / "sweep.toml") from None
     differences = sweep.differences(stored)
     if differences:
         shown = differences[:3] + ([f"and {len(differences) - 3} more"] if len(differences) > 3 else [])

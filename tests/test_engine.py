@@ -12,13 +12,13 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from superjax import analysis, engine, kernel, oracle, runner
+from superjax import analysis, kernel, oracle, runner
 from superjax.data import Independent
 from superjax.engine import BLOCK, blocks, schedule_factors
 from superjax.loss import training_objective
 from superjax.models import ReLUOutput, model_class, notebook_init_std
 from superjax.spec import SweepError, Train
-from superjax.train import Cell, weighted_loss
+from superjax.train import Cell, optimizer, weighted_loss
 
 QUICK = ("train.steps=120", "restarts=3")
 SAMPLED = ("train.objective=minibatch", "train.batch=64")
@@ -42,11 +42,12 @@ class TwoLayer(eqx.Module):
         return self.V @ jnp.tanh(self.U @ x) + self.c
 
 
-class Sorted(ReLUOutput):
+class Competing(ReLUOutput):
     """A user's model with an operation that the fused kernel cannot write."""
 
     def __call__(self, x):
-        return jnp.sort(super().__call__(x))
+        output = super().__call__(x)
+        return output - 0.1 * jnp.max(output)
 
 
 def run(case, **keywords) -> xr.Dataset:
@@ -74,13 +75,7 @@ def train_alone(case, model, importance, density, restart):
     }[train.schedule]
     warmup = optax.linear_schedule(0, train.learning_rate, max(train.warmup_steps, 1))
     rate = optax.join_schedules([warmup, after], [train.warmup_steps])
-    optimizer = {
-        "adam": optax.adam(rate, train.b1, train.b2, train.eps),
-        "adamw": optax.adamw(rate, train.b1, train.b2, train.eps, weight_decay=train.weight_decay),
-        "sgd": optax.sgd(rate, train.momentum),
-        "rmsprop": optax.rmsprop(rate, train.b2, train.eps),
-        "lion": optax.lion(rate, train.b1, train.b2, weight_decay=0.0),
-    }[train.optimizer]
+    optimizer = optax.adamw(rate, train.b1, train.b2, train.eps, weight_decay=train.weight_decay)
     if train.clip_norm is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(train.clip_norm), optimizer)
     scale = {"density": density.mean(), "features": n, "none": 1}[train.normalize]
@@ -117,19 +112,17 @@ def train_alone(case, model, importance, density, restart):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["train.steps=200"],
-        [*SAMPLED, "train.steps=200", "train.streams=2", "seed=5"],
-        [*SAMPLED, "preset=notebook", "train.steps=150", "train.weight_decay=0.1", "train.learning_rate=0.01"],
-        ["train.objective=quasi", "train.batch=64", "train.steps=60", "train.clip_norm=0.05", "train.warmup_steps=20"],
-        ["train.optimizer=sgd", "train.momentum=0.8", "train.schedule=linear", "train.steps=60", "model.kind=linear"],
-        ["train.optimizer=rmsprop", "train.steps=60", "train.learning_rate=0.003", "train.normalize=none"],
-        ["train.optimizer=lion", "train.steps=15", "train.learning_rate=0.01", "train.b1=0.8"],
+        [],
+        [*SAMPLED, "train.streams=2", "seed=5"],
+        [*SAMPLED, "preset=notebook", "train.weight_decay=0.1", "train.learning_rate=0.01"],
+        ["train.objective=quasi", "train.clip_norm=0.05", "train.warmup_steps=20", "train.normalize=none"],
+        ["model.kind=linear", "train.schedule=linear", "train.b1=0.5", "train.b2=0.9"],
     ],
-    ids=" ".join,
+    ids=lambda overrides: " ".join(overrides) or "default",
 )
 def test_together_equals_alone(make_case, overrides):
     """A model of the compiled sweep and the same model in a plain loop, after all its steps."""
-    case = make_case(*overrides, "train.snapshots=[0]")
+    case = make_case(*overrides, "train.steps=200", "train.snapshots=[0]")
     data = run(case)
     model, cell = {"importance": 0, "density": 1, "restart": 1}, (0.2, 0.1)
     start = data["W_snapshots"][model].isel(snapshot=0).values
@@ -140,6 +133,42 @@ def test_together_equals_alone(make_case, overrides):
     np.testing.assert_allclose(data["W"][model], alone.W, rtol=0, atol=1e-5)
     np.testing.assert_allclose(data["b"][model], alone.b, rtol=0, atol=1e-5)
     assert np.abs(data["W"][model] - start).max() > 0.05
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd", "rmsprop", "lion"])
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_optimizers(kind, clip_norm):
+    """Three steps of each against its formula."""
+    rate, decay, b1, b2, momentum = 0.1, 0.2 if kind == "adamw" else 0.0, 0.8, 0.9, 0.7
+    hyper = {"learning_rate": 2 * rate, "weight_decay": decay, "b1": b1, "b2": b2, "eps": 1e-3, "momentum": momentum}
+    transform = optimizer(kind, hyper | {"clip_norm": clip_norm}, clip_norm is not None, jnp.array(0.5))
+    x = y = jnp.array([1.0, -2.0, 0.5])
+    state, mean, square, trace = transform.init(x), 0.0, 0.0, 0.0
+    for step in range(1, 4):
+        with jax.numpy_dtype_promotion("standard"):  # for optax
+            updates, state = transform.update(x**3, state, x)
+        x = x + updates
+        g = np.asarray(y, float) ** 3
+        g = g * min(1, clip_norm / np.linalg.norm(g)) if clip_norm else g
+        interpolated = b1 * mean + (1 - b1) * g
+        mean, trace = (
+            (b2 if kind == "lion" else b1) * mean + (1 - (b2 if kind == "lion" else b1)) * g,
+            momentum * trace + g,
+        )
+        square = b2 * square + (1 - b2) * g**2
+        adam = mean / (1 - b1**step) / (np.sqrt(square / (1 - b2**step)) + 1e-3)
+        y = (
+            y
+            - rate
+            * {
+                "adam": adam,
+                "adamw": adam + decay * y,
+                "sgd": trace,
+                "rmsprop": g / np.sqrt(square + 1e-3),
+                "lion": np.sign(interpolated),
+            }[kind]
+        )
+        np.testing.assert_allclose(x, y, rtol=1e-5)
 
 
 def test_alone_in_a_run_equals_among_others_bitwise(make_case):
@@ -180,8 +209,7 @@ def test_one_compilation_for_a_case(make_case, monkeypatch):
     compiled = []
     compile_once = jax.stages.Lowered.compile
     monkeypatch.setattr(jax.stages.Lowered, "compile", lambda *a, **k: compiled.append(1) or compile_once(*a, **k))
-    engine.program.cache_clear()
-    overrides = ["train.steps=30", *SAMPLED]
+    overrides = ["train.objective=minibatch", "train.batch=48", "train.steps=30"]  # as no other test
     run(make_case(*overrides))
     assert len(compiled) == 4  # initialise, begin, train, evaluate
     run(make_case(*overrides, "train.steps=330", "train.snapshots=[0, 7, 200]", "train.learning_rate=0.1", "seed=9"))
@@ -221,7 +249,7 @@ def test_streams_and_common_random_numbers(make_case):
 
 
 def test_exact_objective_uses_no_random_numbers(make_case):
-    case = make_case(*QUICK, "train.streams=2", text=EQUAL_START)
+    case = make_case(*QUICK, text=EQUAL_START)
     W = run(case, init={"W": np.full((3, 3, 1, 2), [[0.5, -0.3]])})["W"].values
     np.testing.assert_array_equal(W, np.broadcast_to(W[:, :1], W.shape))
 
@@ -231,12 +259,12 @@ def test_exact_objective_uses_no_random_numbers(make_case):
 
 def test_initial_weights_come_from_seed_and_restart(make_case):
     """Equal in all cells up to their scale; the bias starts at 0."""
-    text = "n_features = 3\nn_hidden = 2\naxes.s = {field = 'model.init_std', values = [0.1, 0.4]}"
+    text = "n_features = 2\nn_hidden = 1\naxes.s = {field = 'model.init_std', values = [0.1, 0.4]}"
     data = run(make_case("train.steps=1", "train.snapshots=[0]", "seed=7", text=text))
     W = data["W_snapshots"].values[:, :, 0]
     for restart in range(10):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(7), 0), restart)
-        expected = np.float32([0.1, 0.4])[:, None, None] * np.asarray(jax.random.normal(key, (2, 3)))
+        expected = np.float32([0.1, 0.4])[:, None, None] * np.asarray(jax.random.normal(key, (1, 2)))
         np.testing.assert_allclose(W[:, restart], expected, rtol=1e-5, atol=1e-7)
     assert not data["b_snapshots"].values[:, :, 0].any()
 
@@ -264,7 +292,7 @@ def test_wrong_start_is_refused(make_case, init, says):
 
 def test_notebook_preset(make_case):
     """Its initial scale depends on how many models train side by side; its training lowers the loss."""
-    data = run(make_case("preset=notebook", "train.steps=200", "train.batch=128", "train.snapshots=[0, 200]"))
+    data = run(make_case("preset=notebook", "train.steps=200", "train.batch=64", "train.snapshots=[0, 200]"))
     usual = run(make_case("model.init_std=1.0", "train.steps=1", "train.snapshots=[0]"))
     std = notebook_init_std(2, 1, n_models=3 * 2 * 4)
     assert std == pytest.approx(np.sqrt(2 / 26))
@@ -319,27 +347,15 @@ def test_schedule_equals_optax(schedule, steps, warmup):
         np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
-def test_weight_decay_acts_through_adamw(make_case):
-    """At 0 it is adam; above, it shrinks the weights of the optimum."""
-    axis = "axes.d = {field = 'train.weight_decay', values = [0.0, 0.3]}"
-    decayed = run(make_case(text=f"n_features = 2\nn_hidden = 1\ntrain.optimizer = 'adamw'\n{axis}"))
-    plain = run(make_case(text="n_features = 2\nn_hidden = 1"))
-    np.testing.assert_allclose(decayed["W"].values[0], plain["W"].values, atol=1e-5)
-    square = (decayed["W"] ** 2).sum(("hidden", "feature")).values
-    assert (square[1] < square[0] - 0.02).all()
-
-
 # --- faults ---------------------------------------------------------------------------------------
 
 RATES = "n_features = 2\nn_hidden = 1\naxes.r = {{field = 'train.learning_rate', values = {}}}"
 
 
-@pytest.mark.parametrize("objective", ["exact", "minibatch"])
-def test_divergence_is_data(make_case, objective):
+def test_divergence_is_data(make_case):
     """A learning rate that explodes: its models say when, all others are bitwise as without it."""
-    overrides = [*QUICK, f"train.objective={objective}", "train.batch=64"]
-    data = run(make_case(*overrides, text=RATES.format([0.01, 1e30, 0.03])))
-    healthy = run(make_case(*overrides, text=RATES.format([0.01, 0.03])))
+    data = run(make_case(*QUICK, text=RATES.format([0.01, 1e30, 0.03])))
+    healthy = run(make_case(*QUICK, text=RATES.format([0.01, 0.03])))
     assert_bitwise_equal(data.isel(r=[0, 2]), healthy)
     assert (healthy["diverged_at"] == -1).all()
     diverged = data.isel(r=1)
@@ -383,14 +399,15 @@ def test_model_of_the_user(make_case):
 
 def test_model_that_the_fused_kernel_cannot_write(make_case):
     """It falls back to the plain one, says so, and trains: its own call, not that of the class it derives from."""
-    case = make_case("train.objective=minibatch", f"model.kind={__name__}:Sorted", "train.steps=40")
+    case = make_case("train.objective=minibatch", f"model.kind={__name__}:Competing", "train.steps=40")
     data, report = runner.run_case("small", case)
     assert report.form == "plain"
     cell = {"importance": 1, "density": 0, "restart": 0}
     W, b = data["W"][cell].values, data["b"][cell].values
     x = np.random.default_rng(0).random((20_000, 2))
-    output = np.sort(np.maximum(x @ W.T @ W + b, 0), axis=1)
-    assert float(data["loss"][cell]) == pytest.approx(((x - output) ** 2).sum(1).mean(), rel=0.02)
+    output = np.maximum(x @ W.T @ W + b, 0)
+    miss = x - output + 0.1 * output.max(1, keepdims=True)
+    assert float(data["loss"][cell]) == pytest.approx((miss**2).sum(1).mean(), rel=0.02)
     assert (data["loss"].values < 2 / 3 * np.maximum(data["importance"], 1).values[:, None, None]).all()
 
 
@@ -413,11 +430,10 @@ def test_wrong_model_is_refused(make_case, kind, says):
 
 def test_stored_numbers_equal_the_oracle(make_case):
     """Loss, its parts and its gradient of every model, from its stored weights and the cell's coordinates."""
-    case = make_case(*QUICK, "n_features=3", "n_hidden=2", "importance=[1, 0.5, 0.2]")
-    data = run(case)
-    importance = np.broadcast_to([1, 0.5, 0.2], (3, 2, 1, 3)).copy()
+    data = run(make_case(*QUICK))
+    importance = np.ones((3, 2, 1, 2))
     importance[..., -1] = data["importance"].values[:, None, None]
-    density = np.broadcast_to(data["density"].values[:, None, None], (2, 1, 3))
+    density = np.broadcast_to(data["density"].values[:, None, None], (2, 1, 2))
     W, b = data["W"].values, data["b"].values
     loss, dW, db = oracle.loss_and_gradient(W, b, importance, density)
     np.testing.assert_allclose(data["loss"], loss, rtol=5e-4)

@@ -127,7 +127,7 @@ def test_exact_equals_the_oracle(n, m, nodes, which, density, loss_error, gradie
     assert found[0] < loss_error and found[1] < gradient_error
 
 
-@pytest.mark.parametrize(("n", "m", "density"), [(1, 1, 1.0), (2, 1, 0.01), (3, 2, 0.3)])
+@pytest.mark.parametrize(("n", "m", "density"), [(2, 1, 0.01), (3, 2, 0.3)])
 def test_single_precision_adds_no_more_than_rounding(n, m, density):
     cells = random_cells(n, m, density)
     single = evaluate(Exact(n), ReLUOutput, *cells)
@@ -241,34 +241,30 @@ def test_segment_in_single_precision(w, b):
 
 # --- gradient -------------------------------------------------------------------------------------
 
-SPECIAL = {  # kinks exactly on edges of segments, dead features, equal columns
-    "antipodal": ([[1.0, -1.0]], [0.0, 0.0]),
-    "dedicated": ([[1.0, 0.0]], [0.0, 0.15]),
-    "equal": ([[0.8, 0.8]], [0.0, -0.1]),
-    "through a corner": ([[1.0, -0.5]], [-1.0, 0.5]),
-    "nearly dead": ([[1e-9, 1.0]], [0.1, 0.0]),
-}
+SPECIAL = [  # kinks exactly on edges of segments, dead features, equal columns
+    ([[1.0, -1.0]], [0.0, 0.0]),
+    ([[1.0, 0.0]], [0.0, 0.15]),
+    ([[0.8, 0.8]], [0.0, -0.1]),
+    ([[1.0, -0.5]], [-1.0, 0.5]),
+    ([[1e-9, 1.0]], [0.1, 0.0]),
+]
 
 
 @pytest.mark.parametrize("density", [1.0, 0.05])
-@pytest.mark.parametrize("name", [*SPECIAL, "random 2", "random 3"])
-def test_gradient_equals_central_differences(name, density):
+@pytest.mark.parametrize("n", [2, 3])
+def test_gradient_equals_central_differences(n, density):
     """In float64. The kink's place is held constant in the derivative: moving it must change nothing."""
-    if name in SPECIAL:
-        W, b = (np.array(x)[None] for x in SPECIAL[name])
-        cells = W, b, np.array([[1.0, 0.7]]), np.full((1, 2), density)
-    else:
-        n = int(name[-1])
-        cells = random_cells(n, n - 1, density, count=10)
-    W, b, *numbers = cells
-    objective, h = Exact(W.shape[-1]), 1e-6
+    W, b, *numbers = random_cells(n, n - 1, density, count=10)
+    if n == 2:
+        W[: len(SPECIAL)], b[: len(SPECIAL)] = map(np.array, zip(*SPECIAL, strict=True))
+    objective, h = Exact(n), 1e-6
     x = np.concatenate([W.reshape(len(W), -1), b], axis=1)
     shifted = x + h * np.concatenate([np.eye(x.shape[1]), -np.eye(x.shape[1])])[:, None, :]
-    weights = shifted[..., : W[0].size].reshape(-1, *W.shape[1:]), shifted[..., W[0].size :].reshape(-1, b.shape[1])
-    numbers_of_all = [np.tile(v, (len(shifted), 1)) for v in numbers]
+    weights = shifted[..., :-n].reshape(-1, *W.shape[1:]), shifted[..., -n:].reshape(-1, n)
     with double():
-        _, gradient = evaluate(objective, ReLUOutput, *cells)
-        loss = evaluate(objective, ReLUOutput, *weights, *numbers_of_all)[0].reshape(2, x.shape[1], -1)
+        _, gradient = evaluate(objective, ReLUOutput, W, b, *numbers)
+        loss, _ = evaluate(objective, ReLUOutput, *weights, *(np.tile(v, (len(shifted), 1)) for v in numbers))
+    loss = loss.reshape(2, x.shape[1], -1)
     np.testing.assert_allclose(gradient, ((loss[0] - loss[1]) / (2 * h)).T, rtol=0, atol=5e-6)
 
 

@@ -1,0 +1,96 @@
+"""Files of a run: all or nothing, and refused when damaged."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import superjax
+from superjax import SweepError, store
+
+SMALL = ("axes.importance.points=2", "axes.density.points=2", "restarts=2", "train.steps=20", "cases=n2_m1")
+
+
+@pytest.fixture
+def run(tmp_path) -> store.Run:
+    run = store.Run(tmp_path / "phase_diagram", superjax.load("phase_diagram", *SMALL))
+    run.begin()
+    return run
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    store.write_text(path, "old")
+
+    def fail(temporary):
+        temporary.write_text("half of the new")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        store.write_atomically(path, fail)
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_case_is_done_only_if_recorded_and_unchanged(run):
+    data = xr.Dataset({"loss": ("restart", np.arange(4.0))})
+    assert not run.is_done("n2_m1")
+    store.write_dataset(run.path("n2_m1"), data)
+    assert not run.is_done("n2_m1")  # a file is no record
+    run.store("n2_m1", data)
+    assert run.is_done("n2_m1")
+    again = store.Run(run.folder, run.sweep)
+    assert again.is_done("n2_m1")
+    content = bytearray(run.path("n2_m1").read_bytes())
+    content[100] ^= 4
+    run.path("n2_m1").write_bytes(content)
+    assert not again.is_done("n2_m1")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"cases": 3, "finished": true}', "\0\1\2"])
+def test_a_damaged_manifest_is_refused_by_name(run, text):
+    (run.folder / store.MANIFEST).write_text(text)
+    with pytest.raises(SweepError, match="damaged.*--fresh"):
+        store.Run(run.folder, run.sweep)
+    store.Run(run.folder, run.sweep, fresh=True)
+
+
+def test_a_damaged_record_of_the_settings_is_refused_by_name(run):
+    (run.folder / "sweep.toml").unlink()
+    with pytest.raises(SweepError, match="sweep.toml: is damaged.*--fresh"):
+        store.Run(run.folder, run.sweep)
+
+
+def test_drawing_and_thresholds_are_no_difference_but_training_is(run):
+    store.Run(run.folder, run.sweep.override("plot.dpi=50", "phases.represented=0.4"))
+    with pytest.raises(SweepError, match="train.steps = 21, was 20"):
+        store.Run(run.folder, run.sweep.override("train.steps=21"))
+
+
+def test_the_resolved_sweep_beside_the_results_loads_to_the_same_cases(run):
+    assert superjax.load(run.folder / "sweep.toml").cases == run.sweep.cases
+
+
+def test_datasets_carry_checksums(tmp_path):
+    data = xr.Dataset({"loss": ("restart", np.arange(1000.0))}, attrs={"n_features": 2})
+    store.write_dataset(tmp_path / "data.nc", data)
+    assert store.open_dataset(tmp_path / "data.nc").identical(data)
+    content = bytearray((tmp_path / "data.nc").read_bytes())
+    content[len(content) - 4000] ^= 1  # inside the array
+    (tmp_path / "data.nc").write_bytes(content)
+    with pytest.raises(SweepError, match="cannot be read"):
+        store.open_dataset(tmp_path / "data.nc")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a dataset"])
+def test_what_is_no_dataset_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "data.nc").write_bytes(content)
+    with pytest.raises(SweepError, match="data.nc"):
+        superjax.open(tmp_path / "data.nc")
+
+
+def test_json_is_readable_and_complete(tmp_path):
+    store.write_json(tmp_path / "claims.json", [{"claim": "L*(1/r) = L*(r) / r", "holds": True}])
+    assert json.loads((tmp_path / "claims.json").read_text())[0]["holds"] is True
