@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,7 +62,7 @@ values = {importances}
 class Workload:
     """A grid of ReLU output models, densities x importances of the last feature, and the steps of a timed run.
 
-    The steps differ because the costs do: every run is to last a second or more, and few runs many.
+    superjax takes more steps than PyTorch so that the runs of both last about as long, a second or more.
     """
 
     n_features: int
@@ -105,12 +105,14 @@ class Workload:
         return (std * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
 
     def run_superjax(self, sweep: superjax.Sweep, W: np.ndarray, b: np.ndarray | None = None) -> xr.Dataset:
+        """Run a sweep of these models from the weights W (models, m, n) and biases b, zero by default."""
         given = {"W": W} if b is None else {"W": W, "b": b}
         grid = (self.n_densities, self.n_importances, 1)
         init = {name: values.reshape(*grid, *values.shape[1:]) for name, values in given.items()}
         return superjax.run(sweep, init={self.name: init})[self.name]
 
     def run_pytorch(self, W: np.ndarray, steps: int, share_batch: bool) -> tuple[np.ndarray, np.ndarray, float]:
+        """W, b and seconds of the PyTorch loop on all cores."""
         densities = np.tile(np.repeat(self.densities, self.n_importances)[:, None], (1, self.n_features))
         importances = np.ones((self.models, self.n_features))
         importances[:, -1] = np.tile(self.importances, self.n_densities)
@@ -273,7 +275,9 @@ def machine() -> dict[str, Any]:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.compare", description="Time superjax and a PyTorch loop on the same models."
+    )
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"default: {' '.join(DEFAULT)}")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="timed rounds (default: %(default)s)")
     parser.add_argument("--steps", type=int, metavar="N", help="of every run and the check, for a trial of the command")
@@ -302,8 +306,8 @@ def main(argv: list[str] | None = None) -> int:
     for name in arguments.workloads or DEFAULT:
         workload = WORKLOADS[name]
         if arguments.steps is not None:
-            every = dict.fromkeys(("steps", "torch_steps", "check_steps"), arguments.steps)
-            workload = Workload(**{**asdict(workload), **every})
+            n = arguments.steps
+            workload = replace(workload, steps=n, torch_steps=n, check_steps=n)
         results[name] = measure(workload, arguments.repeats)
         print(f"{name} done", file=sys.stderr)
 

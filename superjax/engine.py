@@ -87,9 +87,7 @@ def blocks(steps: int, snapshots: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 @functools.lru_cache(maxsize=16)
-def program(
-    shape: Shape, method: Method, fine: Objective, coarse: Objective, devices: int | None = None
-) -> "Program":
+def program(shape: Shape, method: Method, fine: Objective, coarse: Objective, devices: int | None = None) -> "Program":
     """The program of a shape and method on the first `devices` devices, compiled at most once in a process."""
     return Program(shape, method, fine, coarse, jax.devices()[:devices])
 
@@ -136,9 +134,7 @@ class Program:
         self._advance = self._vectorise(
             functools.partial(train_one, method), (state_axes, cell_axes, "stream", None, None, None), state_axes
         )
-        self._evaluate = self._vectorise(
-            functools.partial(evaluate_one, fine, coarse, method.form), (0, cell_axes), 0
-        )
+        self._evaluate = self._vectorise(functools.partial(evaluate_one, fine, coarse, method.form), (0, cell_axes), 0)
 
     def _new(self, key, init_std):
         return model_class(self.shape.kind)(self.shape.n_features, self.shape.n_hidden, init_std, key=key)
@@ -151,9 +147,7 @@ class Program:
         over_streams = [0 if axes == "stream" else axes for axes in in_axes]
         mapped = jax.vmap(jax.vmap(function, tuple(common), out_axes), tuple(over_streams), out_axes)
         specs = tuple(_partition(axes) for axes in common)
-        sharded = jax.shard_map(
-            mapped, mesh=self.mesh, in_specs=specs, out_specs=_partition(out_axes), check_vma=False
-        )
+        sharded = jax.shard_map(mapped, mesh=self.mesh, in_specs=specs, out_specs=_partition(out_axes), check_vma=False)
         options = kernel.compiler_options(jax.default_backend())
         return self._timed(jax.jit(sharded, compiler_options=options))
 
@@ -202,9 +196,7 @@ class Program:
             kept = {0: models} if 0 in snapshots else {}
             for first, end in blocks(len(factors), snapshots):
                 factor = np.resize(factors[first:end], BLOCK)
-                state = self._advance(
-                    state, chunk_cells, stream_keys, np.int32(first), np.int32(end - first), factor
-                )
+                state = self._advance(state, chunk_cells, stream_keys, np.int32(first), np.int32(end - first), factor)
                 if end in snapshots:
                     kept[end] = jax.tree.map(np.asarray, state.model)
                 jax.block_until_ready(state)
@@ -263,4 +255,3 @@ def _by_stream(stream: Int[np.ndarray, " models"], streams: int) -> Int[np.ndarr
     for row, numbers in zip(order, members, strict=True):
         row[: len(numbers)] = numbers
     return order
-

@@ -89,4 +89,3 @@ class Grid:
         for field, values in self.fields.items():
             if match := re.fullmatch(re.escape(path) + r"\[(-?\d+)\]", field):
                 entries[:, int(match[1])] = values
-

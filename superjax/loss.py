@@ -188,8 +188,6 @@ class Quasi(Minibatch):
         return np.minimum(points.astype(np.float32), np.float32(1 - 2**-24))
 
 
-
-
 def training_objective(case: Case, model: type[eqx.Module]) -> Objective:
     """The objective that a sweep file names."""
     n, train = case.n_features, case.train

@@ -47,10 +47,12 @@ def find_optimum(grid: Grid, found: Solutions, polish: Polish, finish: Polish) -
     """Improve the solutions `found` by training until no transplant helps.
 
     Args:
-        found: at least one solution with a finite loss per cell that is to have an optimum.
+        found: solutions of any cells; those whose loss is not finite are ignored.
         polish: trains given weights in given cells a little; `finish` does so to convergence.
     """
     pool, _ = _merge(_nothing(found), found)
+    if not len(pool.cell):
+        return _summary(grid, pool, 0)
     neighbours = _neighbours(grid)
     candidates = polish(pool.models, pool.cell)
     rounds = 0

@@ -150,17 +150,13 @@ def _flatten(W, b, density, importance=None):
     importance = np.ones(1) if importance is None else np.asarray(importance, np.float64)
     n_hidden, n = W.shape[-2:]
     if n > MAX_FEATURES:
-        raise ValueError(
-            f"n_features = {n}: the exact loss enumerates active sets and takes at most {MAX_FEATURES}"
-        )
+        raise ValueError(f"n_features = {n}: the exact loss enumerates active sets and takes at most {MAX_FEATURES}")
     outside = density[~((density >= 0) & (density <= 1))]
     if outside.size:
         raise ValueError(f"density = {outside[0]}: must lie in [0, 1]")
     batch = np.broadcast_shapes(W.shape[:-2], b.shape[:-1], density.shape[:-1], importance.shape[:-1])
     W = np.broadcast_to(W, (*batch, n_hidden, n)).reshape(-1, n_hidden, n)
-    b, density, importance = (
-        np.broadcast_to(v, (*batch, n)).reshape(-1, n) for v in (b, density, importance)
-    )
+    b, density, importance = (np.broadcast_to(v, (*batch, n)).reshape(-1, n) for v in (b, density, importance))
     return batch, W, b, density, importance
 
 
@@ -313,9 +309,7 @@ def _bfgs(objective, x, tolerance, max_evaluations):
         step[active] = np.where(bounded, (low[active] + np.where(bounded, high[active], 0.0)) / 2, 2 * t)
         accept = ~(too_far | too_near)
         # A search with no bracket left: begin again along the gradient, or stop if that was just tried.
-        stuck = ~accept & (
-            (high[active] - low[active] < 1e-13 * high[active]) | (step[active] < 1e-18) | (t > 1e10)
-        )
+        stuck = ~accept & ((high[active] - low[active] < 1e-13 * high[active]) | (step[active] < 1e-18) | (t > 1e10))
         done = stuck & fresh[active]
         renew = active[stuck & ~fresh[active]]
         H[renew], fresh[renew] = np.eye(size), True
@@ -386,9 +380,7 @@ def minimum(
     n_cells = len(importance)
     unit = (importance * (density / 3 - density**2 / 4)).sum(axis=-1)
     if not (density > 0).all() or not (unit > 0).all():
-        raise ValueError(
-            "minimum: every density must be in (0, 1] and every cell needs a positive importance"
-        )
+        raise ValueError("minimum: every density must be in (0, 1] and every cell needs a positive importance")
 
     # Unit of loss: a model that predicts the mean. Unit of bias: the square root of the density, which
     # evens out the curvature of the loss (an idle output costs b² all the time, a weight matters only when

@@ -117,6 +117,8 @@ def program_of(case: Case, devices: int | None = None) -> Program:
     """The compiled program of a case. Raises SweepError if its model or objective is impossible."""
     kind, fields = case.model.kind, Grid(case).fields
     model = model_class(kind)
+    if case.optimum and "W" not in model.dims:
+        raise SweepError(f"optimum = true needs a model with weights W, {kind} has {', '.join(model.dims)}")
     swept = frozenset(name for name in HYPER if f"train.{name}" in fields)
     clip = case.train.clip_norm is not None or "clip_norm" in swept
     method = Method(training_objective(case, model), case.train.optimizer, clip, case.train.normalize)

@@ -183,4 +183,3 @@ def _refuse_differences(folder: Path, sweep: Sweep) -> None:
             f"{folder}: holds a run with other settings\n{lines}\n"
             "  start over with --fresh, or choose another folder with --out"
         )
-

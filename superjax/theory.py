@@ -222,9 +222,7 @@ def superposition_boundary(relative_importance: Numbers, n_features: int, n_hidd
 
 def _check_case(n_features, n_hidden):
     if (n_features, n_hidden) not in {(2, 1), (3, 2)}:
-        raise ValueError(
-            f"(n_features, n_hidden) = ({n_features}, {n_hidden}): the theory covers (2, 1) and (3, 2)"
-        )
+        raise ValueError(f"(n_features, n_hidden) = ({n_features}, {n_hidden}): the theory covers (2, 1) and (3, 2)")
 
 
 def antipodal_loss(bias: Numbers, density: Numbers) -> Numbers:
@@ -315,9 +313,7 @@ def digon_count(importance: Float[np.ndarray, " n_features"], density: float, n_
     return int(len(hosts) + np.logical_and.accumulate(joins).sum())
 
 
-def polygon_loss(
-    n_corners: int, n_features: int, norm: Numbers, bias: Numbers, live_dead_features: int = 0
-) -> Numbers:
+def polygon_loss(n_corners: int, n_features: int, norm: Numbers, bias: Numbers, live_dead_features: int = 0) -> Numbers:
     """Loss of k of c features as a regular k-gon in two dimensions, the others zero, on one-sparse data,
 
         L = (k/c) [ S1(l², b) + Σ_{j=1}^{k-1} I1(l² cos(2πj/k), b) ]
@@ -342,9 +338,7 @@ def polygon_loss(
     """
     k, c, d = n_corners, n_features, live_dead_features
     if not (1 <= k <= c and 0 <= d <= c - k):
-        raise ValueError(
-            f"n_corners = {k}, n_features = {c}, live_dead_features = {d}: must have 1 ≤ k and k + d ≤ c"
-        )
+        raise ValueError(f"n_corners = {k}, n_features = {c}, live_dead_features = {d}: must have 1 ≤ k and k + d ≤ c")
     l_squared, b = _arrays(np.square(norm), bias)
     own = reconstruction_integral(l_squared, b)
     others = sum(relu_square_integral(l_squared * np.cos(2 * np.pi * j / k), b) for j in range(1, k))

@@ -37,9 +37,7 @@ def check(diagram: Diagram) -> bool:
     at_boundary = ndimage.maximum_filter(kinds, 3) != ndimage.minimum_filter(kinds, 3)
     excess = diagram.data["optimum_loss"].values / true.loss.reshape(shape) - 1
 
-    true_boundary = analysis.boundary(
-        diagram.density, analysis.has_superposition(true_phase, diagram.case.n_hidden)
-    )
+    true_boundary = analysis.boundary(diagram.density, analysis.has_superposition(true_phase, diagram.case.n_hidden))
     step = abs(np.log(diagram.density[1] / diagram.density[0]))
     off = np.abs(np.log(diagram.boundary() / true_boundary)) / step
     print(

@@ -402,13 +402,18 @@ def test_model_that_the_fused_kernel_cannot_write(make_case):
     case = make_case("train.objective=minibatch", f"model.kind={__name__}:Competing", "train.steps=40")
     data, report = runner.run_case("small", case)
     assert report.form == "plain"
-    cell = {"importance": 1, "density": 0, "restart": 0}
+    cell = {"importance": 2, "density": 0, "restart": 0}
     W, b = data["W"][cell].values, data["b"][cell].values
     x = np.random.default_rng(0).random((20_000, 2))
     output = np.maximum(x @ W.T @ W + b, 0)
     miss = x - output + 0.1 * output.max(1, keepdims=True)
-    assert float(data["loss"][cell]) == pytest.approx((miss**2).sum(1).mean(), rel=0.02)
+    assert float(data["loss"][cell]) == pytest.approx((miss**2 @ [1, 5]).mean(), rel=0.02)
     assert (data["loss"].values < 2 / 3 * np.maximum(data["importance"], 1).values[:, None, None]).all()
+
+
+def test_optimum_needs_weights_whose_phases_are_known(make_case):
+    with pytest.raises(SweepError, match="optimum = true needs a model with weights W, .*TwoLayer has U, V, c"):
+        run(make_case("optimum=true", f"model.kind={__name__}:TwoLayer"))
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,12 @@ def results() -> studies.Results:
     return studies.Results(sweep, superjax.run(sweep), manifest)
 
 
+@pytest.fixture(autouse=True)
+def small_sample(monkeypatch):
+    """The reference search is tested elsewhere."""
+    monkeypatch.setattr(phase_diagram, "SAMPLE", {2: 20, 3: 2})
+
+
 @pytest.fixture(scope="module")
 def drawn(results) -> dict[str, Figure]:
     return phase_diagram.figures(results)

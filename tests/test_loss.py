@@ -159,7 +159,28 @@ def test_any_model_at_product_nodes():
     cells = random_cells(2, 1, 0.3)
     loss, _ = evaluate(Exact(2, 40, closed=False), ReLUOutput, *cells, wrap=Bare)
     np.testing.assert_allclose(loss, oracle.expected_loss(*cells), rtol=1e-2)
-    assert not closed_form(Bare) and closed_form(ReLUOutput) and closed_form(Linear)
+
+
+def test_closed_form_is_for_the_call_that_was_declared():
+    """A subclass with another call or another claim is not what it derives from; one with other weights is."""
+
+    class Squared(ReLUOutput):
+        def __call__(self, x):
+            return super().__call__(x) ** 2
+
+    class Claiming(Linear):
+        rectified = True
+
+    class Shifted(ReLUOutput):
+        def preactivation(self, x):
+            return super().preactivation(x) + 1
+
+    found = {kind.__name__: closed_form(kind) for kind in (Linear, ReLUOutput, Bare, Squared, Claiming, Shifted)}
+    assert found == {
+        "Linear": True, "ReLUOutput": True, "Bare": False, "Squared": False, "Claiming": False, "Shifted": True,
+    }  # fmt: skip
+    model = Shifted(2, 1, 0.5, key=jax.random.key(0))
+    assert closed_form(model)
 
 
 # --- one segment ----------------------------------------------------------------------------------
@@ -291,17 +312,17 @@ def test_quasi_seeds_are_different_samples_of_one_law():
 
 
 def test_minibatch_is_unbiased():
-    """Feature losses of 200 batches of 64: their mean within five standard errors, their spread that of 64 samples."""
+    """Feature losses of 5000 batches of 4: their mean within five standard errors, each below a tenth."""
     W, b, importance, density = random_cells(3, 2, 0.4, count=1)
     model = jax.tree.map(lambda x: x[0], tied(ReLUOutput, *(jnp.asarray(x, jnp.float32) for x in (W, b))))
-    data, objective = Independent(jnp.asarray(density[0], jnp.float32)), Minibatch(3, 64)
+    data, objective = Independent(jnp.asarray(density[0], jnp.float32)), Minibatch(3, 4)
     losses = kernel.row_sum(lambda shared, row: objective.row_losses(*shared, row), "plain")
     batch = jax.vmap(lambda key: losses((model, data), objective.rows(data, objective.draw(key))))
-    found = np.asarray(batch(jax.random.split(jax.random.key(3), 200)), float)
+    found = np.asarray(batch(jax.random.split(jax.random.key(3), 5000)), float)
     exact = oracle.feature_losses(W, b, density)[0]
     error = found.std(0) / np.sqrt(len(found))
     assert (np.abs(found.mean(0) - exact) < 5 * error).all()
-    assert (error < 0.1 * exact).all()
+    assert (5 * error < 0.1 * exact).all()
 
 
 # --- what is allowed ------------------------------------------------------------------------------

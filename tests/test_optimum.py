@@ -137,6 +137,17 @@ def test_without_axes(make_case):
     assert data["optimum_phase"].values.tolist() == [DEDICATED, NOT_REPRESENTED]
 
 
+@pytest.mark.parametrize(("rates", "found"), [("[1e30]", [False]), ("[1e30, 0.03, 0.02]", [True, True, True])])
+def test_cells_whose_restarts_all_diverge(make_case, rates, found):
+    """Neighbours fill them; without any there is no optimum, and that is no error."""
+    axis = f"axes.r = {{field = 'train.learning_rate', values = {rates}}}"
+    text = f"n_features = 2\nn_hidden = 1\nrestarts = 2\noptimum = true\ntrain.steps = 50\n{axis}"
+    data = runner.run_case("diverged", make_case(text=text))[0]
+    assert (data["diverged_at"][0] >= 0).all()
+    assert np.isfinite(data["optimum_loss"]).values.tolist() == found
+    assert ((data["optimum_phase"] == analysis.PHASES.index("diverged")).any("feature") != found).all()
+
+
 # --- the search itself, on a landscape without training -------------------------------------------
 
 

@@ -60,9 +60,7 @@ def rational_feature_losses(W, b, density):
     return losses
 
 
-@pytest.mark.parametrize(
-    ("n_features", "n_hidden", "models"), [(1, 1, 40), (2, 1, 60), (3, 2, 40), (4, 2, 4)]
-)
+@pytest.mark.parametrize(("n_features", "n_hidden", "models"), [(1, 1, 40), (2, 1, 60), (3, 2, 40), (4, 2, 4)])
 def test_equals_rational_arithmetic(n_features, n_hidden, models):
     rng = np.random.default_rng(n_features)
     for _ in range(models):

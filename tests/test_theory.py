@@ -172,9 +172,7 @@ def test_published_polygon_losses(corners, live, published):
 @pytest.mark.parametrize("corners", [5, 6])
 def test_published_polygons_are_minima(corners):
     start = theory.POLYGON_CRITICAL[corners]
-    best = minimize(
-        lambda x: theory.polygon_loss(corners, corners, *x), start, method="Nelder-Mead", tol=1e-9
-    )
+    best = minimize(lambda x: theory.polygon_loss(corners, corners, *x), start, method="Nelder-Mead", tol=1e-9)
     np.testing.assert_allclose(best.x, start, atol=2e-5)
 
 
@@ -192,9 +190,7 @@ def test_polygon_loss_equals_quadrature(corners, bias, live):
             target = 1.0 if i == j else 0.0
             kink = -b[j] / G[j, i] if G[j, i] else 0.0
             total += integral(lambda a, g=G[j, i], c=b[j], t=target: (t * a - max(g * a + c, 0.0)) ** 2, kink)
-    assert theory.polygon_loss(corners, features, norm, bias, live) == pytest.approx(
-        total / features, rel=1e-10
-    )
+    assert theory.polygon_loss(corners, features, norm, bias, live) == pytest.approx(total / features, rel=1e-10)
 
 
 def test_polygon_needs_enough_features():

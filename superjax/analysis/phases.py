@@ -109,4 +109,3 @@ def phase_signature(
     with np.errstate(over="ignore"):
         powers = np.cumprod(np.full(phase.shape[-1], base, np.uint64))
         return np.asarray(np.sum(canonical * powers, axis=-1, dtype=np.uint64))
-
