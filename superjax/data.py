@@ -3,9 +3,9 @@
 A distribution is an unbatched module that holds the numbers of one model (densities, later correlation strengths),
 so all of them can be swept inside one compiled program. It offers the same law in two ways:
 
-* enumerated: `segments(k)` is a static table of line segments in input space, shared by all models, and
-  `probability(table)` gives each row's weight from the model's own numbers. The expectation of f is the sum over
-  rows of weight times the mean of f along the segment; a segment of length zero is an ordinary quadrature node.
+* enumerated: `segments(n, k)` is a static table of line segments in input space, shared by all models, and
+  `probability(active)` gives each row's probability from the model's own numbers. The expectation of f is the sum
+  over rows of weight times the mean of f along the segment; a segment of length zero is an ordinary node.
 * sampled: `sample(uniforms)` maps `n_uniforms` uniform numbers to one input, so that all models share one draw.
 """
 
@@ -38,21 +38,29 @@ class Independent(eqx.Module):
 
     density: Float[Array, " n_features"]
 
-    def segments(self, nodes: int, closed: bool = True) -> Segments:
-        """Every active set, its features at `nodes` Gauss-Legendre points each.
+    @classmethod
+    def example(cls, n_features: int) -> "Independent":
+        """Some member of the family, for its shapes."""
+        return cls(jnp.ones(n_features))
 
-        With `closed` the last active feature runs along the whole of [0, 1] instead, to be integrated in closed
-        form, and rows number ((1 + nodes)ⁿ - 1) / nodes + 1 instead of (1 + nodes)ⁿ.
-        """
-        return unit_segments(self.density.shape[-1], nodes, closed)
+    @staticmethod
+    def segments(n_features: int, nodes: int, closed: bool = True) -> Segments:
+        """Every active set, its features at `nodes` Gauss-Legendre points each; see `unit_segments`."""
+        return unit_segments(n_features, nodes, closed)
+
+    @staticmethod
+    def n_rows(n_features: int, nodes: int, closed: bool = True) -> int:
+        """Number of rows of `segments`, without making them."""
+        return segment_rows(n_features, nodes, closed)
+
+    @staticmethod
+    def n_uniforms(n_features: int) -> int:
+        """How many uniform numbers make one input."""
+        return n_features
 
     def probability(self, active: Bool[np.ndarray, "rows n_features"]) -> Float[Array, " rows"]:
         """Probability that exactly the given features are active."""
         return jnp.prod(jnp.where(active, self.density, 1 - self.density), axis=-1)
-
-    @property
-    def n_uniforms(self) -> int:
-        return self.density.shape[-1]
 
     def sample(self, uniforms: Float[Array, " n_features"]) -> Float[Array, " n_features"]:
         """One input from uniforms on [0, 1): x = u / s if u < s else 0 has exactly this law."""
@@ -73,7 +81,11 @@ def segment_rows(n_features: int, nodes: int, closed: bool = True) -> int:
 
 
 def unit_segments(n_features: int, nodes: int, closed: bool = True) -> Segments:
-    """Segments of the unit cube's faces: see Independent.segments."""
+    """The faces of the unit cube: every set of active features, each at `nodes` Gauss-Legendre points.
+
+    With `closed` the last active feature runs along the whole of [0, 1] instead, to be integrated in closed form, and
+    rows number ((1 + nodes)ⁿ - 1) / nodes + 1 instead of (1 + nodes)ⁿ.
+    """
     points, weights = np.polynomial.legendre.leggauss(nodes)
     points, weights = (points + 1) / 2, weights / 2
     rows = []
@@ -90,4 +102,4 @@ def unit_segments(n_features: int, nodes: int, closed: bool = True) -> Segments:
     return Segments(start, end, active, weight)
 
 
-KINDS = {"independent": Independent}
+KINDS: dict[str, type[Independent]] = {"independent": Independent}

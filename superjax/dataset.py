@@ -12,11 +12,15 @@ from superjax import analysis
 from superjax.engine import Trained
 from superjax.grid import Grid
 from superjax.optimum import Optimum
-from superjax.spec import Case
+from superjax.spec import Case, Phases
 from superjax.train import Cell, Evaluation
 
 REACHED = 0.01  # a restart reaches the optimum if its loss is at most this fraction above it
 _LABELS = {
+    "restart": "number of the independent initialisation",
+    "feature": "number of the feature",
+    "step": "steps trained",
+    "phase_kind": "phase",
     "W": "weights, column i is the direction of feature i",
     "b": "bias",
     "loss": "importance-weighted squared error, summed over features",
@@ -30,8 +34,8 @@ _LABELS = {
     "dimensionality": "fraction of a hidden dimension the feature has for itself",
     "phase": "how the feature is represented",
     "margin": "distance of the deciding quantity to its threshold, divided by the threshold",
-    "typical_norm": "norm, worst tenth of the restarts dropped, the others averaged",
-    "typical_interference": "interference, worst tenth of the restarts dropped, the others averaged",
+    "typical_norm": "norm, the worst of ten restarts dropped, the others averaged",
+    "typical_interference": "interference, the worst of ten restarts dropped, the others averaged",
     "phase_fraction": "fraction of restarts in each phase",
     "optimum_W": "weights of the best solution found",
     "optimum_b": "bias of the best solution found",
@@ -119,10 +123,13 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
     if "optimum_W" in dataset:
         data |= _derive_optimum(dataset, case, grid, data["phase"][1])
     dataset = dataset.assign(data).assign_coords(phase_kind=list(analysis.PHASES))
+    labels = _LABELS | {
+        coordinate: case.axes[dim].label or f"{' and '.join(case.axes[dim].names)}"
+        for coordinate, (dim, _) in grid.coordinates.items()
+    }
     for name, variable in dataset.variables.items():
-        label = _LABELS.get(str(name).removesuffix("_snapshots"))
-        if label is not None:
-            variable.attrs |= {"long_name": label, "units": "1"}
+        label = labels.get(str(name).removesuffix("_snapshots"), f"array {name} of the model")
+        variable.attrs |= {"long_name": label, "units": "1"}
         if str(name).endswith("phase"):
             variable.attrs |= {
                 "flag_values": np.arange(len(analysis.PHASES), dtype=np.int8),
@@ -131,6 +138,13 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
             }
     dataset.attrs |= {"Conventions": "CF-1.11", **_attributes(case)}
     return dataset
+
+
+def thresholds(dataset: xr.Dataset) -> Phases | None:
+    """The thresholds that a dataset's phases were decided with, None if it has no phases."""
+    if "phase" not in dataset:
+        return None
+    return Phases(**{name: float(dataset["phase"].attrs[name]) for name in Phases.model_fields})
 
 
 def _derive_optimum(dataset: xr.Dataset, case: Case, grid: Grid, phase: np.ndarray) -> Variables:

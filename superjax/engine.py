@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Float, Int, PyTree
 
 from superjax import kernel, spec
-from superjax.data import Independent
+from superjax.data import KINDS
 from superjax.grid import HYPER
 from superjax.loss import Objective
 from superjax.models import model_class
@@ -35,6 +35,7 @@ class Shape:
     """What the models of a program have in common; `swept` names the optimiser's numbers that differ."""
 
     kind: str
+    data: str
     n_features: int
     n_hidden: int
     streams: int = 1
@@ -118,7 +119,8 @@ class Program:
 
         number = jax.ShapeDtypeStruct((), jnp.float32)
         numbers = jax.ShapeDtypeStruct((shape.n_features,), jnp.float32)
-        cell = Cell(numbers, jax.eval_shape(Independent, numbers), dict.fromkeys(HYPER, number))
+        data = jax.eval_shape(functools.partial(KINDS[shape.data].example, shape.n_features))
+        cell = Cell(numbers, data, dict.fromkeys(HYPER, number))
         model = jax.eval_shape(self._new, jax.random.key(0), number)
         method = replace(method, form=_choose_form(method.objective, model, cell))
         parameters = sum(x.size for x in jax.tree.leaves(model))

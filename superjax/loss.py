@@ -16,12 +16,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Key
 
-from superjax.data import Independent, Segments, segment_rows, unit_segments
+from superjax.data import KINDS, Independent, Segments
 from superjax.spec import Case, SweepError
 
 MAX_ROWS = 8192
 _NODES = {1: 1, 2: 8, 3: 6, 4: 5, 5: 4, 6: 3}  # a feature, when the sweep file does not say
-_EVALUATION_NODES, _EVALUATION_ROWS, _EVALUATION_SAMPLES = 64, 2500, 2**14
+_EVALUATION_NODES, _EVALUATION_ROWS, _EVALUATION_MAX_ROWS, _EVALUATION_SAMPLES = 64, 2500, 2**15, 2**14
 
 
 def _default_nodes(n_features: int) -> int:
@@ -102,27 +102,29 @@ class Exact:
     """The expected loss itself: every active set enumerated, the last active feature integrated in closed form.
 
     Each other active feature gets `nodes` Gauss-Legendre points (by default few, chosen by n). A model that is no
-    ReLU of an affine map gets plain product nodes (`closed` false). Raises SweepError beyond MAX_ROWS rows.
+    ReLU of an affine map gets plain product nodes (`closed` false). Raises SweepError beyond `max_rows` rows.
     """
 
     n_features: int
     nodes: int | None = None
     closed: bool = True
+    distribution: type[Independent] = Independent
+    max_rows: int = MAX_ROWS
     fixed: ClassVar[bool] = True
 
     def __post_init__(self):
         if self.nodes is None:
             object.__setattr__(self, "nodes", _default_nodes(self.n_features))
-        count = segment_rows(self.n_features, self.nodes, self.closed)
-        if count > MAX_ROWS:
+        count = self.distribution.n_rows(self.n_features, self.nodes, self.closed)
+        if count > self.max_rows:
             raise SweepError(
-                f'train.objective = "exact" needs {count} quadrature rows at n_features = {self.n_features}, '
-                f'at most {MAX_ROWS} are allowed; use train.objective = "quasi" or "minibatch", or fewer train.nodes'
+                f'train.objective = "exact" needs {count} quadrature rows at n_features = {self.n_features}, at most '
+                f'{self.max_rows} are allowed; use train.objective = "quasi" or "minibatch", or fewer train.nodes'
             )
 
     @cached_property
     def table(self) -> Segments:
-        return unit_segments(self.n_features, self.nodes, self.closed)
+        return self.distribution.segments(self.n_features, self.nodes, self.closed)
 
     @property
     def n_rows(self) -> int:
@@ -190,20 +192,37 @@ class Quasi(Minibatch):
 
 def training_objective(case: Case, model: type[eqx.Module]) -> Objective:
     """The objective that a sweep file names."""
-    n, train = case.n_features, case.train
+    n, train, distribution = case.n_features, case.train, KINDS[case.data.kind]
     if train.objective == "exact":
-        return Exact(n, train.nodes, closed_form(model))
-    return Quasi(n, train.batch, case.seed) if train.objective == "quasi" else Minibatch(n, train.batch)
+        return Exact(n, train.nodes, closed_form(model), distribution)
+    uniforms = distribution.n_uniforms(n)
+    return Quasi(uniforms, train.batch, case.seed) if train.objective == "quasi" else Minibatch(uniforms, train.batch)
+
+
+def optimum_objective(case: Case, model: type[eqx.Module]) -> Objective:
+    """The exact objective, whatever the case is trained with."""
+    try:
+        return Exact(case.n_features, None, closed_form(model), KINDS[case.data.kind])
+    except SweepError:
+        raise SweepError(
+            f"optimum = true needs the exact loss, which n_features = {case.n_features} makes too large to enumerate; "
+            "leave optimum out or take fewer features"
+        ) from None
 
 
 def evaluation_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, Objective]:
-    """A fine objective for the stored loss and a coarser one that tells its error.
+    """A fine objective for the stored loss, and a coarser one: their difference bounds the error of the fine one.
 
-    The exact loss at more nodes than any training uses where enumeration is affordable, else a large fixed sample.
+    The exact loss at more nodes than any training uses where enumeration is affordable, else a large fixed sample
+    (its seeds are out of reach of a sweep's own, so that no model is scored on what it was trained on).
     """
-    n, closed = case.n_features, closed_form(model)
-    affordable = [k for k in range(1, _EVALUATION_NODES + 1) if segment_rows(n, k, closed) <= _EVALUATION_ROWS]
+    n, closed, distribution = case.n_features, closed_form(model), KINDS[case.data.kind]
+    choices = range(1, _EVALUATION_NODES + 1)
+    affordable = [k for k in choices if distribution.n_rows(n, k, closed) <= _EVALUATION_ROWS]
     nodes = max([*affordable, (case.train.nodes or _default_nodes(n)) + 1])
-    if segment_rows(n, nodes, closed) <= MAX_ROWS:
-        return Exact(n, nodes, closed), Exact(n, _default_nodes(n), closed)
-    return Quasi(n, _EVALUATION_SAMPLES, 1), Quasi(n, _EVALUATION_SAMPLES // 2, 2)
+    if distribution.n_rows(n, nodes, closed) <= _EVALUATION_MAX_ROWS:
+        coarse = max(2 * nodes // 3, 1)
+        return tuple(Exact(n, k, closed, distribution, _EVALUATION_MAX_ROWS) for k in (nodes, coarse))
+    uniforms = distribution.n_uniforms(n)
+    fine, coarse = _EVALUATION_SAMPLES, _EVALUATION_SAMPLES // 2
+    return Quasi(uniforms, fine, 2**32 + 1), Quasi(uniforms, coarse, 2**32 + 2)

@@ -12,11 +12,11 @@ from jaxtyping import Float, Int, PyTree
 from tqdm.auto import tqdm
 
 from superjax import analysis
-from superjax.data import Independent
+from superjax.data import KINDS
 from superjax.dataset import assemble
 from superjax.engine import Batch, Program, Shape, program, schedule_factors
 from superjax.grid import HYPER, Grid
-from superjax.loss import evaluation_objectives, training_objective
+from superjax.loss import evaluation_objectives, optimum_objective, training_objective
 from superjax.models import model_class, notebook_init_std
 from superjax.optimum import Optimum, Polish, Solutions, find_optimum
 from superjax.spec import Case, Sweep, SweepError, Train
@@ -109,7 +109,7 @@ def cells_of(grid: Grid) -> Cell:
     """All numbers of all cells, leaves (cells, ...), those of the optimiser that no axis sweeps scalars."""
     numbers = grid.numbers()
     importance, density = (np.asarray(numbers[name], np.float32) for name in ("importance", "density"))
-    data = jax.tree.map(np.asarray, jax.vmap(Independent)(density))
+    data = jax.tree.map(np.asarray, jax.vmap(KINDS[grid.case.data.kind])(density))
     return Cell(importance, data, {name: np.asarray(numbers[name], np.float32) for name in HYPER})
 
 
@@ -119,10 +119,12 @@ def program_of(case: Case, devices: int | None = None) -> Program:
     model = model_class(kind)
     if case.optimum and "W" not in model.dims:
         raise SweepError(f"optimum = true needs a model with weights W, {kind} has {', '.join(model.dims)}")
+    if case.optimum:
+        optimum_objective(case, model)
     swept = frozenset(name for name in HYPER if f"train.{name}" in fields)
     clip = case.train.clip_norm is not None or "clip_norm" in swept
     method = Method(training_objective(case, model), case.train.optimizer, clip, case.train.normalize)
-    shape = Shape(kind, case.n_features, case.n_hidden, case.train.streams, swept)
+    shape = Shape(kind, case.data.kind, case.n_features, case.n_hidden, case.train.streams, swept)
     return program(shape, method, *evaluation_objectives(case, model), devices)
 
 
@@ -130,7 +132,7 @@ def snapshot_steps(train: Train) -> list[int]:
     """The steps after which weights are kept: as listed, or that many log-spaced ones up to the last."""
     if isinstance(train.snapshots, list):
         return train.snapshots
-    return sorted({int(round(s)) for s in np.geomspace(1, train.steps, train.snapshots)})
+    return sorted({int(round(step)) for step in np.geomspace(train.steps, 1, train.snapshots)})
 
 
 def _init_std(case: Case, grid: Grid, n_models: int) -> Float[np.ndarray, " cells"]:
@@ -161,8 +163,8 @@ def _optimum(
     """Neighbour transplant under the exact objective, whatever the restarts were trained with."""
     model = model_class(case.model.kind)
     fine, coarse = evaluation_objectives(case, model)
-    exact = training_objective(case.model_copy(update={"train": Train(objective="exact")}), model)
-    compiled = program(Shape(case.model.kind, case.n_features, case.n_hidden), Method(exact), fine, coarse, devices)
+    shape = Shape(case.model.kind, case.data.kind, case.n_features, case.n_hidden)
+    compiled = program(shape, Method(optimum_objective(case, model)), fine, coarse, devices)
 
     def solutions(models: PyTree, cell: Int[np.ndarray, " models"], loss) -> Solutions:
         phase, _ = analysis.classify(models.W, **case.phases.model_dump())

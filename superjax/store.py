@@ -6,6 +6,7 @@ A case is done when the manifest says so and the file's checksum agrees, never b
 
 import hashlib
 import json
+import math
 import os
 import platform
 import tempfile
@@ -44,11 +45,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -56,7 +58,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """JSON as every parser reads it: what is not finite becomes null."""
+    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_dataset(path: Path, dataset: "xr.Dataset") -> None:
@@ -100,17 +111,32 @@ class Run:
     def __init__(self, folder: Path, sweep: Sweep, fresh: bool = False):
         """Raises SweepError if the folder holds a run with other settings (unless `fresh`) or an unreadable one."""
         self.folder, self.sweep = folder, sweep
-        self.manifest: dict[str, Any] = {"cases": {}, "finished": False}
+        self.manifest: dict[str, Any] = {"cases": {}, "files": [], "finished": False}
+        self._stale: list[str] = []
         if folder.exists() and not folder.is_dir():
             raise SweepError(f"{folder}: is a file, must be a folder for results; choose another with --out")
-        if not fresh and (folder / MANIFEST).exists():
-            self.manifest = _read_manifest(folder / MANIFEST)
-            _refuse_differences(folder, sweep)
+        if (folder / MANIFEST).exists():
+            try:
+                manifest = _read_manifest(folder / MANIFEST)
+            except SweepError:
+                if not fresh:
+                    raise
+                return
+            if fresh:
+                self._stale = [f"{case}.nc" for case in manifest["cases"]] + manifest["files"]
+            else:
+                _refuse_differences(folder, sweep)
+                self.manifest = manifest
 
     def begin(self) -> None:
-        """Make the folder and say what is about to run. Raises SweepError if the folder cannot be written."""
+        """Make the folder, clear it of the run that `fresh` replaces, and record the settings.
+
+        Raises SweepError if the folder cannot be written.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for name in self._stale:
+                (self.folder / Path(name).name).unlink(missing_ok=True)
             write_text(self.folder / "sweep.toml", self.sweep.to_toml())
             self.save()
         except OSError as error:
@@ -131,7 +157,7 @@ class Run:
     def store(self, case: str, dataset: "xr.Dataset", **entries: Any) -> None:
         """Write a case's dataset and record it as done."""
         write_dataset(self.path(case), dataset)
-        self.manifest["cases"][case] = {"done": True, "sha256": checksum(self.path(case)), **entries}
+        self.manifest["cases"][case] = {**entries, "done": True, "sha256": checksum(self.path(case))}
         self.save()
 
 
@@ -159,9 +185,12 @@ def _version(package: str) -> str:
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(manifest["cases"], dict) or not isinstance(manifest["finished"], bool):
+        if not isinstance(manifest["finished"], bool) or not isinstance(manifest.get("files", []), list):
             raise TypeError
-    except (OSError, ValueError, TypeError, KeyError):
+        for entry in manifest["cases"].values():
+            if not (entry["done"] is True and isinstance(entry["sha256"], str)):
+                raise TypeError
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise _damaged(path) from None
     return manifest
 

@@ -100,6 +100,11 @@ def _main(argv: list[str]) -> int:
     return _execute(sweep, run, todo, arguments)
 
 
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _check_devices(devices: int | None) -> None:
     if devices is not None and devices < 1:
         raise SweepError(f"--devices {devices}: must be at least 1")
@@ -110,17 +115,18 @@ def _execute(sweep: Sweep, run: Run, todo: list[str], arguments: argparse.Namesp
     import jax
 
     # One CPU device per core; it changes nothing where there is an accelerator.
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    jax.config.update("jax_num_cpu_devices", usable_cores())
     from superjax import runner, store, studies
-    from superjax.dataset import derive
+    from superjax.dataset import derive, thresholds
 
     if arguments.devices is not None and arguments.devices > len(jax.devices()):
         raise SweepError(f"--devices {arguments.devices}: this machine has {len(jax.devices())}")
-    for name in todo:
-        try:
+    try:
+        studies.check(sweep)
+        for name in todo:
             runner.program_of(sweep.cases[name], arguments.devices)
-        except SweepError as error:
-            raise SweepError(f"{arguments.sweep}: {error}") from error
+    except SweepError as error:
+        raise SweepError(f"{arguments.sweep}: {error}") from error
     run.begin()
     seconds = {"import": time.perf_counter() - start}
 
@@ -131,7 +137,10 @@ def _execute(sweep: Sweep, run: Run, todo: list[str], arguments: argparse.Namesp
             with report.timed("store"):
                 run.store(name, datasets[name], **asdict(report))
         else:
-            datasets[name] = derive(store.open_dataset(run.path(name)), case)
+            stored = store.open_dataset(run.path(name))
+            datasets[name] = derive(stored, case)
+            if thresholds(stored) not in (None, case.phases):
+                run.store(name, datasets[name], **run.manifest["cases"][name])
         diverged += int((datasets[name]["diverged_at"] >= 0).sum())
     if todo:
         run.save(environment=store.environment())
@@ -143,14 +152,15 @@ def _execute(sweep: Sweep, run: Run, todo: list[str], arguments: argparse.Namesp
     with timed(seconds, "draw"):
         figures = studies.draw(results, run.folder)
     seconds["all"] = time.perf_counter() - start
-    run.save(seconds=seconds, finished=True)
-    _summarise(results, claims, [*figures, run.folder / "claims.json"], diverged, seconds["all"])
+    files = [*figures, run.folder / "claims.json"]
+    run.save(files=[file.name for file in files], finished=True, **{"seconds" if todo else "redraw_seconds": seconds})
+    models = sum(dataset["loss"].size for dataset in datasets.values())
+    print(f"{sweep.name}: {models:,} models {'trained' if todo else 'redrawn'} in {seconds['all']:.1f} s")
+    _summarise(claims, files, diverged)
     return 1 if arguments.strict and diverged else 0
 
 
-def _summarise(results, claims, files: list[Path], diverged: int, seconds: float) -> None:
-    models = sum(dataset["loss"].size for dataset in results.datasets.values())
-    print(f"{results.sweep.name}: {models:,} models in {seconds:.1f} s")
+def _summarise(claims, files: list[Path], diverged: int) -> None:
     if diverged:
         print(f"  {diverged:,} of them diverged (diverged_at in the dataset says when)")
     for file in files:

@@ -26,7 +26,7 @@ def data():
 @pytest.fixture(scope="module", params=[Minibatch, Quasi])
 def x(request, data):
     """Samples as training draws them."""
-    objective = request.param(data.n_uniforms, SAMPLES)
+    objective = request.param(data.n_uniforms(len(data.density)), SAMPLES)
     rows = objective.rows(data, objective.draw(jax.random.key(0)))
     return np.asarray(jax.vmap(data.sample)(rows), np.float64)
 

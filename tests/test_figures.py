@@ -80,7 +80,7 @@ def test_titles_and_caption_come_from_the_specification(results, drawn):
     case = results.sweep.cases["n2_m1"]
     models = sum(data["loss"].size for data in results.datasets.values())
     for part in (
-        "n = 2, m = 1: 9 x 9 cells x 4 restarts", "n = 3, m = 2: 7 x 7", "exact", "300 steps", "adam",
+        "n = 2, m = 1: 9 x 9 cells x 4 restarts", "n = 3, m = 2: 7 x 7", "exact", "300 steps of adam", "relu output",
         f"deviation {case.model.init_std}", "at least 0.5", "at least 0.1", f"{models:,} models in 3 s",
     ):  # fmt: skip
         assert part in caption, part

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from superjax import analysis, oracle, runner
 from superjax.analysis.phases import DEDICATED, NOT_REPRESENTED
 from superjax.grid import Grid
-from superjax.optimum import KEPT, MIN_GAIN, Solutions, _merge, _nothing, find_optimum
+from superjax.optimum import KEPT, MIN_GAIN, Solutions, _merge, _neighbours, _nothing, find_optimum
 from superjax.spec import Case
 
 DIAGRAM = """
@@ -160,11 +160,24 @@ class Landscape:
     def polish(self, kinds, cell):
         return Solutions(kinds, cell, self.loss[cell, kinds.astype(int)], kinds.astype(np.uint64))
 
+    def finish(self, kinds, cell):
+        return self.polish(kinds, cell)._replace(loss=self.loss[cell, kinds.astype(int)] - 0.25)
+
 
 def grid_of(*axes):
     fields = ("importance[-1]", "data.density", "train.learning_rate")
     axes = {f"a{k}": {"field": fields[k], "values": list(values)} for k, values in enumerate(axes)}
     return Grid(Case.model_validate({"n_features": 2, "n_hidden": 1, "axes": axes}))
+
+
+@given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3))
+def test_neighbours_are_one_step_along_one_axis(sizes):
+    grid = grid_of(*(np.linspace(0.1, 1, size) for size in sizes))
+    places = list(np.ndindex(*sizes))
+    tables = np.array(_neighbours(grid)).reshape(-1, len(places))
+    for cell, place in enumerate(places):
+        steps = [np.abs(np.subtract(place, other)).sum() for other in places]
+        assert sorted(tables[tables[:, cell] >= 0, cell]) == [k for k, step in enumerate(steps) if step == 1]
 
 
 @given(data=st.data(), sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3))
@@ -175,10 +188,11 @@ def test_every_kind_of_solution_reaches_every_cell(data, sizes):
     landscape = Landscape(rng.permutation(grid.n_cells * KEPT).reshape(grid.n_cells, KEPT) + 1.0)
     kinds = rng.integers(0, data.draw(st.integers(1, KEPT)), grid.n_cells)
     found = landscape.polish(kinds.astype(float), np.arange(grid.n_cells))
-    optimum = find_optimum(grid, found, landscape.polish, landscape.polish)
-    known = np.sort(landscape.loss[:, np.unique(kinds)], axis=1)
+    optimum = find_optimum(grid, found, landscape.polish, landscape.finish)
+    known = np.sort(landscape.loss[:, np.unique(kinds)], axis=1) - 0.25
     np.testing.assert_array_equal(optimum.loss, known[:, 0])
-    np.testing.assert_array_equal(landscape.loss[np.arange(grid.n_cells), optimum.models.astype(int)], optimum.loss)
+    of_models = landscape.finish(optimum.models, np.arange(grid.n_cells)).loss
+    np.testing.assert_array_equal(of_models, optimum.loss)
     np.testing.assert_array_equal(optimum.other_loss, known[:, 1] if known.shape[1] > 1 else np.nan)
     assert optimum.rounds <= sum(sizes) + 1
 

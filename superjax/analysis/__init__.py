@@ -17,6 +17,7 @@ from superjax.analysis.phases import (
 from superjax.analysis.restarts import (
     agreement,
     best_restart,
+    dropped,
     phase_fractions,
     reached,
     take_restart,
@@ -33,6 +34,7 @@ __all__ = [
     "boundary",
     "classify",
     "dimensionality",
+    "dropped",
     "has_superposition",
     "interference",
     "measure",

@@ -17,17 +17,22 @@ def take_restart(values: Shaped[np.ndarray, "..."], index: Int[np.ndarray, "..."
     return np.take_along_axis(values, expanded, axis=index.ndim).squeeze(index.ndim)
 
 
+def dropped(restarts: int, share: float = 0.1) -> int:
+    """How many of the restarts the paper's protocol drops: one in ten, rounded, never all."""
+    return min(round(share * restarts), restarts - 1)
+
+
 def typical_outcome(
     loss: Float[np.ndarray, "... restart"],
     values: Float[np.ndarray, "... restart feature"],
-    drop: float = 0.1,
+    share: float = 0.1,
 ) -> Float[np.ndarray, "... feature"]:
-    """The paper's protocol: the worst restarts dropped (one in ten), the others averaged.
+    """The paper's protocol: the worst restarts `dropped` (one in ten), the others averaged.
 
     At least one restart is kept; a diverged one counts as worst and never enters the average.
     """
     restarts = loss.shape[-1]
-    kept = restarts - min(round(drop * restarts), restarts - 1)
+    kept = restarts - dropped(restarts, share)
     rank = np.argsort(np.argsort(np.where(np.isfinite(loss), loss, np.inf), axis=-1, kind="stable"), axis=-1)
     use = ((rank < kept) & np.isfinite(loss))[..., None]
     count = use.sum(-2)

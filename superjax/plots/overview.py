@@ -24,7 +24,7 @@ def figures(results: Any) -> dict[str, Figure]:
 
 
 def overview(case: Case, data: xr.Dataset, name: str) -> Figure:
-    """The figure that fits the number of axes, of the best restarts (of the optimum where there is one)."""
+    """The figure that fits the number of axes: of the best restart, maps of the optimum where there is one."""
     if "W" not in data:
         figure = _losses(case, data)
     else:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from superjax import analysis, plots, theory
 from superjax.plots.maps import BLUE, GREY, MEASURED_LINE, THEORY_LINE, VERMILION
+from superjax.spec import Case
 from superjax.studies import Results
 from superjax.studies._diagram import Diagram, diagrams
 
@@ -29,7 +30,7 @@ def phase_diagram(results: Results) -> Figure:
     titles = (
         "Theory\n(closed forms, extra feature)",
         "Optimum\n(phase of the extra feature)",
-        "Typical outcome\n(worst tenth dropped, others averaged)",
+        _outcome_title(shown[0].case.restarts),
         "Restarts that reach the optimum",
         "Gap to the best solution\nin other phases",
     )
@@ -64,6 +65,8 @@ def _draw_row(diagram: Diagram, axes: np.ndarray) -> list:
     agreement, success = diagram.data["agreement"].values, diagram.data["success"].values
     plots.hatch(axes[2], x, y, agreement < 1 - diagram.case.plot.threshold)
     fraction = plots.value_map(axes[3], x, y, success)
+    for ax in axes[2:4]:
+        plots.hatch(ax, x, y, (diagram.data["diverged_at"].values >= 0).any(-1), "xxxx", "black")
     gap = plots.gap_map(axes[4], x, y, diagram.data["gap"].values)
     for ax, colour in zip(axes[2:], ("black", "white", "white"), strict=True):
         ax.plot(x, measured, color=colour, linewidth=1, linestyle=(0, (3, 2)))
@@ -90,30 +93,48 @@ def _draw_keys(figure: Figure, axes: np.ndarray, meshes: list, diverged: bool) -
 
 
 def caption(results: Results) -> str:
-    """What was run, in words, from the specification."""
-    case = next(iter(results.sweep.cases.values()))
-    train, models = case.train, sum(data["loss"].size for data in results.datasets.values())
-    seconds = sum(sum(entry.get("seconds", {}).values()) for entry in results.manifest.get("cases", {}).values())
+    """What was run, in words, from the specification; the cases apart where they were not trained alike."""
+    shown = diagrams(results)
+    case = shown[0].case
     grids = ", ".join(
-        f"{d.title}: {len(d.importance)} x {len(d.density)} cells x {d.case.restarts} restarts"
-        for d in diagrams(results)
+        f"{d.title}: {len(d.importance)} x {len(d.density)} cells x {d.case.restarts} restarts" for d in shown
     )
-    streams = f" in {train.streams} streams" if train.streams > 1 else ""
-    objective = {
-        "exact": "the exact expected loss",
-        "quasi": f"a fixed quasi-random sample of {train.batch}",
-        "minibatch": f"fresh minibatches of {train.batch}{streams}",
-    }[train.objective]
+    if all((d.case.train, d.case.model) == (case.train, case.model) for d in shown):
+        training = f"Each model: {training_in_words(case)}."
+    else:
+        training = " ".join(f"{d.title}: {training_in_words(d.case)}." for d in shown)
+    models = sum(data["loss"].size for data in results.datasets.values())
+    seconds = sum(sum(entry.get("seconds", {}).values()) for entry in results.manifest.get("cases", {}).values())
     text = (
-        f"{case.model.kind.replace('_', ' ')} model. {grids}. Each model minimises {objective} for {train.steps} steps "
-        f"of {train.optimizer} (learning rate {train.learning_rate:g}, {train.schedule} schedule, weight decay "
-        f"{train.weight_decay:g}); initial weights normal with standard deviation {case.model.init_std}, bias 0. "
+        f"{grids}. {training} "
         f"A feature is represented if its norm is at least {case.phases.represented:g}, and then superposed if its "
         f"interference with represented features is at least {case.phases.superposed:g}. Optimum: best restarts, "
         f"transplanted between neighbouring cells and polished. Typical outcome hatched where fewer than "
-        f"{1 - case.plot.threshold:.0%} of restarts have the optimum's phases. {models:,} models in {seconds:.0f} s."
+        f"{1 - case.plot.threshold:.0%} of restarts have the optimum's phases; crosses: some restarts diverged. "
+        f"{models:,} models in {seconds:.0f} s."
     )
     return "\n".join(textwrap.wrap(text, 290))
+
+
+def training_in_words(case: Case) -> str:
+    """Model, objective, optimiser and initialisation of a case."""
+    train = case.train
+    streams = f" in {train.streams} streams" if train.streams > 1 else ""
+    objective = {
+        "exact": "the exact expected loss",
+        "quasi": f"the loss of a fixed quasi-random sample of {train.batch}",
+        "minibatch": f"the loss of fresh batches of {train.batch}{streams}",
+    }[train.objective]
+    return (
+        f"{case.model.kind.replace('_', ' ')}, {train.steps} steps of {train.optimizer} on {objective} (learning rate "
+        f"{train.learning_rate:g}, {train.schedule} schedule, weight decay {train.weight_decay:g}), initial weights "
+        f"normal with standard deviation {case.model.init_std}, bias 0"
+    )
+
+
+def _outcome_title(restarts: int) -> str:
+    dropped = analysis.dropped(restarts)
+    return f"Typical outcome\n(worst {dropped} of {restarts} restarts dropped, others averaged)"
 
 
 def protocols(results: Results) -> Figure:
@@ -138,7 +159,7 @@ def protocols(results: Results) -> Figure:
             axes[0].fill_between(x, *analysis.band(streams), color="white", alpha=0.6, linewidth=0)
     titles = (
         "Best of restarts\n(phase of the extra feature)",
-        "Typical outcome\n(worst tenth dropped, others averaged)",
+        _outcome_title(shown[0].case.restarts),
         "Optimum of the exact loss\n(phase of the extra feature)",
         "Restarts with the optimum's phases\n(all features)",
     )
@@ -153,17 +174,9 @@ def protocols(results: Results) -> Figure:
     assert fraction is not None  # a sweep has at least one case
     figure.colorbar(fraction, cax=rows[-1, 3], orientation="horizontal").set_label("fraction of restarts")
     figure.suptitle(f"{results.sweep.title}  ({results.sweep.section})", fontsize=14)
-    figure.supxlabel("\n".join(_protocol(d) for d in shown), fontsize=8.5, x=0.01, ha="left")
+    text = "\n".join(f"{d.name}: {training_in_words(d.case)}." for d in shown)
+    figure.supxlabel(text, fontsize=8.5, x=0.01, ha="left")
     return figure
-
-
-def _protocol(diagram: Diagram) -> str:
-    train, model = diagram.case.train, diagram.case.model
-    return (
-        f"{diagram.name}: {train.steps} steps of {train.optimizer} (learning rate {train.learning_rate:g}, "
-        f"{train.schedule}, weight decay {train.weight_decay:g}), fresh batches of {train.batch} in {train.streams} "
-        f"streams, initial standard deviation {model.init_std}, {diagram.case.restarts} restarts a cell"
-    )
 
 
 def cuts(results: Results) -> Figure:

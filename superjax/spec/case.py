@@ -13,12 +13,12 @@ from superjax.spec.emit import dotted
 from superjax.spec.errors import refusal
 from superjax.spec.fields import Count, Data, Frozen, Importance, Model, Phases, Plot, Profile, Train
 from superjax.spec.messages import unknown, untagged, wanted
-from superjax.spec.trees import Keys, Location, lookup, merge, nest
+from superjax.spec.trees import Keys, Location, lookup, merge, nest, split_key
 
-RESERVED = frozenset(
-    "restart feature hidden snapshot step W b loss feature_loss explained norm interference dimensionality"
-    " phase margin best diverged_at grad_norm W_snapshots b_snapshots loss_snapshots success gap typical_norm"
-    " typical_interference typical_phase phase_fraction phase_kind agreement superposition solution".split()
+RESERVED = frozenset(  # what a dataset can have, besides names that begin with "optimum"
+    "restart feature hidden snapshot step phase_kind solution W b loss W_snapshots b_snapshots loss_snapshots"
+    " feature_loss explained grad_norm diverged_at best norm interference dimensionality phase margin typical_norm"
+    " typical_interference phase_fraction gap success agreement".split()
 )
 _NO_SUCH_KEY = object()
 
@@ -53,6 +53,15 @@ class Case(Frozen):
         value = self.data.density
         return list(value) if isinstance(value, list) else [value] * self.n_features
 
+    def swept(self) -> dict[Location, tuple[str, str]]:
+        """What the axes set, a field or one entry of it -> name of the axis and path as it is written there."""
+        found = {}
+        for name, axis in self.axes.items():
+            for path in axis.names:
+                keys, indices, _ = split_key(path) or ((path,), [], "")
+                found[(*keys, *(index % self.n_features for index in indices))] = name, path
+        return found
+
     @model_validator(mode="after")
     def _check_lengths(self) -> "Case":
         for at, value in (("importance",), self.importance), (("data", "density"), self.data.density):
@@ -60,6 +69,8 @@ class Case(Frozen):
                 raise refusal(f"must have n_features = {self.n_features} entries, has {len(value)}", *at)
             if isinstance(value, Profile) and self.n_features * math.log(value.ratio) > 700:
                 raise refusal(f"must not overflow at n_features = {self.n_features}", *at, "ratio")
+        if not any(self.importance_vector()):
+            raise refusal("must have at least one entry > 0", "importance")
         return self
 
     @model_validator(mode="after")

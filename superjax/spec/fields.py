@@ -117,7 +117,7 @@ class Plot(Frozen):
     """Drawing: maps are hatched where more than this fraction of restarts disagree; dots per inch."""
 
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    dpi: Count = 200
+    dpi: Annotated[int, Field(ge=1, le=1200)] = 200
 
 
 class Head(Frozen):

@@ -25,7 +25,8 @@ def load(name: str | os.PathLike[str], *overrides: str) -> Sweep:
     else:
         path = _find(text)
         shown = _shown(path)
-    return Given(path, shown, _read(path, shown), (overrides,)).resolve()
+    raw = _read(path, shown)
+    return Given(path, shown, raw, packaged.study_of(path), (overrides,)).resolve()
 
 
 def _find(name: str) -> Path:

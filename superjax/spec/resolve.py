@@ -106,11 +106,33 @@ def _case(name: str, base: Source, written: list[Source], batches: list[list[Ove
         tree = merge(tree, nest(override.path, values))
         sources.append(Source(override.place, prefix, nest(at, override.value), at))
     case = validate(Case, tree, sources, name) if entries else case
+    for prefix, layer in _layers(name, batches):
+        for override in layer:
+            _check_not_swept(name, case, prefix, override)
     swept = {path for axis in case.axes.values() for path in axis.names}
     for own in (own for own in written if own.prefix == "cases."):
         if both := swept & {dotted(path) for path, _ in flatten(own.tree)}:
             raise SweepError(f"{own.place}: cases.{both.pop()}: an axis sweeps it; leave one out")
     return case
+
+
+def _check_not_swept(name: str, case: Case, prefix: str, override: Override) -> None:
+    """Refuse an override of what an axis sweeps in this case: it would change nothing."""
+    swept = case.swept()
+    for path, value in flatten(nest(override.path, override.value)):
+        at = (*path, *(index % case.n_features for index in override.indices))
+        entries = [(*at, i) for i in range(case.n_features)]
+        hidden = next((target for target in swept if at[: len(target)] == target), None)
+        if hidden is None and swept.keys() >= set(entries):
+            hidden = entries[0]
+        if hidden is not None:
+            axis, swept_path = swept[hidden]
+            one = hidden == at and len(case.axes[axis].names) == 1 and isinstance(value, int | float)
+            values = toml([value]) if one else "[...]"
+            raise SweepError(
+                f"{override.place}: has no effect, axes.{axis} sweeps {swept_path} (case {name})\n"
+                f"  change the axis instead: {prefix}axes.{axis}.values={values}"
+            )
 
 
 def _layers(name: str, batches: list[list[Override]]) -> list[tuple[str, list[Override]]]:

@@ -62,11 +62,13 @@ def _results(case: Case) -> dict[str, str]:
 
 
 class Given(NamedTuple):
-    """What the user gave: a file, its name in messages, and batches of overrides, later ones stronger."""
+    """What the user gave: a file, its name in messages, the study that it has unless it says otherwise, and batches
+    of overrides, later ones stronger."""
 
     path: Path
     shown: str
     raw: dict[str, Any]
+    study: str | None
     batches: tuple[tuple[str, ...], ...]
 
     def resolve(self) -> Sweep:
@@ -79,7 +81,7 @@ class Given(NamedTuple):
                 sources.append(Source(override.place, "", nest(override.path, override.value), override.path))
                 tree = merge(tree, sources[-1].tree)
         head, studies = validate(Head, tree, sources), packaged.studies()
-        study = head.study or (name if head.study is None and name in studies else None)
+        study = (self.study if head.study is None else head.study) or None
         if study and study not in studies:
             place = source(sources, ("study",)).place
             raise SweepError(f"{place}: study = {toml(study)}, no such study{near(study, studies)}")

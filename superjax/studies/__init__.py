@@ -1,7 +1,8 @@
 """One module per sweep of the atlas: which figures it draws, which claims it checks.
 
-A study has two functions of its `Results`: `figures`, a table of file names (without suffix) and matplotlib figures,
-and `claims`. A sweep without a study gets the overview of `superjax.plots.overview` and the general claims.
+A study has `check(case)`, which refuses with a SweepError what it cannot draw, and two functions of its `Results`:
+`figures`, a table of file names (without suffix) and matplotlib figures, and `claims`. A sweep without a study gets the
+overview of `superjax.plots.overview` and the general claims.
 """
 
 import importlib
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from superjax.spec import Sweep
+from superjax.spec import Sweep, SweepError
 from superjax.store import write_atomically
 
 
@@ -35,6 +36,18 @@ class Claim(NamedTuple):
     tolerance: Any
     holds: bool
     note: str = ""
+
+
+def check(sweep: Sweep) -> None:
+    """Refuse, before any training, a sweep that its study cannot draw. Raises SweepError."""
+    study = _study(sweep)
+    for name, case in sweep.cases.items() if study else ():
+        try:
+            study.check(case)
+        except SweepError as error:
+            raise SweepError(
+                f"{name}: the study {sweep.study} {error}\n  study='\"\"' draws the sweep without it"
+            ) from error
 
 
 def claims(results: Results) -> list[Claim]:

@@ -7,7 +7,7 @@ import xarray as xr
 
 from superjax import analysis, theory
 from superjax.grid import Grid
-from superjax.spec import Case
+from superjax.spec import Case, SweepError
 from superjax.studies import Results
 
 
@@ -52,17 +52,16 @@ class Diagram(NamedTuple):
     def boundary(self) -> np.ndarray:
         """Density at which the optimum begins to have superposition, for every importance.
 
-        Interpolated to the crossing of the losses of the two branches where both are known.
+        Where the norm that decides jumps there from near 0, it is interpolated to the crossing of the losses of the
+        two branches; where the norm grows continuously, to its threshold.
         """
         with_it, without_it = self.branch_losses()
         m, represented = self.case.n_hidden, self.case.phases.represented
-        norm = self.data["optimum_norm"].values
-        return analysis.boundary(
-            self.density,
-            analysis.has_superposition(self.data["optimum_phase"].values, m),
-            (without_it - with_it) / self.data["optimum_loss"].values,
-            analysis.superposition_excess(norm, m, represented),
-        )
+        excess = analysis.superposition_excess(self.data["optimum_norm"].values, m, represented)
+        gain = (without_it - with_it) / self.data["optimum_loss"].values
+        gain[(excess < 0) & (excess > -represented / 2)] = np.nan
+        inside = analysis.has_superposition(self.data["optimum_phase"].values, m)
+        return analysis.boundary(self.density, inside, gain, excess)
 
     def stream_boundaries(self) -> np.ndarray:
         """The boundary as every single restart has it, (restart, importance): its spread over independent streams."""
@@ -87,6 +86,21 @@ class Diagram(NamedTuple):
             np.min(loss, axis=-1, where=usable & which, initial=np.inf) for which in (inside, ~inside)
         )
         return np.where(np.isinf(with_it), np.nan, with_it), np.where(np.isinf(without_it), np.nan, without_it)
+
+
+def check(case: Case) -> None:
+    """Raise SweepError unless the case spans the phase diagram's two axes, in a shape whose theory is known."""
+    axes = {name: axis.names for name, axis in case.axes.items()}
+    if list(axes.items()) != [("importance", ("importance[-1]",)), ("density", ("data.density",))]:
+        raise SweepError("needs exactly the axes importance (importance[-1]) and density (data.density), in this order")
+    if any(len(axis.table()) < 3 for axis in case.axes.values()):
+        raise SweepError("needs at least 3 points on both axes")
+    if not case.optimum:
+        raise SweepError("needs optimum = true")
+    if any(value != 1 for value in case.importance_vector()[:-1]):
+        raise SweepError("needs importance 1 of all features but the last: the axis is the relative importance")
+    if (case.n_features, case.n_hidden) not in ((2, 1), (3, 2)):
+        raise SweepError("knows the theory of n_features, n_hidden = 2, 1 and 3, 2 only")
 
 
 def diagrams(results: Results) -> list[Diagram]:
