@@ -199,15 +199,20 @@ def training_objective(case: Case, model: type[eqx.Module]) -> Objective:
     return Quasi(uniforms, train.batch, case.seed) if train.objective == "quasi" else Minibatch(uniforms, train.batch)
 
 
-def optimum_objective(case: Case, model: type[eqx.Module]) -> Objective:
-    """The exact objective, whatever the case is trained with."""
+def optimum_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, Objective]:
+    """The exact objective, whatever the case is trained with: one to search with, a finer one to finish with."""
+    n, closed, distribution = case.n_features, closed_form(model), KINDS[case.data.kind]
     try:
-        return Exact(case.n_features, None, closed_form(model), KINDS[case.data.kind])
+        search = Exact(n, None, closed, distribution)
     except SweepError:
         raise SweepError(
-            f"optimum = true needs the exact loss, which n_features = {case.n_features} makes too large to enumerate; "
-            "leave optimum out or take fewer features"
+            f"optimum = true needs the exact loss, which n_features = {n} makes too large to enumerate; leave optimum out "
+            "or take fewer features"
         ) from None
+    finer = 2 * _default_nodes(n)
+    return search, Exact(n, finer, closed, distribution) if distribution.n_rows(
+        n, finer, closed
+    ) <= MAX_ROWS else search
 
 
 def evaluation_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, Objective]:

@@ -16,7 +16,7 @@ from superjax.data import KINDS
 from superjax.dataset import assemble
 from superjax.engine import Batch, Program, Shape, program, schedule_factors
 from superjax.grid import HYPER, Grid
-from superjax.loss import evaluation_objectives, optimum_objective, training_objective
+from superjax.loss import Objective, evaluation_objectives, optimum_objectives, training_objective
 from superjax.models import model_class, notebook_init_std
 from superjax.optimum import Optimum, Polish, Solutions, find_optimum
 from superjax.spec import Case, Sweep, SweepError, Train
@@ -24,7 +24,7 @@ from superjax.store import timed
 from superjax.train import Cell, Method
 
 POLISH = Train(steps=200, learning_rate=0.01)
-FINISH = Train(steps=1000, learning_rate=0.01)
+FINISH = Train(steps=500, learning_rate=0.01)
 
 
 @dataclass
@@ -120,7 +120,7 @@ def program_of(case: Case, devices: int | None = None) -> Program:
     if case.optimum and "W" not in model.dims:
         raise SweepError(f"optimum = true needs a model with weights W, {kind} has {', '.join(model.dims)}")
     if case.optimum:
-        optimum_objective(case, model)
+        optimum_objectives(case, model)
     swept = frozenset(name for name in HYPER if f"train.{name}" in fields)
     clip = case.train.clip_norm is not None or "clip_norm" in swept
     method = Method(training_objective(case, model), case.train.optimizer, clip, case.train.normalize)
@@ -164,14 +164,14 @@ def _optimum(
     model = model_class(case.model.kind)
     fine, coarse = evaluation_objectives(case, model)
     shape = Shape(case.model.kind, case.data.kind, case.n_features, case.n_hidden)
-    compiled = program(shape, Method(optimum_objective(case, model)), fine, coarse, devices)
 
     def solutions(models: PyTree, cell: Int[np.ndarray, " models"], loss) -> Solutions:
         phase, _ = analysis.classify(models.W, **case.phases.model_dump())
         density = cells.data.density
         return Solutions(models, cell, loss, analysis.phase_signature(phase, cells.importance[cell], density[cell]))
 
-    def polish_with(train: Train) -> Polish:
+    def polish_with(objective: Objective, train: Train) -> Polish:
+        compiled = program(shape, Method(objective), fine, coarse, devices)
         hyper = {name: np.float32(np.inf if getattr(train, name) is None else getattr(train, name)) for name in HYPER}
         polish_cells = Cell(cells.importance, cells.data, hyper)
 
@@ -183,7 +183,9 @@ def _optimum(
 
         return polish
 
-    return find_optimum(grid, solutions(batch.models, batch.cell, loss), polish_with(POLISH), polish_with(FINISH))
+    search, finer = optimum_objectives(case, model)
+    found = solutions(batch.models, batch.cell, loss)
+    return find_optimum(grid, found, polish_with(search, POLISH), polish_with(finer, FINISH))
 
 
 @contextmanager

@@ -160,6 +160,13 @@ def test_study() -> None:
     assert sweep(SMALL).study is None
     assert sweep(SMALL + 'study = "phase_diagram"').study == "phase_diagram"
     assert load("phase_diagram", "study=''").study is None
+    Path("phase_diagram.toml").write_text(PHASE_DIAGRAM)  # the user's own file of that name
+    assert load("phase_diagram.toml").study is load(Path("phase_diagram.toml")).study is None
+    assert load("phase_diagram.toml", "seed=1").override("study=phase_diagram").study == "phase_diagram"
+    assert load("phase_diagram").override("seed=1").study == "phase_diagram"
+    assert load(load("phase_diagram").path).study == "phase_diagram"
+    Path("phase_diagram.toml").write_text(load("phase_diagram").to_toml())
+    assert load("phase_diagram.toml").study == "phase_diagram"
     message = refused(SMALL + 'study = "phase_diagrm"')
     assert message == 's.toml: study = "phase_diagrm", no such study; did you mean phase_diagram?'
 
@@ -243,6 +250,7 @@ WRONG = [
     ("data.kind", '"independant"', 'must be one of "independent"; did you mean independent?'),
     ("importance", "[1, 2]", "must have n_features = 3 entries, has 2"),
     ("importance", "0", "must be > 0"),
+    ("importance", "[0, 0, 0.0]", "must have at least one entry > 0"),
     ("importance", '"abc"', "must be a number > 0, a list of numbers >= 0, or {ratio = a number > 0}"),
     ("importance.ratio", "-1", "must be > 0"),
     ("importance.ratio", "1e+300", "must not overflow at n_features = 3"),
@@ -265,6 +273,8 @@ WRONG = [
     ("train.clip_norm", "0", "must be > 0"),
     ("phases.represented", "0", "must be > 0"),
     ("plot.threshold", "1", "must be < 1"),
+    ("plot.dpi", "0", "must be >= 1"),
+    ("plot.dpi", "1201", "must be <= 1200"),
     ("trian", "1", "unknown key; did you mean train?\n  allowed: restarts, seed, "),
     ("steps", "1", "unknown key; did you mean train.steps?"),
     ("train.lerning_rate", "1", "unknown key; did you mean learning_rate?\n  allowed: objective, steps, "),
@@ -500,10 +510,10 @@ def test_preset_notebook() -> None:
 
 
 def test_override_is_stronger_than_those_before() -> None:
-    first = load("x.toml", "case.n2_m1.seed=1", "data.density[0]=0.5", "restarts=2")
+    first = load("x.toml", "case.n2_m1.seed=1", "importance[0]=0.5", "restarts=2")
     assert first.override("seed=2").cases["n2_m1"].seed == 2
-    assert first.override("restarts=3").cases["n3_m2"].density_vector() == [0.5, 1, 1]
-    assert first.override("data.density=0.25").cases["n3_m2"].data.density == 0.25
+    assert first.override("restarts=3").cases["n3_m2"].importance_vector() == [0.5, 1, 1]
+    assert first.override("importance=0.25").cases["n3_m2"].importance == 0.25
     assert first.override() == first and first.cases["n2_m1"].seed == 1
 
 
@@ -534,6 +544,52 @@ def test_values_and_range_replace_each_other() -> None:
     assert "has both range and values" in refused(text, "axes.d.values=[1]", "axes.d.range=[1,0.5]")
     assert sweep(text, "case.b.axes.d.range[0]=0.2").cases["b"].axes["d"].range == [0.2, 1.0]
     assert "axes.d.range has no entries" in refused(text, "axes.d.range[0]=0.2")  # case a has values
+
+
+@pytest.mark.parametrize(
+    ("axes", "override", "says"),
+    [
+        (axis(), "data.density=0.5", "axes.d sweeps data.density (case s)\n  {}: axes.d.values=[0.5]"),
+        (axis(), "case.s.data.density=0.5", "axes.d sweeps data.density (case s)\n  {}: case.s.axes.d.values=[0.5]"),
+        (axis(), "data.density=[1, 1, 0.5]", "axes.d sweeps data.density (case s)\n  {}: axes.d.values=[...]"),
+        (axis(), "data.density[0]=0.5", "axes.d sweeps data.density (case s)\n  {}: axes.d.values=[...]"),
+        (axis(), "data={density = 0.5}", "axes.d sweeps data.density (case s)\n  {}: axes.d.values=[0.5]"),
+        (axis(field='"data.density[-1]"'), "data.density[2]=1", "data.density[-1] (case s)\n  {}: axes.d.values=[1]"),
+        (axis(field='"train.eps"'), "train={eps = 1, steps = 9}", "axes.d sweeps train.eps (case s)\n"),
+        (
+            axis(field=None, fields='["train.eps", "train.b1"]', range="[0.1, 0.5]"),
+            "train.b1=0.5",
+            "axes.d sweeps train.b1 (case s)\n  {}: axes.d.values=[...]",
+        ),
+        (
+            "importance.ratio = 0.5\n" + axis(field='"importance.ratio"'),
+            "importance={ratio=0.7}",
+            "axes.d sweeps importance.ratio (case s)\n  {}: axes.d.values=[0.7]",
+        ),
+        (
+            axis(field=None, fields='["importance[0]", "importance[1]", "importance[-1]"]'),
+            "importance=2",
+            "axes.d sweeps importance[0] (case s)\n  {}: axes.d.values=[...]",
+        ),
+    ],
+)
+def test_an_override_of_what_an_axis_sweeps_is_refused(axes: str, override: str, says: str) -> None:
+    message = refused(SMALL + axes, override)
+    assert message.startswith(f"{override} (command line): has no effect, axes.d sweeps ")
+    assert says.format("change the axis instead") in message
+
+
+def test_what_an_axis_leaves_may_be_overridden() -> None:
+    text = SMALL + axis(field='"importance[-1]"')
+    assert case(text, "importance=[2, 3, 4]").importance_vector() == [2, 3, 4]
+    assert case(text, "importance[0]=2").importance_vector() == [2, 1, 1]
+    assert case("data.density = 0.5\n" + SMALL + axis()).data.density == 0.5  # a file may spell out the baseline
+    assert "0.0 is refused: importance[0] must have at least one entry > 0" in refused(
+        "importance = [1, 0, 0]\n" + SMALL + axis(field='"importance[0]"', range="[0, 1]")
+    )
+    text = SMALL + "[case.a]\n" + axis().replace("[axes", "[case.a.axes") + "[case.b]\n"
+    assert sweep(text, "case.b.data.density=0.5").cases["b"].data.density == 0.5
+    assert "(case a)" in refused(text, "data.density=0.5")
 
 
 def test_what_a_value_is() -> None:
@@ -634,6 +690,15 @@ def test_sweepable(path: str) -> None:
     assert case(text).axes["d"].names == (path,)
 
 
+def test_reserved_names_are_those_of_a_dataset() -> None:
+    from superjax.dataset import _LABELS
+
+    variables = {name for name in _LABELS if not name.startswith("optimum")}
+    rest = "restart feature hidden snapshot step phase_kind W_snapshots b_snapshots loss_snapshots solution".split()
+    assert variables.union(rest) == spec.RESERVED
+    assert list(case(SMALL + axis("superposition")).axes) == ["superposition"]
+
+
 def test_sweepable_with_its_optimizer() -> None:
     for path, optimizer in ("train.weight_decay", "adamw"), ("train.momentum", "sgd"):
         text = SMALL + f"train.optimizer = '{optimizer}'\n" + axis(field=f'"{path}"', range="[0, 0.5]")
@@ -718,12 +783,10 @@ def test_differences() -> None:
         "axes.density.label=Density",
     ]
     assert first.override(*drawing).differences(first) == []
-    second = first.override(
-        "case.n2_m1.train.steps=500", "data.density[0]=0.5", "axes.density.values=[1, 0.5]", "seed=1"
-    )
+    second = first.override("case.n2_m1.train.steps=500", "importance[0]=0.5", "axes.density.values=[1, 0.5]", "seed=1")
     assert second.differences(first)[:4] == [
         "n2_m1: seed = 1, was 0",
-        "n2_m1: data.density = [0.5, 1.0], was 1.0",
+        "n2_m1: importance = [0.5, 1.0], was 1.0",
         "n2_m1: train.steps = 500, was 1000",
         "n2_m1: axes.density.values = [1.0, 0.5], was unset",
     ]

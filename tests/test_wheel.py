@@ -1,4 +1,4 @@
-"""The built wheel, installed into an empty environment, finds its sweeps from any folder."""
+"""The built wheel, installed by pip into an empty environment, finds its sweeps from any folder."""
 
 import subprocess
 import sys
@@ -22,6 +22,16 @@ def wheel(tmp_path_factory) -> Path:
     return path
 
 
+def pip() -> list[str]:
+    """A command that runs pip: of this interpreter, or if it has none (venv --without-pip) of the one below it."""
+    below = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for python in (sys.executable, str(below)):
+        command = [python, "-m", "pip"]
+        if subprocess.run([*command, "--version"], capture_output=True).returncode == 0:
+            return command
+    raise AssertionError("no pip to install the wheel with")
+
+
 def test_the_wheel_holds_every_sweep_and_the_type_marker(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"superjax/sweeps/{path.name}" for path in (ROOT / "sweeps").glob("*.toml")} <= names
@@ -34,7 +44,10 @@ def test_an_installed_superjax_finds_its_sweeps_from_an_empty_folder(wheel, tmp_
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
     (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
-    zipfile.ZipFile(wheel).extractall(site)
+    install = [*pip(), "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)]
+    installed = subprocess.run(install, cwd=tmp_path, capture_output=True, text=True)
+    assert installed.returncode == 0, installed.stderr
+    assert any(site.glob("superjax-*.dist-info/RECORD"))
     (site / "dependencies.pth").write_text(
         "\n".join(path for path in sys.path if path.endswith(("site-packages", "dist-packages")))
     )
@@ -42,6 +55,9 @@ def test_an_installed_superjax_finds_its_sweeps_from_an_empty_folder(wheel, tmp_
     code = "import superjax, pathlib; print(pathlib.Path(superjax.__file__).parent)"
     where = subprocess.run([python, "-c", code], cwd=empty, capture_output=True, text=True, check=True)
     assert where.stdout.strip() == str(site / "superjax")
+    script = [python.with_name("superjax-sweep"), "--list"]
+    listed = subprocess.run(script, cwd=empty, capture_output=True, text=True, check=True).stdout
+    assert {path.stem for path in (ROOT / "sweeps").glob("*.toml")} == {line.split()[0] for line in listed.splitlines()}
     small = ["axes.importance.points=3", "axes.density.points=3", "restarts=2", "train.steps=30", "cases=n2_m1"]
     result = subprocess.run(
         [python, "-m", "superjax.sweep", "phase_diagram", *small], cwd=empty, capture_output=True, text=True
