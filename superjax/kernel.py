@@ -158,8 +158,14 @@ def _apply(primitive, params, inputs) -> list[np.ndarray]:
     raise Unsupported(f"the operation {name!r} has no scalar form")
 
 
+def _refuse_large(operations: int) -> None:
+    if operations > MAX_SCALAR_OPERATIONS:
+        raise Unsupported(f"an operation on {operations} scalars is left to array code")
+
+
 def _elementwise(primitive, params, inputs) -> np.ndarray:
     shape = np.broadcast_shapes(*(x.shape for x in inputs))
+    _refuse_large(math.prod(shape))
     inputs = [np.broadcast_to(x, shape) for x in inputs]
     out = np.empty(shape, object)
     for index in np.ndindex(shape):
@@ -189,6 +195,7 @@ def _dot_general(x, y, dimension_numbers, **_) -> np.ndarray:
     y = np.moveaxis(y, y_contract, range(len(y_contract)))
     rest = x.shape[len(x_contract) :] + y.shape[len(y_contract) :]
     terms = math.prod(x.shape[: len(x_contract)])
+    _refuse_large(terms * math.prod(rest))
     x, y = x.reshape(terms, -1, 1), y.reshape(terms, 1, -1)
     return _sum_leading((x * y).reshape(terms, -1)).reshape(rest)
 

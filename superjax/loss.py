@@ -206,7 +206,7 @@ def optimum_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, 
         search = Exact(n, None, closed, distribution)
     except SweepError:
         raise SweepError(
-            f"optimum = true needs the exact loss, which n_features = {n} makes too large to enumerate; leave optimum out "
+            f"optimum = true needs the exact loss, which n_features = {n} makes too large to enumerate; leave it out "
             "or take fewer features"
         ) from None
     finer = 2 * _default_nodes(n)
@@ -226,8 +226,9 @@ def evaluation_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objectiv
     affordable = [k for k in choices if distribution.n_rows(n, k, closed) <= _EVALUATION_ROWS]
     nodes = max([*affordable, (case.train.nodes or _default_nodes(n)) + 1])
     if distribution.n_rows(n, nodes, closed) <= _EVALUATION_MAX_ROWS:
-        coarse = max(2 * nodes // 3, 1)
-        return tuple(Exact(n, k, closed, distribution, _EVALUATION_MAX_ROWS) for k in (nodes, coarse))
-    uniforms = distribution.n_uniforms(n)
-    fine, coarse = _EVALUATION_SAMPLES, _EVALUATION_SAMPLES // 2
-    return Quasi(uniforms, fine, 2**32 + 1), Quasi(uniforms, coarse, 2**32 + 2)
+        fine, coarse = (
+            Exact(n, k, closed, distribution, _EVALUATION_MAX_ROWS) for k in (nodes, max(2 * nodes // 3, 1))
+        )
+        return fine, coarse
+    uniforms, size = distribution.n_uniforms(n), _EVALUATION_SAMPLES
+    return Quasi(uniforms, size, 2**32 + 1), Quasi(uniforms, size // 2, 2**32 + 2)

@@ -17,7 +17,7 @@ from superjax.dataset import assemble
 from superjax.engine import Batch, Program, Shape, program, schedule_factors
 from superjax.grid import HYPER, Grid
 from superjax.loss import Objective, evaluation_objectives, optimum_objectives, training_objective
-from superjax.models import model_class, notebook_init_std
+from superjax.models import check_model, model_class, notebook_init_std
 from superjax.optimum import Optimum, Polish, Solutions, find_optimum
 from superjax.spec import Case, Sweep, SweepError, Train
 from superjax.store import timed
@@ -115,10 +115,9 @@ def cells_of(grid: Grid) -> Cell:
 
 def program_of(case: Case, devices: int | None = None) -> Program:
     """The compiled program of a case. Raises SweepError if its model or objective is impossible."""
+    check_model(case)
     kind, fields = case.model.kind, Grid(case).fields
     model = model_class(kind)
-    if case.optimum and "W" not in model.dims:
-        raise SweepError(f"optimum = true needs a model with weights W, {kind} has {', '.join(model.dims)}")
     if case.optimum:
         optimum_objectives(case, model)
     swept = frozenset(name for name in HYPER if f"train.{name}" in fields)

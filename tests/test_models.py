@@ -91,7 +91,7 @@ def test_any_module_with_dims_is_a_toy_model() -> None:
         ("raise ValueError('a\\n' * 500)", "ValueError: a a a"),
         ("import no_such_module_at_all", "ModuleNotFoundError: No module named 'no_such_module_at_all'"),
         ("", "AttributeError: module '{}' has no attribute 'Model'"),
-        ("assert False", "AssertionError: "),
+        ("assert False", "AssertionError:"),
     ],
 )
 def test_a_module_that_cannot_be_imported(

@@ -739,7 +739,12 @@ OVERRIDES = {
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.fixed_dictionaries({}, optional=OVERRIDES))
 def test_round_trip(values: dict[str, object]) -> None:
-    text = SMALL + axis() + axis("e", field='"train.b1"', range="[0, 0.5]") + "[case.a]\n[case.b]\n"
+    text = (
+        SMALL
+        + axis(field='"data.density[2]"')
+        + axis("e", field='"train.b1"', range="[0, 0.5]")
+        + "[case.a]\n[case.b]\n"
+    )
     text += "[case.b.axes.f]\nfields = ['train.eps', 'importance[0]']\nvalues = [[1, 2], [3, 4]]\n"
     first = sweep(text, *(f"{key}={emit.toml(value)}" for key, value in values.items()))
     Path("again.toml").write_text(first.to_toml(), encoding="utf-8", newline="")

@@ -90,10 +90,16 @@ def test_other_settings_are_refused_and_the_difference_named(finished):
 
 
 def test_thresholds_can_change_after_the_run(finished, tmp_path):
+    """The stored dataset follows: what is opened agrees with the figures and claims beside it."""
+    path = finished / "results" / "phase_diagram" / "n2_m1.nc"
+    before = superjax.open(path)
     result = command("phase_diagram", *SMALL, "phases.represented=0.9", cwd=finished)
-    assert result.returncode == 0, result.stderr
-    again = command("phase_diagram", *SMALL, cwd=finished)
-    assert again.returncode == 0, again.stderr
+    assert result.returncode == 0 and "redrawn" in result.stdout, result.stderr
+    changed = superjax.open(path)
+    assert changed["phase"].attrs["represented"] == 0.9 and changed["W"].equals(before["W"])
+    assert ((changed["phase"] == 0) == (changed["norm"] < 0.9)).all()
+    assert command("phase_diagram", *SMALL, cwd=finished).returncode == 0
+    assert superjax.open(path).equals(before)
 
 
 def test_a_damaged_dataset_is_trained_again(finished, tmp_path):
@@ -161,7 +167,12 @@ def test_list_and_version_need_no_jax(tmp_path):
         (("phase_diagram", "train.steps=3", "train.steps=4"), "twice"),
         (("phase_diagram", "cases=n2_m9"), "n2_m1"),
         (("phase_diagram", "model.kind=nowhere:Model"), "nowhere"),
-        (("phase_diagram", "case.n3_m2.n_features=12", "case.n3_m2.n_hidden=2"), "quadrature rows"),
+        (("phase_diagram", "case.n3_m2.n_features=12"), "knows the theory"),
+        (("phase_diagram", "optimum=false"), "needs optimum = true"),
+        (("phase_diagram", "importance=2"), "relative importance"),
+        (("phase_diagram", "axes.density.points=1"), "3 points"),
+        (("phase_diagram", "study=''", "case.n3_m2.n_features=12"), "too large to enumerate"),
+        (("phase_diagram", "study=''", "optimum=false", "case.n3_m2.n_features=12"), "quadrature rows"),
         (("missing.toml",), "missing.toml"),
         (("phase_diagram", "--out", "a_file"), "a_file"),
         (("phase_diagram", "--out", "/proc/nowhere"), "/proc/nowhere"),
@@ -208,3 +219,26 @@ def test_an_interrupted_run_keeps_finished_cases_and_says_how_to_resume(number, 
     assert process.returncode == 128 + number
     assert "python -m superjax.sweep phase_diagram" in said and "Traceback" not in said
     assert superjax.open(manifest.parent / "n2_m1.nc")["loss"].size == 4 * 4 * 2
+
+
+def test_fresh_clears_what_it_replaces_and_a_redraw_keeps_the_record(finished, tmp_path):
+    folder = tmp_path / "results" / "phase_diagram"
+    both = (*SMALL[:-1], "case.n3_m2.train.steps=20")
+    assert command("phase_diagram", *both, cwd=tmp_path).returncode == 0
+    (folder / "mine.txt").write_text("not superjax's")
+    trained = json.loads((folder / "manifest.json").read_text())["seconds"]
+    assert command("phase_diagram", *both, cwd=tmp_path).returncode == 0
+    assert json.loads((folder / "manifest.json").read_text())["seconds"] == trained
+    result = command("phase_diagram", *SMALL, "--fresh", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert not (folder / "n3_m2.nc").exists() and (folder / "n2_m1.nc").exists() and (folder / "mine.txt").exists()
+
+
+def test_claims_are_strict_json(tmp_path):
+    result = command("phase_diagram", *SMALL, "axes.importance.range=[0.5, 0.9]", cwd=tmp_path)
+    assert result.returncode == 0 and "Warning" not in result.stderr, result.stderr
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    json.loads((tmp_path / "results" / "phase_diagram" / "claims.json").read_text(), parse_constant=refuse)

@@ -55,8 +55,9 @@ def test_an_installed_superjax_finds_its_sweeps_from_an_empty_folder(wheel, tmp_
     code = "import superjax, pathlib; print(pathlib.Path(superjax.__file__).parent)"
     where = subprocess.run([python, "-c", code], cwd=empty, capture_output=True, text=True, check=True)
     assert where.stdout.strip() == str(site / "superjax")
-    script = [python.with_name("superjax-sweep"), "--list"]
-    listed = subprocess.run(script, cwd=empty, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        [python, "-m", "superjax.sweep", "--list"], cwd=empty, capture_output=True, text=True, check=True
+    ).stdout
     assert {path.stem for path in (ROOT / "sweeps").glob("*.toml")} == {line.split()[0] for line in listed.splitlines()}
     small = ["axes.importance.points=3", "axes.density.points=3", "restarts=2", "train.steps=30", "cases=n2_m1"]
     result = subprocess.run(

@@ -204,7 +204,7 @@ def _draw_cut(diagram: Diagram, wanted: float, top: Axes, bottom: Axes) -> None:
     for losses, colour, label in zip(
         diagram.branch_losses(), (VERMILION, BLUE), ("with superposition", "without superposition"), strict=True
     ):
-        bottom.plot(s, losses[k] / variance, color=colour, label=f"lowest loss found {label}")
+        bottom.plot(s, losses[k] / variance, "o", markersize=3, color=colour, label=f"lowest loss found {label}")
     candidates = theory.candidate_losses(r, s, diagram.case.n_features, diagram.case.n_hidden)
     for (name, loss), style in zip(candidates.items(), ("--", "-.", ":", (0, (1, 3))), strict=False):
         label = f"theory: {name.replace('_', ' ')}"

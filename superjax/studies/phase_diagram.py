@@ -50,7 +50,7 @@ def _triple_point() -> Claim:
         losses = theory.candidate_losses(point[0], point[1], 2, 1)
         return losses["ignore_extra"] - losses["drop_other"], losses["drop_other"] - losses["antipodal"]
 
-    found = optimize.fsolve(differences, (0.7, 0.4))
+    found = optimize.root(differences, (0.7, 0.4)).x
     return Claim(
         "theory: not represented, dedicated and superposed meet in a triple point (importance, density)",
         f"{SECTION} (theory alone, nothing trained)", [1.0, 4 / 7], found.tolist(), 1e-6,
