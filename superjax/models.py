@@ -183,7 +183,7 @@ def _one_line(error: Exception) -> str:
 def notebook_init_std(n_features: int, n_hidden: int, n_models: int) -> float:
     """Initial standard deviation of the authors' notebook, sqrt(2 / ((n + n_models) m)).
 
-    Xavier initialisation of one tensor (n_models, n, m) counts the models trained side by side as outputs: the
-    result depends on how many there are. Differs from Elhage et al. in nothing; every other choice here does.
+    Its Xavier initialisation of one tensor (n_models, n, m) counts the models trained side by side as outputs, so the
+    result depends on how many there are; a number does not.
     """
     return (2 / ((n_features + n_models) * n_hidden)) ** 0.5

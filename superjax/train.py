@@ -88,7 +88,8 @@ def train_one(
     """Advance one model through `count` steps from `first_step`, with the schedule's factor at each.
 
     The loss is divided by a constant of the model first (`normalize`): losses fall with the density, to 1e-5, and
-    Adam's epsilon would see it. Minibatches come from (key, step), so models with one key share them.
+    Adam's epsilon would see it. Minibatches come from (key, step), so models with one key share them. The number of
+    steps is traced: blocks of any length, hence snapshots at any steps, run the same program.
     """
     objective = method.objective
     loss_and_grad = kernel.value_and_grad(weighted_loss(objective), method.form)
