@@ -30,12 +30,12 @@ _LABELS = {
     "diverged_at": "first step whose loss was not finite, -1 if there is none",
     "best": "restart of lowest loss",
     "norm": "norm of the feature's direction",
-    "interference": "sum over j != i of (unit W_i . W_j)^2",
+    "interference": "sum over all j != i of (unit W_i . W_j)^2",
     "dimensionality": "fraction of a hidden dimension the feature has for itself",
     "phase": "how the feature is represented",
     "margin": "distance of the deciding quantity to its threshold, divided by the threshold",
-    "typical_norm": "norm, the worst of ten restarts dropped, the others averaged",
-    "typical_interference": "interference, the worst of ten restarts dropped, the others averaged",
+    "typical_norm": "norm, the worst tenth of the restarts (rounded) dropped, the others averaged",
+    "typical_interference": "interference, the worst tenth of the restarts (rounded) dropped, the others averaged",
     "phase_fraction": "fraction of restarts in each phase",
     "optimum_W": "weights of the best solution found",
     "optimum_b": "bias of the best solution found",
@@ -176,6 +176,7 @@ def _attributes(case: Case) -> Mapping[str, object]:
         "steps": case.train.steps,
         "restarts": case.restarts,
         "seed": case.seed,
+        "case": case.model_dump_json(exclude_none=True),
     }
 
 

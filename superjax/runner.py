@@ -58,6 +58,8 @@ def run(
     Raises:
         SweepError: the sweep asks for something that cannot be run.
     """
+    if not isinstance(sweep, Sweep):
+        raise SweepError(f"run takes a sweep, not {sweep!r}: superjax.run(superjax.load({str(sweep)!r}))")
     return {
         name: run_case(name, case, (init or {}).get(name), devices, progress)[0] for name, case in sweep.cases.items()
     }

@@ -92,6 +92,8 @@ def _main(argv: list[str]) -> int:
         raise SweepError("which sweep? give NAME or FILE.toml\n  --list shows the packaged ones")
     sweep = spec.load(arguments.sweep, *arguments.overrides)
     _check_devices(arguments.devices)
+    if arguments.fresh and arguments.figures_only:
+        raise SweepError("--fresh trains anew and --figures-only trains nothing: give one of them")
     run = Run(arguments.out / sweep.name, sweep, fresh=arguments.fresh)
     todo = [name for name in sweep.cases if not run.is_done(name)]
     if arguments.figures_only and todo:

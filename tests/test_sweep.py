@@ -173,6 +173,7 @@ def test_list_and_version_need_no_jax(tmp_path):
         (("phase_diagram", "axes.density.points=1"), "3 points"),
         (("phase_diagram", "study=''", "case.n3_m2.n_features=12"), "too large to enumerate"),
         (("phase_diagram", "study=''", "optimum=false", "case.n3_m2.n_features=12"), "quadrature rows"),
+        (("phase_diagram", "--fresh", "--figures-only"), "give one of them"),
         (("missing.toml",), "missing.toml"),
         (("phase_diagram", "--out", "a_file"), "a_file"),
         (("phase_diagram", "--out", "/proc/nowhere"), "/proc/nowhere"),

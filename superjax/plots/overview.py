@@ -20,7 +20,10 @@ _LINES = ("norm", "interference")
 
 def figures(results: Any) -> dict[str, Figure]:
     """One figure per case."""
-    return {name: overview(results.sweep.cases[name], data, name) for name, data in results.datasets.items()}
+    title = f"{results.sweep.title}\n" if results.sweep.title else ""
+    return {
+        name: overview(results.sweep.cases[name], data, f"{title}{name}") for name, data in results.datasets.items()
+    }
 
 
 def overview(case: Case, data: xr.Dataset, name: str) -> Figure:
@@ -31,7 +34,7 @@ def overview(case: Case, data: xr.Dataset, name: str) -> Figure:
         figure = {0: _weights, 1: _lines}.get(len(case.axes), _maps)(case, data)
     figure.suptitle(
         f"{name}: n = {case.n_features}, m = {case.n_hidden}, {case.model.kind}, {case.train.objective}, "
-        f"{case.train.steps} steps, {case.restarts} restarts"
+        f"{case.train.steps} steps, best of {case.restarts} restarts"
     )
     return figure
 
@@ -82,14 +85,27 @@ def _losses(case: Case, data: xr.Dataset) -> Figure:
     """For models without tied weights: the loss alone."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     ax = figure.subplots()
-    if len(case.axes) == 1:
-        x, label, log = _axis(case, data, next(iter(case.axes)))
-        ax.set(xlabel=label, xscale="log" if log else "linear")
-        _draw_loss(ax, x, data)
+    axes = [_axis(case, data, dim) for dim in case.axes]
+    for (_, label, log), set_axis in zip(axes, (_set_x, _set_y), strict=False):
+        set_axis(ax, label, log)
+    if len(axes) == 1:
+        _draw_loss(ax, axes[0][0], data)
+    elif len(axes) == 2:
+        loss = data["loss"].min("restart").values
+        mesh = _sorted_map(value_map, ax, axes[0][0], axes[1][0], loss, vmin=0.0, vmax=float(np.nanmax(loss)))
+        figure.colorbar(mesh, ax=ax, label="loss of the best restart")
     else:
         ax.hist(data["loss"].values[np.isfinite(data["loss"].values)], bins=50, color=BLUE)
         ax.set(xlabel="loss", ylabel="models")
     return figure
+
+
+def _set_x(ax: Axes, label: str, log: bool) -> None:
+    ax.set(xlabel=label, xscale="log" if log else "linear")
+
+
+def _set_y(ax: Axes, label: str, log: bool) -> None:
+    ax.set(ylabel=label, yscale="log" if log else "linear")
 
 
 def _draw_loss(ax: Axes, x: np.ndarray, data: xr.Dataset) -> None:

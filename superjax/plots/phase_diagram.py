@@ -80,7 +80,7 @@ def _draw_keys(figure: Figure, axes: np.ndarray, meshes: list, diverged: bool) -
     )
     axes[1].axis("off")
     axes[1].text(0.5, 0.5, f"hatched: margin of the phase below {SMALL_MARGIN:.0%}\n"
-                 "lines: boundary of superposition", ha="center", va="center")  # fmt: skip
+                 "lines: boundary of superposition (any features)", ha="center", va="center")  # fmt: skip
     plots.typical_key(axes[2])
     for ax, mesh, label in zip(
         axes[3:],
@@ -134,7 +134,7 @@ def training_in_words(case: Case) -> str:
 
 def _outcome_title(restarts: int) -> str:
     dropped = analysis.dropped(restarts)
-    return f"Typical outcome\n(worst {dropped} of {restarts} restarts dropped, others averaged)"
+    return f"Typical outcome\n(worst {dropped} of {restarts} dropped, others averaged)"
 
 
 def protocols(results: Results) -> Figure:
@@ -147,7 +147,7 @@ def protocols(results: Results) -> Figure:
         x, y = diagram.importance, diagram.density
         for ax in axes:
             _set_axes(ax, diagram)
-        axes[0].set_ylabel(f"{diagram.name.replace('_', ' ')}\n\n{axes[0].get_ylabel()}")
+        axes[0].set_ylabel(f"{diagram.title}, {diagram.name.rpartition('_')[2]}\n\n{axes[0].get_ylabel()}")
         plots.phase_map(axes[0], x, y, diagram.best("phase")[..., -1])
         plots.typical_map(axes[1], x, y, diagram.extra("typical_norm"), diagram.extra("typical_interference"))
         plots.phase_map(axes[2], x, y, diagram.extra("optimum_phase"))

@@ -85,7 +85,7 @@ def _general(results: Results) -> list[Claim]:
         if "dimensionality" in dataset:
             excess = float(np.nanmax(dataset["dimensionality"].sum("feature") - dataset.attrs["n_hidden"]))
             found.append(
-                Claim(f"{name}: the dimensionalities of a model's features sum to at most n_hidden",
+                Claim(f"{name}: sum of the dimensionalities of a model's features minus n_hidden (largest)",
                       "The Geometry of Superposition", "<= 0", excess, 1e-4, excess <= 1e-4)
             )  # fmt: skip
     return found

@@ -109,7 +109,9 @@ def _jumps(diagram: Diagram) -> list[Claim]:
         column = _column(diagram, r)
         if abs(np.log(diagram.importance[column] / r)) > 0.05:
             continue
-        norm = diagram.data["optimum_norm"].values[column].min(axis=-1)[np.argsort(-diagram.density)]
+        dense_first = np.argsort(-diagram.density)
+        density = diagram.density[dense_first]
+        norm = diagram.data["optimum_norm"].values[column].min(axis=-1)[dense_first]
         at = int(np.argmax(np.diff(norm)))
         before, after = float(norm[at]), float(norm[at + 1])
         holds = abs(before - expected[0]) < 0.1 and abs(after - expected[1]) < 0.1
@@ -117,7 +119,7 @@ def _jumps(diagram: Diagram) -> list[Claim]:
             Claim(
                 f"{diagram.name}: jump of the weaker feature's norm at the boundary, importance {r:g}",
                 "exact optimum, float64 reference", expected, [before, after], 0.1, holds,
-                f"column {diagram.importance[column]:.3f}, between neighbouring densities",
+                f"column {diagram.importance[column]:.3f}, from density {density[at]:.3g} to {density[at + 1]:.3g}",
             )
         )  # fmt: skip
     return found

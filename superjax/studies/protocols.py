@@ -52,14 +52,14 @@ def _where(diagram: Diagram, differ: np.ndarray) -> str:
     if not differ.any():
         return "no cell differs"
     density = np.broadcast_to(diagram.density, differ.shape)
-    text = (
-        f"{differ.sum()} cells differ, at densities {density[differ].min():.3g} to {density[differ].max():.3g}, with a "
-        f"median gap to other phases of {np.nanmedian(diagram.data['gap'].values[differ]):.2g}"
-    )
+    gap = diagram.data["gap"].values[differ]
+    text = f"{differ.sum()} cells differ, at densities {density[differ].min():.3g} to {density[differ].max():.3g}"
+    if np.isfinite(gap).any():
+        text += f", with a median gap to other phases of {np.nanmedian(gap):.2g}"
     if diagram.case.train.objective != "minibatch":
         return text
     together = diagram.case.train.batch * density**2
     return (
         f"{text}; the median number of samples in a batch with two given features active is "
-        f"{np.median(together[differ]):.2g} there, {np.median(together[~differ]):.2g} elsewhere"
+        f"{np.median(together[differ]):.2g} there, {np.median(together):.2g} over all cells"
     )
