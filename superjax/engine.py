@@ -9,7 +9,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from superjax.models import model_class
 from superjax.train import Cell, Evaluation, Method, TrainState, begin, evaluate_one, train_one, weighted_loss
 
 BLOCK = 100  # steps of one call: progress, snapshots and interrupts happen between blocks
+# The sizes for CPU are measured; those for accelerators only say that large chunks are wanted there.
 _CHUNK_ENTRIES = {"cpu": 2**20, "gpu": 2**29, "tpu": 2**27}  # rows x parameters x models of a chunk on one device
 _CHUNK_MODELS = {"cpu": 2**11, "gpu": 2**19, "tpu": 2**17}
 
@@ -107,12 +108,13 @@ class Program:
     """The compiled functions of one shape: `initialise`, `train` and `evaluate`.
 
     Leaves of a chunk are (streams, models, ...). Counters of the optimiser and numbers that no axis sweeps are common
-    to all models and stay unbatched. `compile_seconds` is what compilation has cost so far.
+    to all models and stay unbatched. `compile_seconds` is what all programs of this process have cost to compile.
     """
+
+    compile_seconds: ClassVar[float] = 0.0
 
     def __init__(self, shape: Shape, method: Method, fine: Objective, coarse: Objective, devices: Sequence[Any]):
         self.shape, self.fine = shape, fine
-        self.compile_seconds = 0.0
         self.mesh = jax.make_mesh(
             (len(devices),), ("models",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices
         )
@@ -161,7 +163,7 @@ class Program:
             if compiled is None:
                 start = time.perf_counter()
                 compiled = jitted.lower(*arguments).compile()
-                self.compile_seconds += time.perf_counter() - start
+                Program.compile_seconds += time.perf_counter() - start
             return compiled(*arguments)
 
         return call

@@ -136,6 +136,8 @@ def _execute(sweep: Sweep, run: Run, todo: list[str], arguments: argparse.Namesp
     for name, case in sweep.cases.items():
         if name in todo:
             datasets[name], report = runner.run_case(name, case, devices=arguments.devices, progress=True)
+            if report.form == "plain":
+                print(f"{name}: trained in the plain form; the fused one does not fit this model and data")
             with report.timed("store"):
                 run.store(name, datasets[name], **asdict(report))
         else:

@@ -142,6 +142,15 @@ def test_a_users_file_runs_from_any_folder(text, figure_dims, tmp_path):
     assert json.loads((folder / "claims.json").read_text())[0]["holds"]
 
 
+def test_falling_off_the_fast_form_is_said(tmp_path):
+    (tmp_path / "large.toml").write_text("n_features = 40\nn_hidden = 8\nrestarts = 1\ntrain.steps = 2\n"
+                                         'train.batch = 16\ntrain.objective = "minibatch"\n')  # fmt: skip
+    result = command("large.toml", cwd=tmp_path)
+    assert result.returncode == 0 and "large: trained in the plain form" in result.stdout, result.stderr
+    (tmp_path / "small.toml").write_text(FILE)
+    assert "plain form" not in command("small.toml", cwd=tmp_path).stdout
+
+
 def test_list_and_version_need_no_jax(tmp_path):
     code = (
         "import sys; from superjax.sweep import main; status = main(['--list']); "
