@@ -1,8 +1,8 @@
-"""Runs the compiled program of a case over any number of models, a fixed-size chunk at a time.
+"""Runs the compiled program of a case over any number of models, a chunk at a time.
 
-The size of a chunk depends on shapes and device, never on the number of models: memory stays bounded whatever the
-grid, a grown grid leaves the old cells bitwise unchanged, and one compilation serves all chunks, all blocks of steps
-and every snapshot schedule. The models of a chunk are split evenly over the devices; they never communicate.
+Memory stays bounded whatever the grid, and one compilation serves all chunks, all blocks of steps and every snapshot
+schedule. Chunks come in few sizes, none of which changes a model's numbers: a grown grid leaves the old cells bitwise
+unchanged. The models of a chunk are split evenly over the devices; they never communicate.
 """
 
 import functools
@@ -23,12 +23,17 @@ from superjax.data import KINDS
 from superjax.grid import HYPER
 from superjax.loss import Objective
 from superjax.models import model_class
-from superjax.train import Cell, Evaluation, Method, TrainState, begin, evaluate_one, train_one, weighted_loss
+from superjax.random import root_key
+from superjax.train import Cell, Evaluation, Method, TrainState, begin, evaluate_one, loss_one, train_one
 
 BLOCK = 100  # steps of one call: progress, snapshots and interrupts happen between blocks
 # The sizes for CPU are measured; those for accelerators only say that large chunks are wanted there.
-_CHUNK_ENTRIES = {"cpu": 2**20, "gpu": 2**29, "tpu": 2**27}  # rows x parameters x models of a chunk on one device
-_CHUNK_MODELS = {"cpu": 2**11, "gpu": 2**19, "tpu": 2**17}
+# Rows x models of a chunk on one device: each model has its own weights of the rows if they are fixed, which should
+# stay in the cache, and nothing of that size if they are drawn.
+_CHUNK_ROWS = {"cpu": 2**19, "gpu": 2**28, "tpu": 2**26}
+_CHUNK_DRAWN_ROWS = {"cpu": 2**20, "gpu": 2**30, "tpu": 2**28}
+_CHUNK_MODELS = {"cpu": 2**13, "gpu": 2**19, "tpu": 2**17}
+_MAPPED_ENTRIES = 2**13  # rows x parameters of a model from which one by one is faster than all in one product
 
 
 @dataclass(frozen=True)
@@ -59,56 +64,70 @@ class Trained(NamedTuple):
     snapshots: PyTree | None
 
 
-def _chunk_size(rows: int, parameters: int) -> int:
-    """Models of one chunk and stream on one device: a power of two, 8 at least.
+def _chunk_size(objective: Objective, form: kernel.Form, models: int | None) -> int:
+    """Models of one chunk and stream on one device, which gets so many in all (None: whatever it gets).
 
-    Streams do not share it: each draws its own minibatches, and only many models make up for the draw.
+    Chunks are about equal, in a few sizes if rows are fixed, as padding costs less there than compiling for another
+    size. Streams do not share a chunk: each draws its own minibatches, and only many models make up for the draw. A
+    multiple of 16 (4 of the large models of the mapped form) fills vector registers, so that a model's numbers do not
+    depend on how many others there are.
     """
     backend = jax.default_backend()
-    models = min(_CHUNK_ENTRIES[backend] // (rows * parameters), _CHUNK_MODELS[backend])
-    return max(8, 1 << max(models, 1).bit_length() - 1)
+    least = 4 if form == "mapped" else 16
+    rows = (_CHUNK_ROWS if objective.fixed else _CHUNK_DRAWN_ROWS)[backend]
+    most = max(least, min(rows // objective.n_rows, _CHUNK_MODELS[backend]) // least * least)
+    if models is None:
+        return most
+    unit = max(least, most // 16 // least * least) if objective.fixed else least
+    share = -(-models // -(-models // most))
+    return min(most, -(-share // unit) * unit)
 
 
 def schedule_factors(train: spec.Train) -> Float[np.ndarray, " steps"]:
     """The learning rate's factor at every step: linear warm-up from 0, then the schedule."""
-    decay = train.steps - train.warmup_steps
+    return _factors(train.schedule, train.steps, train.warmup_steps)
+
+
+@functools.lru_cache(maxsize=16)
+def _factors(kind: str, steps: int, warmup_steps: int) -> Float[np.ndarray, " steps"]:
+    decay = steps - warmup_steps
     after = {
         "constant": lambda: optax.constant_schedule(1.0),
         "cosine": lambda: optax.cosine_decay_schedule(1.0, max(decay, 1)),
         "linear": lambda: optax.linear_schedule(1.0, 0.0, max(decay, 1)),
-    }[train.schedule]()
-    warmup = optax.linear_schedule(0.0, 1.0, max(train.warmup_steps, 1))
-    schedule = optax.join_schedules([warmup, after], [train.warmup_steps])
-    return np.broadcast_to(schedule(jnp.arange(train.steps, dtype=jnp.float32)), (train.steps,))
+    }[kind]()
+    warmup = optax.linear_schedule(0.0, 1.0, max(warmup_steps, 1))
+    schedule = optax.join_schedules([warmup, after], [warmup_steps])
+    return np.broadcast_to(jax.jit(schedule)(jnp.arange(steps, dtype=jnp.float32)), (steps,))
 
 
-def blocks(steps: int, snapshots: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """(first step, end) of each call: at most BLOCK steps, ending at every snapshot."""
-    ends = sorted({*range(BLOCK, steps, BLOCK), *(s for s in snapshots if s > 0), steps})
+def blocks(steps: int, stops: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(first step, end) of each call: at most BLOCK steps, ending at every stop."""
+    ends = sorted({*range(BLOCK, steps, BLOCK), *(s for s in stops if s > 0), steps})
     return zip([0, *ends[:-1]], ends, strict=True)
+
+
+def _choose_form(objective: Objective, model: PyTree, cell: Cell) -> kernel.Form:
+    """Fused where the model is a modest number of scalar operations; one by one where it is large; else plain."""
+    rows = jax.eval_shape(lambda data: objective.rows(data, objective.draw(jax.random.key(0))), cell.data)
+    if kernel.supports(objective.row_losses, model, cell.data, rows):
+        return "fused"
+    entries = objective.n_rows * sum(x.size for x in jax.tree.leaves(model))
+    return "mapped" if jax.default_backend() == "cpu" and entries >= _MAPPED_ENTRIES else "plain"
 
 
 @functools.lru_cache(maxsize=16)
 def program(shape: Shape, method: Method, fine: Objective, coarse: Objective, devices: int | None = None) -> "Program":
-    """The program of a shape and method on the first `devices` devices, compiled at most once in a process."""
+    """The program of a shape and method on the first `devices` devices, one in a process."""
     return Program(shape, method, fine, coarse, jax.devices()[:devices])
 
 
-def _choose_form(objective: Objective, model: PyTree, cell: Cell) -> kernel.Form:
-    """The fused form where the model can be written as a modest number of scalar operations, else the plain one."""
-    rows = jax.eval_shape(lambda data: objective.rows(data, objective.draw(jax.random.key(0))), cell.data)
-
-    def row_gradient(shared, row):
-        return jax.value_and_grad(weighted_loss(objective))(*shared, row)
-
-    return "fused" if kernel.supports(row_gradient, (model, cell), rows) else "plain"
-
-
 class Program:
-    """The compiled functions of one shape: `initialise`, `train` and `evaluate`.
+    """The compiled functions of one shape: `initialise`, `train`, `evaluate` and `loss`.
 
     Leaves of a chunk are (streams, models, ...). Counters of the optimiser and numbers that no axis sweeps are common
-    to all models and stay unbatched. `compile_seconds` is what all programs of this process have cost to compile.
+    to all models and stay unbatched. Every size of a chunk is compiled once, at its first use; `compile_seconds` is
+    what all programs of this process have cost.
     """
 
     compile_seconds: ClassVar[float] = 0.0
@@ -125,60 +144,83 @@ class Program:
         cell = Cell(numbers, data, dict.fromkeys(HYPER, number))
         model = jax.eval_shape(self._new, jax.random.key(0), number)
         method = replace(method, form=_choose_form(method.objective, model, cell))
-        parameters = sum(x.size for x in jax.tree.leaves(model))
         self.method = method
-        self.chunk = _chunk_size(method.objective.n_rows, parameters) * len(devices)
+        form = _choose_form(fine, model, cell)
+        self.evaluation_form = form
 
         state = jax.eval_shape(functools.partial(begin, method), model, cell)
         counters = jax.tree.map(lambda x: 0 if jnp.issubdtype(x.dtype, jnp.inexact) else None, state.optimizer)
         state_axes = TrainState(0, counters, 0)
         cell_axes = Cell(0, 0, {name: 0 if name in shape.swept else None for name in HYPER})
-        self._initialise = self._vectorise(self._new, (0, 0), 0)
+        last = replace(method, objective=method.last or method.objective)
+        train_axes = (state_axes, cell_axes, None, "stream", None, None, None)
+        self._initialise = self._vectorise(self._first, (None, 0, 0), 0)
         self._begin = self._vectorise(functools.partial(begin, method), (0, cell_axes), state_axes)
-        self._advance = self._vectorise(
-            functools.partial(train_one, method), (state_axes, cell_axes, "stream", None, None, None), state_axes
+        self._advance, self._finish = (
+            self._vectorise(functools.partial(self._steps, m), train_axes, state_axes) for m in (method, last)
         )
-        self._evaluate = self._vectorise(functools.partial(evaluate_one, fine, coarse, method.form), (0, cell_axes), 0)
+        if last == method:
+            self._finish = self._advance
+        self._evaluate = self._vectorise(functools.partial(evaluate_one, fine, coarse, form), (0, cell_axes), 0)
+        self._loss = self._vectorise(functools.partial(loss_one, fine, form), (0, cell_axes), 0)
 
     def _new(self, key, init_std):
         return model_class(self.shape.kind)(self.shape.n_features, self.shape.n_hidden, init_std, key=key)
+
+    def _first(self, root, restart, init_std):
+        return self._new(jax.random.fold_in(jax.random.fold_in(root, 0), restart), init_std)
+
+    def _steps(self, method, state, cell, root, stream, *block):
+        return train_one(method, state, cell, jax.random.fold_in(jax.random.fold_in(root, 1), stream), *block)
 
     def _vectorise(self, function: Callable, in_axes: tuple, out_axes: Any) -> Callable:
         """The function of one model over (streams, models), models sharded over the devices, compiled once.
 
         Axes are 0 (its own for every model), "stream" (common to a stream) or None (common to all)."""
-        common = [None if axes == "stream" else axes for axes in in_axes]
-        over_streams = [0 if axes == "stream" else axes for axes in in_axes]
-        mapped = jax.vmap(jax.vmap(function, tuple(common), out_axes), tuple(over_streams), out_axes)
-        specs = tuple(_partition(axes) for axes in common)
-        sharded = jax.shard_map(mapped, mesh=self.mesh, in_specs=specs, out_specs=_partition(out_axes), check_vma=False)
+        common = tuple(None if axes == "stream" else axes for axes in in_axes)
+        over_streams = tuple(0 if axes == "stream" else axes for axes in in_axes)
+        over = jax.vmap if self.shape.streams > 1 else _only_one
+        mapped = over(jax.vmap(function, common, out_axes), over_streams, out_axes)
+        specs, out_specs = _partition(common), _partition(out_axes)
+        sharded = jax.shard_map(mapped, mesh=self.mesh, in_specs=specs, out_specs=out_specs, check_vma=False)
         options = kernel.compiler_options(jax.default_backend())
         return self._timed(jax.jit(sharded, compiler_options=options))
 
     def _timed(self, jitted) -> Callable:
-        compiled = None
+        compiled = {}
 
         def call(*arguments):
-            nonlocal compiled
-            if compiled is None:
+            shapes = tuple(np.shape(x) for x in jax.tree.leaves(arguments))
+            if shapes not in compiled:
                 start = time.perf_counter()
-                compiled = jitted.lower(*arguments).compile()
+                compiled[shapes] = jitted.lower(*arguments).compile()
                 Program.compile_seconds += time.perf_counter() - start
-            return compiled(*arguments)
+            return compiled[shapes](*arguments)
 
         return call
 
+    def chunk_models(self, models: int) -> int:
+        """Models of one chunk and stream where a stream has so many."""
+        devices = self.mesh.size
+        return _chunk_size(self.method.objective, self.method.form, -(-models // devices)) * devices
+
+    def _evaluation_chunk(self, models: int) -> int:
+        """One size for all but large models: a loss must not depend on the number of others."""
+        devices, mapped = self.mesh.size, self.evaluation_form == "mapped"
+        return _chunk_size(self.fine, self.evaluation_form, -(-models // devices) if mapped else None) * devices
+
     def initialise(
-        self, seed: int, restart: Int[np.ndarray, " models"], init_std: Float[np.ndarray, " models"]
+        self,
+        seed: int,
+        restart: Int[np.ndarray, " models"],
+        stream: Int[np.ndarray, " models"],
+        init_std: Float[np.ndarray, " models"],
     ) -> PyTree:
         """Initial weights from (seed, restart): equal in all cells, up to their scale."""
-        key = jax.random.fold_in(root_key(seed), 0)
-        keys = jax.vmap(functools.partial(jax.random.fold_in, key))
-
-        def one_chunk(index):
-            return self._initialise(keys(restart[index].ravel()).reshape(index.shape), init_std[index])
-
-        return self._gather(one_chunk, np.zeros(len(restart), int))
+        root = root_key(seed)
+        restart = restart.astype(np.int32)
+        initialise = lambda index: self._initialise(root, restart[index], init_std[index])  # noqa: E731
+        return self._gather(initialise, stream, self.chunk_models)
 
     def train(
         self,
@@ -188,19 +230,26 @@ class Program:
         seed: int,
         snapshots: Sequence[int] = (),
         progress: Callable[[float], None] = lambda models: None,
+        last_from: int | None = None,
+        chunk: int | None = None,
     ) -> Trained:
-        """Train every model of the batch; `progress` is told of the models (and fractions of one) just finished."""
-        key = jax.random.fold_in(root_key(seed), 1)
-        stream_keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(self.shape.streams))
+        """Train every model of the batch, from step `last_from` on under the method's last objective.
+
+        `progress` is told of the models (and fractions of one) just finished. Batches of any size compile nothing new
+        with a `chunk` of fixed size.
+        """
+        root, streams = root_key(seed), np.arange(self.shape.streams, dtype=np.int32)
+        last_from = len(factors) if last_from is None else last_from
 
         def one_chunk(index):
             chunk_cells = self._cells_of(cells, batch.cell[index])
             models = jax.tree.map(lambda x: x[index], batch.models)
             state = self._begin(models, chunk_cells)
             kept = {0: models} if 0 in snapshots else {}
-            for first, end in blocks(len(factors), snapshots):
+            for first, end in blocks(len(factors), [*snapshots, last_from]):
                 factor = np.resize(factors[first:end], BLOCK)
-                state = self._advance(state, chunk_cells, stream_keys, np.int32(first), np.int32(end - first), factor)
+                advance = self._advance if first < last_from else self._finish
+                state = advance(state, chunk_cells, root, streams, np.int32(first), np.int32(end - first), factor)
                 if end in snapshots:
                     kept[end] = jax.tree.map(np.asarray, state.model)
                 jax.block_until_ready(state)
@@ -208,7 +257,7 @@ class Program:
             history = jax.tree.map(lambda *xs: np.stack(xs, axis=2), *kept.values()) if kept else None
             return Trained(state.model, state.diverged_at, history)
 
-        return self._gather(one_chunk, batch.stream)
+        return self._gather(one_chunk, batch.stream, lambda models: chunk or self.chunk_models(models))
 
     def evaluate(self, batch: Batch, cells: Cell) -> Evaluation:
         """Loss, feature losses and gradient norm of every model under the evaluation objective."""
@@ -217,19 +266,29 @@ class Program:
             models = jax.tree.map(lambda x: x[index], batch.models)
             return self._evaluate(models, self._cells_of(cells, batch.cell[index]))
 
-        return self._gather(one_chunk, batch.stream)
+        return self._gather(one_chunk, batch.stream, self._evaluation_chunk)
+
+    def loss(self, batch: Batch, cells: Cell) -> Float[np.ndarray, " models"]:
+        """Loss alone of every model under the evaluation objective."""
+
+        def one_chunk(index):
+            models = jax.tree.map(lambda x: x[index], batch.models)
+            return self._loss(models, self._cells_of(cells, batch.cell[index]))
+
+        return self._gather(one_chunk, batch.stream, self._evaluation_chunk)
 
     def _cells_of(self, cells: Cell, index: Int[np.ndarray, "streams models"]) -> Cell:
         hyper = {k: v[index] if k in self.shape.swept else v for k, v in cells.hyper.items()}
         return Cell(cells.importance[index], jax.tree.map(lambda x: x[index], cells.data), hyper)
 
-    def _gather(self, one_chunk: Callable, stream: Int[np.ndarray, " models"]) -> PyTree:
+    def _gather(self, one_chunk: Callable, stream: Int[np.ndarray, " models"], size: Callable[[int], int]) -> PyTree:
         """Run all models chunk by chunk and put the results, leaves (models, ...), back in their order."""
         order = _by_stream(stream, self.shape.streams)
+        chunk = size(order.shape[1])
         out = None
-        for start in range(0, order.shape[1], self.chunk):
-            index = order[:, start : start + self.chunk]
-            index = np.pad(index, ((0, 0), (0, self.chunk - index.shape[1])), constant_values=-1)
+        for start in range(0, order.shape[1], chunk):
+            index = order[:, start : start + chunk]
+            index = np.pad(index, ((0, 0), (0, chunk - index.shape[1])), constant_values=-1)
             result = jax.tree.map(np.asarray, one_chunk(index))
             if out is None:
                 out = jax.tree.map(lambda x: np.empty((len(stream), *x.shape[2:]), x.dtype), result)
@@ -239,8 +298,21 @@ class Program:
         return out
 
 
-def root_key(seed: int):
-    return jax.random.key(seed, impl="threefry2x32")
+def _only_one(function: Callable, in_axes: tuple, out_axes: Any) -> Callable:
+    """`jax.vmap` over axes of length 1, without tracing the function once more."""
+
+    def call(*arguments):
+        take = lambda axis, x: x if axis is None else jax.tree.map(lambda leaf: leaf[0], x)  # noqa: E731
+        add = lambda axis, x: x if axis is None else jax.tree.map(lambda leaf: leaf[None], x)  # noqa: E731
+        arguments = [_along(take, axes, argument) for axes, argument in zip(in_axes, arguments, strict=True)]
+        return _along(add, out_axes, function(*arguments))
+
+    return call
+
+
+def _along(function: Callable, axes: Any, tree: PyTree) -> PyTree:
+    """`function(axis, subtree)` for every axis of a prefix of the tree."""
+    return jax.tree.map(function, axes, tree, is_leaf=lambda axis: axis is None)
 
 
 def _partition(axes: Any) -> Any:

@@ -2,7 +2,7 @@
 
 Restarts alone are not the optimum: in the worst cells a quarter of them reach it. But a good solution of one cell is
 a good start in the next. Each cell keeps its best few solutions of different phases; every new one is tried in the
-neighbouring cells, polished there, and kept where it wins, until nothing changes.
+neighbouring cells, polished there if it promises to win, and kept where it wins, until nothing changes.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int, PyTree, UInt64
 from superjax.grid import Grid
 
 KEPT = 3  # solutions of different phases per cell
+MARGIN = 3e-3  # relative excess in loss up to which a transplant is worth polishing
 MIN_GAIN = 1e-5  # relative gain in loss for which a solution is passed on again
 
 
@@ -40,34 +41,33 @@ class Optimum(NamedTuple):
     rounds: int
 
 
-Polish = Callable[[PyTree, Int[np.ndarray, " models"]], Solutions]
+Solve = Callable[[PyTree, Int[np.ndarray, " models"]], Solutions]
 
 
-def find_optimum(grid: Grid, found: Solutions, polish: Polish, finish: Polish) -> Optimum:
+def find_optimum(grid: Grid, found: Solutions, score: Solve, polish: Solve, finish: Solve) -> Optimum:
     """Improve the solutions `found` by training until no transplant helps.
 
     Args:
         found: solutions of any cells; those whose loss is not finite are ignored.
-        polish: trains given weights in given cells a little; `finish` does so to convergence.
+        score: what given weights are in given cells; `polish` trains them a little there, `finish` to convergence.
     """
     pool, _ = _merge(_nothing(found), found)
     if not len(pool.cell):
         return _summary(grid, pool, 0)
-    neighbours = _neighbours(grid)
-    candidates = polish(pool.models, pool.cell)
+    neighbours, fresh = _neighbours(grid), pool
     rounds = 0
     while True:
-        pool, fresh = _merge(pool, candidates)
-        if rounds == 0:
-            fresh = pool
         targets = np.concatenate([table[fresh.cell] for table in neighbours]) if neighbours else np.array([], int)
         source = np.tile(np.arange(len(fresh.cell)), len(neighbours))
         inside = targets >= 0
         if not inside.any():
             break
+        transplants = score(jax.tree.map(lambda x, i=source[inside]: x[i], fresh.models), targets[inside])
+        transplants = _promising(pool, transplants)
+        if not len(transplants.cell):
+            break
         rounds += 1
-        models = jax.tree.map(lambda x, i=source[inside]: x[i], fresh.models)
-        candidates = polish(models, targets[inside])
+        pool, fresh = _merge(pool, polish(transplants.models, transplants.cell))
     pool, _ = _merge(pool, finish(pool.models, pool.cell))
     return _summary(grid, pool, rounds)
 
@@ -76,11 +76,26 @@ def _nothing(like: Solutions) -> Solutions:
     return like.take(np.array([], int))
 
 
+def _promising(pool: Solutions, transplants: Solutions) -> Solutions:
+    """The best of the transplants of equal (cell, phases), where it is not clearly worse than what is known there.
+
+    Untrained in its new cell, a transplant of the same solution is off by the square of the distance only.
+    """
+    known = pool.take(np.isin(pool.cell, transplants.cell))
+    both = _concatenate(known, transplants)
+    margin = np.where(np.arange(len(both.cell)) < len(known.cell), 1 + MARGIN, 1)
+    order = np.lexsort((both.loss * margin, both.signature, both.cell))
+    best = order[_changes(both.cell[order], both.signature[order])]
+    return both.take(best[best >= len(known.cell)])
+
+
 def _merge(pool: Solutions, new: Solutions) -> tuple[Solutions, Solutions]:
     """The best solution of every (cell, phases), at most KEPT per cell, and those of them that are new or clearly
     better than before."""
+    concerned = np.isin(pool.cell, new.cell)
+    untouched, pool = pool.take(~concerned), pool.take(concerned)
     known = len(pool.cell)
-    both = jax.tree.map(lambda a, b: np.concatenate([a, b]), pool, new)
+    both = _concatenate(pool, new)
     both = both._replace(loss=np.where(np.isfinite(both.loss), both.loss, np.inf))
     order = np.lexsort((both.loss, both.signature, both.cell))
     starts = _changes(both.cell[order], both.signature[order])
@@ -97,7 +112,11 @@ def _merge(pool: Solutions, new: Solutions) -> tuple[Solutions, Solutions]:
     keep = rank_order[(rank < KEPT) & np.isfinite(both.loss[best][rank_order])]
     chosen = best[keep]
     gained = both.loss[chosen] < before[keep] * (1 - MIN_GAIN)
-    return both.take(chosen), both.take(chosen[gained & (chosen >= known)])
+    return _concatenate(untouched, both.take(chosen)), both.take(chosen[gained & (chosen >= known)])
+
+
+def _concatenate(*solutions: Solutions) -> Solutions:
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *solutions)
 
 
 def _changes(*sorted_keys: np.ndarray) -> Bool[np.ndarray, " entries"]:

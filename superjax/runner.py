@@ -16,15 +16,17 @@ from superjax.data import KINDS
 from superjax.dataset import assemble
 from superjax.engine import Batch, Program, Shape, program, schedule_factors
 from superjax.grid import HYPER, Grid
-from superjax.loss import Objective, evaluation_objectives, optimum_objectives, training_objective
+from superjax.loss import evaluation_objectives, optimum_objectives, training_objectives
 from superjax.models import check_model, model_class, notebook_init_std
-from superjax.optimum import Optimum, Polish, Solutions, find_optimum
+from superjax.optimum import Optimum, Solutions, Solve, find_optimum
 from superjax.spec import Case, Sweep, SweepError, Train
 from superjax.store import timed
 from superjax.train import Cell, Method
 
-POLISH = Train(steps=200, learning_rate=0.01)
+POLISH = Train(steps=100, learning_rate=0.01)
 FINISH = Train(steps=500, learning_rate=0.01)
+_POLISH_ROWS = 2**15  # rows x models of a chunk: many rounds have few
+LAST = 5  # one in so many steps, the last ones, is taken under the method's last objective
 
 
 @dataclass
@@ -78,14 +80,16 @@ def run_case(
     cell_of = np.repeat(np.arange(grid.n_cells), case.restarts)
     restart_of = np.tile(np.arange(case.restarts), grid.n_cells)
     compiled = program_of(case, devices)
-    report.models, report.chunk_models, report.form = len(cell_of), compiled.chunk, compiled.method.form
+    report.models, report.form = len(cell_of), compiled.method.form
+    report.chunk_models = compiled.chunk_models(grid.n_cells * -(-case.restarts // case.train.streams))
     compiled_before = Program.compile_seconds
 
     with report.timed("train"), _bar(name, len(cell_of), progress) as bar:
-        models = compiled.initialise(case.seed, restart_of, _init_std(case, grid, len(cell_of))[cell_of])
-        models = _with_given(models, init, grid, case)
-        batch = Batch(models, cell_of, restart_of % case.train.streams)
-        trained = compiled.train(batch, cells, schedule_factors(case.train), case.seed, steps, bar)
+        stream = restart_of % case.train.streams
+        models = compiled.initialise(case.seed, restart_of, stream, _init_std(case, grid, len(cell_of))[cell_of])
+        batch = Batch(_with_given(models, init, grid, case), cell_of, stream)
+        last_from = case.train.steps - case.train.steps // LAST if compiled.method.last else None
+        trained = compiled.train(batch, cells, schedule_factors(case.train), case.seed, steps, bar, last_from)
     with report.timed("evaluate"):
         batch = batch._replace(models=trained.models)
         evaluation = compiled.evaluate(batch, cells)
@@ -94,7 +98,7 @@ def run_case(
         history = None
         if trained.snapshots is not None:
             series = [jax.tree.map(lambda x, i=i: x[:, i], trained.snapshots) for i in range(len(steps))]
-            losses = [compiled.evaluate(batch._replace(models=models), cells).loss for models in series]
+            losses = [compiled.loss(batch._replace(models=models), cells) for models in series]
             history = np.stack(losses, axis=1)
     optimum = None
     if case.optimum:
@@ -124,7 +128,7 @@ def program_of(case: Case, devices: int | None = None) -> Program:
         optimum_objectives(case, model)
     swept = frozenset(name for name in HYPER if f"train.{name}" in fields)
     clip = case.train.clip_norm is not None or "clip_norm" in swept
-    method = Method(training_objective(case, model), case.train.optimizer, clip, case.train.normalize)
+    method = Method(*training_objectives(case, model), case.train.optimizer, clip, case.train.normalize)
     shape = Shape(kind, case.data.kind, case.n_features, case.n_hidden, case.train.streams, swept)
     return program(shape, method, *evaluation_objectives(case, model), devices)
 
@@ -158,35 +162,45 @@ def _with_given(models: PyTree, init: Mapping[str, Any] | None, grid: Grid, case
     return models
 
 
+def _polish_program(case: Case, devices: int | None) -> Program:
+    """The program that improves given models under the exact objective."""
+    model = model_class(case.model.kind)
+    method = Method(*optimum_objectives(case, model))
+    shape = Shape(case.model.kind, case.data.kind, case.n_features, case.n_hidden)
+    return program(shape, method, *evaluation_objectives(case, model), devices)
+
+
 def _optimum(
     case: Case, grid: Grid, cells: Cell, batch: Batch, loss: Float[np.ndarray, " models"], devices: int | None
 ) -> Optimum:
     """Neighbour transplant under the exact objective, whatever the restarts were trained with."""
-    model = model_class(case.model.kind)
-    fine, coarse = evaluation_objectives(case, model)
-    shape = Shape(case.model.kind, case.data.kind, case.n_features, case.n_hidden)
+    compiled = _polish_program(case, devices)
+    chunk = compiled.chunk_models(_POLISH_ROWS // compiled.method.objective.n_rows)
 
     def solutions(models: PyTree, cell: Int[np.ndarray, " models"], loss) -> Solutions:
         phase, _ = analysis.classify(models.W, **case.phases.model_dump())
         density = cells.data.density
         return Solutions(models, cell, loss, analysis.phase_signature(phase, cells.importance[cell], density[cell]))
 
-    def polish_with(objective: Objective, train: Train) -> Polish:
-        compiled = program(shape, Method(objective), fine, coarse, devices)
-        hyper = {name: np.float32(np.inf if getattr(train, name) is None else getattr(train, name)) for name in HYPER}
-        polish_cells = Cell(cells.importance, cells.data, hyper)
+    def hyper_of(train: Train) -> dict[str, np.float32]:
+        return {name: np.float32(np.inf if getattr(train, name) is None else getattr(train, name)) for name in HYPER}
+
+    def score(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
+        batch = Batch(models, cell, np.zeros(len(cell), int))
+        return solutions(models, cell, compiled.loss(batch, cells._replace(hyper=hyper_of(POLISH))))
+
+    def polish_with(train: Train, last_from: int | None) -> Solve:
+        polish_cells, factors = cells._replace(hyper=hyper_of(train)), schedule_factors(train)
 
         def polish(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
             batch = Batch(models, cell, np.zeros(len(cell), int))
-            trained = compiled.train(batch, polish_cells, schedule_factors(train), case.seed)
-            evaluation = compiled.evaluate(batch._replace(models=trained.models), polish_cells)
-            return solutions(trained.models, cell, evaluation.loss)
+            trained = compiled.train(batch, polish_cells, factors, case.seed, last_from=last_from, chunk=chunk)
+            return score(trained.models, cell)
 
         return polish
 
-    search, finer = optimum_objectives(case, model)
     found = solutions(batch.models, batch.cell, loss)
-    return find_optimum(grid, found, polish_with(search, POLISH), polish_with(finer, FINISH))
+    return find_optimum(grid, found, score, polish_with(POLISH, None), polish_with(FINISH, 0))
 
 
 @contextmanager

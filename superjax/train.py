@@ -4,6 +4,7 @@ It reads like the method section of a paper: an objective, an optax optimiser, a
 model. Everything that is a number comes in through a `Cell`, everything static through a `Method`.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -39,9 +40,13 @@ class TrainState(NamedTuple):
 
 @dataclass(frozen=True)
 class Method:
-    """What is static in training: it selects a compiled program, no number of it is swept."""
+    """What is static in training: it selects a compiled program, no number of it is swept.
+
+    The `last` steps, if that is given, are taken under another objective.
+    """
 
     objective: Objective
+    last: Objective | None = None
     optimizer: str = "adam"
     clip: bool = False
     normalize: str = "density"
@@ -67,13 +72,20 @@ def begin(method: Method, model: PyTree, cell: Cell) -> TrainState:
     return TrainState(model, state, jnp.array(-1, jnp.int32))
 
 
-def weighted_loss(objective: Objective):
-    """One row's contribution to L = Σᵢ Iᵢ E[(xᵢ - x'ᵢ)²], the paper's sum over features."""
+def loss_and_gradient(objective: Objective, form: kernel.Form):
+    """`(model, cell, draw, scale) -> (feature_loss, gradient)`: E[(xᵢ - x'ᵢ)²] and the gradient of L / scale.
 
-    def row_loss(model, cell: Cell, row):
-        return jnp.sum(cell.importance * objective.row_losses(model, cell.data, row))
+    L = Σᵢ Iᵢ E[(xᵢ - x'ᵢ)²] is the paper's sum over features.
+    """
+    value_and_vjp = kernel.value_and_vjp(objective.row_losses, form)
 
-    return row_loss
+    def evaluate(model, cell: Cell, draw, scale=1.0):
+        weights = cell.importance * (objective.row_weight / scale)
+        rows = objective.rows(cell.data, draw)
+        sums, gradient = value_and_vjp(model, cell.data, rows, weights)
+        return sums * objective.row_weight, gradient
+
+    return evaluate
 
 
 def train_one(
@@ -92,28 +104,30 @@ def train_one(
     steps is traced: blocks of any length, hence snapshots at any steps, run the same program.
     """
     objective = method.objective
-    loss_and_grad = kernel.value_and_grad(weighted_loss(objective), method.form)
+    losses_and_gradient = loss_and_gradient(objective, method.form)
     n_features = cell.importance.shape[-1]
     scale = {"density": cell.data.activity(), "features": float(n_features), "none": 1.0}[method.normalize]
-    fixed_rows = objective.rows(cell.data, objective.draw(key)) if objective.fixed else None
+    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(first_step + jnp.arange(len(factors)))
 
-    def advance(state: TrainState, step, factor) -> TrainState:
-        rows = fixed_rows
-        if not objective.fixed:
-            rows = objective.rows(cell.data, objective.draw(jax.random.fold_in(key, step)))
-        loss, grads = loss_and_grad(state.model, cell, rows)
-        grads = jax.tree.map(lambda g: g / scale, grads)
+    def advance(state: TrainState, step, factor, draw) -> TrainState:
+        losses, grads = losses_and_gradient(state.model, cell, draw, scale)
         transform = optimizer(method.optimizer, cell.hyper, method.clip, factor)
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
             updates, optimizer_state = transform.update(grads, state.optimizer, state.model)
-        first = (state.diverged_at < 0) & ~jnp.isfinite(loss)
+        first = (state.diverged_at < 0) & ~jnp.isfinite(jnp.sum(losses))
         return TrainState(
             optax.apply_updates(state.model, updates),
             optimizer_state,
             jnp.where(first, step, state.diverged_at),
         )
 
-    return lax.fori_loop(0, count, lambda i, state: advance(state, first_step + i, factors[i]), state)
+    def body(i, carry):
+        state, draw = carry
+        # The next draw is carried: drawn where it is used, it would be drawn anew for every model.
+        following = draw if objective.fixed else objective.draw(keys[i + 1])
+        return advance(state, first_step + i, factors[i], draw), following
+
+    return lax.fori_loop(0, count, body, (state, objective.draw(keys[0])))[0]
 
 
 class Evaluation(NamedTuple):
@@ -131,17 +145,14 @@ class Evaluation(NamedTuple):
 def evaluate_one(fine: Objective, coarse: Objective, form: kernel.Form, model: PyTree, cell: Cell) -> Evaluation:
     """Loss of one model under an objective that is finer than the one it was trained with."""
 
-    def feature_loss(objective):
-        rows = objective.rows(cell.data, objective.draw(jax.random.key(0)))
-        summed = kernel.row_sum(lambda shared, row: objective.row_losses(*shared, row), form)
-        return summed((model, cell.data), rows), rows
-
-    losses, rows = feature_loss(fine)
-    coarse_losses, _ = feature_loss(coarse)
-    _, grads = kernel.value_and_grad(weighted_loss(fine), form)(model, cell, rows)
+    losses, grads = loss_and_gradient(fine, form)(model, cell, fine.draw(jax.random.key(0)))
     return Evaluation(
-        jnp.sum(cell.importance * losses),
-        losses,
-        optax.tree.norm(grads),
-        jnp.sum(cell.importance * coarse_losses),
+        jnp.sum(cell.importance * losses), losses, optax.tree.norm(grads), loss_one(coarse, form, model, cell)
     )
+
+
+def loss_one(objective: Objective, form: kernel.Form, model: PyTree, cell: Cell) -> Float[Array, ""]:
+    """Loss of one model under an objective with fixed rows."""
+    rows = objective.rows(cell.data, objective.draw(jax.random.key(0)))
+    sums = kernel.row_sum(objective.row_losses, form)(model, cell.data, rows)
+    return jnp.sum(cell.importance * sums) * objective.row_weight

@@ -28,7 +28,7 @@ def x(request, data):
     """Samples as training draws them."""
     objective = request.param(data.n_uniforms(len(data.density)), SAMPLES)
     rows = objective.rows(data, objective.draw(jax.random.key(0)))
-    return np.asarray(jax.vmap(data.sample)(rows), np.float64)
+    return np.asarray(jax.vmap(data.sample, -1)(rows), np.float64)
 
 
 def coactivation_error(x):

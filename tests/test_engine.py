@@ -1,5 +1,6 @@
 """Training many models at once equals training each alone, whatever else is in the run."""
 
+import functools
 from typing import ClassVar
 
 import equinox as eqx
@@ -12,13 +13,13 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from superjax import analysis, kernel, oracle, runner
+from superjax import analysis, engine, oracle, runner
 from superjax.data import Independent
 from superjax.engine import BLOCK, blocks, schedule_factors
-from superjax.loss import training_objective
+from superjax.loss import training_objectives
 from superjax.models import ReLUOutput, model_class, notebook_init_std
 from superjax.spec import SweepError, Train
-from superjax.train import Cell, optimizer, weighted_loss
+from superjax.train import Cell, loss_and_gradient, optimizer
 
 QUICK = ("train.steps=120", "restarts=3")
 SAMPLED = ("train.objective=minibatch", "train.batch=64")
@@ -81,31 +82,31 @@ def train_alone(case, model, importance, density, restart):
     scale = {"density": density.mean(), "features": n, "none": 1}[train.normalize]
     stream = restart % train.streams
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(case.seed), 1), stream)
-    objective = training_objective(case, type(model))
-    exact = kernel.value_and_grad(weighted_loss(objective), "plain")
+    first, last = training_objectives(case, type(model))
+    last_from = train.steps - train.steps // runner.LAST
 
     def sampled_loss(model, step):
         def one(u):
             x = jnp.where(u < density, u / density, 0.0)
             return jnp.sum(importance * (x - model(x)) ** 2)
 
-        return jnp.mean(jax.vmap(one)(jax.random.uniform(jax.random.fold_in(key, step), (train.batch, n))))
+        return jnp.mean(jax.vmap(one)(jax.random.uniform(jax.random.fold_in(key, step), (n, train.batch)).T))
 
-    def loss_and_grad(model, step):
+    def gradient(model, step, objective):
         if train.objective == "minibatch":
-            return jax.value_and_grad(sampled_loss)(model, step)
+            return jax.grad(sampled_loss)(model, step)
         cell = Cell(importance, Independent(density), {})
-        return exact(model, cell, objective.rows(cell.data, objective.draw(key)))
+        return loss_and_gradient(objective, "plain")(model, cell, objective.draw(key))[1]
 
-    @jax.jit
-    def advance(model, state, step):
-        grads = jax.tree.map(lambda g: g / jnp.float32(scale), loss_and_grad(model, step)[1])
+    @functools.partial(jax.jit, static_argnums=3)
+    def advance(model, state, step, objective):
+        grads = jax.tree.map(lambda g: g / jnp.float32(scale), gradient(model, step, objective))
         updates, state = optimizer.update(grads, state, model)
         return optax.apply_updates(model, updates), state
 
     state = optimizer.init(model)
     for step in range(train.steps):
-        model, state = advance(model, state, step)
+        model, state = advance(model, state, step, last if last and step >= last_from else first)
     return model
 
 
@@ -130,8 +131,8 @@ def test_together_equals_alone(make_case, overrides):
     alone = eqx.tree_at(lambda m: m.W, alone, jnp.asarray(start))
     with jax.numpy_dtype_promotion("standard"):  # for optax
         alone = train_alone(case, alone, jnp.array([1.0, cell[0]]), jnp.full(2, cell[1]), restart=1)
-    np.testing.assert_allclose(data["W"][model], alone.W, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(data["b"][model], alone.b, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(data["W"][model], alone.W, rtol=0, atol=3e-5)
+    np.testing.assert_allclose(data["b"][model], alone.b, rtol=0, atol=3e-5)
     assert np.abs(data["W"][model] - start).max() > 0.05
 
 
@@ -184,8 +185,8 @@ def test_alone_in_a_run_equals_among_others_bitwise(make_case):
 def test_a_larger_grid_leaves_the_old_cells_bitwise_unchanged(make_case, objective):
     """More cells along both axes, so many that the last ones fall into another chunk, and more restarts."""
     overrides = [f"train.objective={objective}", "train.batch=64", "train.steps=20"]
-    importance, density = np.geomspace(0.1, 10, 75), np.geomspace(1, 0.01, 60)
-    columns, rows = [0, 40, 74], [0, 59]
+    importance, density = np.geomspace(0.1, 10, 110), np.geomspace(1, 0.01, 80)
+    columns, rows = [0, 40, 109], [0, 79]
 
     def part(columns, rows, restarts):
         values = {"importance": importance[columns].tolist(), "density": density[rows].tolist()}
@@ -193,7 +194,9 @@ def test_a_larger_grid_leaves_the_old_cells_bitwise_unchanged(make_case, objecti
         return run(make_case(*overrides, *axes, f"restarts={restarts}"))
 
     small, large = part(columns, rows, 1), part(slice(None), slice(None), 2)
-    assert large.sizes["importance"] * large.sizes["density"] * 2 > runner.program_of(make_case(*overrides)).chunk
+    models = large.sizes["importance"] * large.sizes["density"] * 2
+    sizes = {runner.program_of(make_case(*overrides)).chunk_models(count) for count in (6, models)}
+    assert len(sizes) == 2 and max(sizes) < models
     for name in ("W", "b", "loss", "feature_loss", "grad_norm", "phase"):
         old = large[name].values[columns][:, rows][:, :, :1]
         np.testing.assert_array_equal(old, small[name].values, err_msg=name)
@@ -213,12 +216,14 @@ def test_one_compilation_for_a_case(make_case, monkeypatch):
     compiled = []
     compile_once = jax.stages.Lowered.compile
     monkeypatch.setattr(jax.stages.Lowered, "compile", lambda *a, **k: compiled.append(1) or compile_once(*a, **k))
-    overrides = ["train.objective=minibatch", "train.batch=48", "train.steps=30"]  # as no other test
+    overrides = ["train.nodes=3", "train.steps=30"]  # as no other test
     run(make_case(*overrides))
-    assert len(compiled) == 4  # initialise, begin, train, evaluate
-    run(make_case(*overrides, "train.steps=330", "train.snapshots=[0, 7, 200]", "train.learning_rate=0.1", "seed=9"))
-    run(make_case(*overrides, "axes.importance.points=9", "restarts=60", "train.schedule=linear"))
-    assert len(compiled) == 4
+    assert len(compiled) == 5  # initialise, begin, train, train the last steps, evaluate
+    run(make_case(*overrides, "train.steps=330", "train.learning_rate=0.1", "seed=9"))
+    run(make_case(*overrides, "axes.importance.points=9", "restarts=12", "train.schedule=linear"))
+    assert len(compiled) == 5
+    run(make_case(*overrides, "train.snapshots=[0, 7, 20]"))
+    assert len(compiled) == 6  # the loss alone
 
 
 def test_a_second_run_compiles_nothing_at_all(make_case):
@@ -311,13 +316,14 @@ def test_notebook_preset(make_case):
 
 def test_snapshots_equal_shorter_runs(make_case):
     """With a constant schedule; across the end of a block; bitwise. They change nothing."""
-    constant = ("train.schedule=constant", "restarts=3")
+    constant = ("train.schedule=constant", "restarts=3", "train.objective=quasi", "train.batch=64")
     data = run(make_case(*constant, "train.steps=130", "train.snapshots=[0, 30, 100, 130]"))
     assert data["step"].values.tolist() == [0, 30, 100, 130]
     for k, steps in ((1, 30), (2, 100), (3, 130)):
         shorter = run(make_case(*constant, f"train.steps={steps}"))
-        for name in ("W", "b", "loss"):
+        for name in ("W", "b"):
             np.testing.assert_array_equal(data[f"{name}_snapshots"].isel(snapshot=k), shorter[name])
+        np.testing.assert_allclose(data["loss_snapshots"].isel(snapshot=k), shorter["loss"], rtol=1e-6)
     assert_bitwise_equal(data[list(shorter.variables)], shorter)
 
 
@@ -468,3 +474,41 @@ def test_labels(make_case):
     assert phase.attrs["flag_values"].tolist() == [0, 1, 2, 3]
     assert (phase.attrs["represented"], phase.attrs["superposed"]) == (0.5, 0.1)
     assert all("long_name" in variable.attrs for variable in data.data_vars.values())
+
+
+# --- other platforms ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("n_features = 2\nn_hidden = 1\noptimum = true", "fused"),
+        ("n_features = 2\nn_hidden = 1\ntrain.objective = 'minibatch'\ntrain.batch = 64", "fused"),
+        ("n_features = 40\nn_hidden = 8\ntrain.objective = 'minibatch'\ntrain.batch = 64", "plain"),
+    ],
+)
+def test_programs_lower_for_accelerators(make_case, monkeypatch, text, form):
+    """Every function that a run calls can be compiled for GPU and TPU: none asks for what only a CPU has."""
+    called = []
+
+    def recording(self, jitted):
+        def call(*arguments):
+            called.append((jitted, arguments))
+            return jitted(*arguments)
+
+        return call
+
+    monkeypatch.setattr(engine.Program, "_timed", recording)
+    monkeypatch.setattr(engine, "_CHUNK_MODELS", dict.fromkeys(("cpu", "gpu", "tpu"), 16))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    engine.program.cache_clear()
+    case = make_case("train.steps=10", "train.snapshots=[0]", text=text)
+    _, report = runner.run_case("accelerated", case, devices=1)
+    engine.program.cache_clear()
+    assert report.form == form
+    functions = {id(jitted): (jitted, arguments) for jitted, arguments in called}.values()
+    assert len(functions) >= 5  # initialise, begin, train, evaluate, loss
+    for jitted, arguments in functions:
+        text = jax.export.export(jitted, platforms=["cuda", "tpu"])(*arguments).mlir_module()
+        assert "stablehlo" in text
+        assert form == "plain" or "stablehlo.dot_general" not in text

@@ -8,9 +8,9 @@ import pytest
 
 from superjax import kernel
 from superjax.data import Independent
-from superjax.loss import Exact, Minibatch, closed_form
+from superjax.loss import ActiveMinibatch, Exact, Minibatch, closed_form
 from superjax.models import Linear, ReLUOutput
-from superjax.train import Cell, weighted_loss
+from superjax.train import Cell, loss_and_gradient
 
 
 class TwoLayer(eqx.Module):
@@ -40,20 +40,47 @@ def cell_of(n_features):
     return Cell(importance, Independent(jnp.linspace(0.9, 0.2, n_features)), {})
 
 
+OBJECTIVES = {
+    "exact": lambda kind, n: Exact(n, 3, closed_form(kind)),
+    "product nodes": lambda kind, n: Exact(n, 3, False),
+    "minibatch": lambda kind, n: Minibatch(n, 600),
+    "active minibatch": lambda kind, n: ActiveMinibatch(n, 600),
+}
+
+
+@pytest.mark.parametrize("form", ["fused", "mapped"])
+@pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize(
     ("kind", "n_features", "n_hidden"), [(ReLUOutput, 1, 1), (ReLUOutput, 3, 2), (Linear, 2, 1), (TwoLayer, 2, 2)]
 )
-@pytest.mark.parametrize("sampled", [False, True])
-def test_fused_equals_plain(kind, n_features, n_hidden, sampled):
-    """Values and gradients, to a few units of rounding of the largest entry."""
-    objective = Minibatch(n_features, 600) if sampled else Exact(n_features, 3, closed_form(kind))
-    model, cell = kind(n_features, n_hidden, 0.8, key=jax.random.key(0)), cell_of(n_features)
-    rows = objective.rows(cell.data, objective.draw(jax.random.key(1)))
-    fused = compiled(kernel.value_and_grad(weighted_loss(objective), "fused"))(model, cell, rows)
-    plain = jax.jit(kernel.value_and_grad(weighted_loss(objective), "plain"))(model, cell, rows)
-    assert jax.tree.structure(fused) == jax.tree.structure(plain)
-    for one, other in zip(jax.tree.leaves(fused), jax.tree.leaves(plain), strict=True):
+def test_forms_equal_plain(kind, n_features, n_hidden, name, form):
+    """Values and gradients of several models, to a few units of rounding of the largest entry."""
+    objective = OBJECTIVES[name](kind, n_features)
+    models = jax.vmap(lambda key: kind(n_features, n_hidden, 0.8, key=key))(jax.random.split(jax.random.key(0), 3))
+    cell, draw = cell_of(n_features), objective.draw(jax.random.key(1))
+
+    def evaluate(form):
+        return jax.vmap(lambda model: loss_and_gradient(objective, form)(model, cell, draw, 0.7))(models)
+
+    found, plain = compiled(lambda: evaluate(form))(), jax.jit(lambda: evaluate("plain"))()
+    assert jax.tree.structure(found) == jax.tree.structure(plain)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=2e-6 * float(jnp.abs(other).max()))
+
+
+def test_plain_is_the_sum_and_its_gradient():
+    """Against a loop over rows and autodiff of the weighted sum."""
+    objective, cell = Minibatch(3, 5), cell_of(3)
+    model, u = ReLUOutput(3, 2, 0.8, key=jax.random.key(0)), jax.random.uniform(jax.random.key(1), (3, 5))
+
+    def losses(model):
+        return sum(objective.row_losses(model, cell.data, u[:, k]) for k in range(5))
+
+    sums, grads = kernel.value_and_vjp(objective.row_losses, "plain")(model, cell.data, u, cell.importance)
+    np.testing.assert_allclose(sums, losses(model), rtol=1e-5)
+    expected = jax.grad(lambda model: cell.importance @ losses(model))(model)
+    for one, other in zip(jax.tree.leaves(grads), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def conditional(shared, row):
@@ -77,24 +104,38 @@ FUNCTIONS = {
     "nested jit": lambda s, x: jax.jit(lambda y: y * s["w"])(x),
     "constants": lambda s, x: x * np.arange(3, dtype=np.float32) + np.float32(0.5),
     "the same for every row": lambda s, x: s["w"] * 2,
+    "the same for every row, some entries": lambda s, x: (s["w"] * 2, x),
+    "a product of two rows": lambda s, x: jnp.outer(x, x) @ s["w"],
+    "cumulative": lambda s, x: jnp.cumsum(s["w"] * x)[::-1] + jnp.cumprod(s["W"], axis=0)[1],
+    "products": lambda s, x: jnp.prod(s["W"], axis=0) * jnp.prod(x) * jnp.prod(s["T"]),
+    "pad": lambda s, x: jax.lax.pad(s["w"] * x, 0.5, [(1, 2, 1)]),
+    "pad and crop": lambda s, x: jax.lax.pad(s["W"] * x[None], 0.5, [(0, -1, 2), (-1, 3, 0)]),
+    "cumulative, reversed": lambda s, x: jax.lax.cumsum(s["w"] * x, reverse=True),
+    "comparisons of weights and rows": lambda s, x: jnp.where((s["w"] > 0) & (x > 0.4), x, s["w"]),
     "gradient": lambda s, x: jax.grad(lambda w: jnp.sum(jnp.sin(w * x) ** 2))(s["w"]),
 }
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_operations(name):
-    """Every operation that has a scalar form, moved, broadcast and contracted in the ways NumPy allows."""
+    """Every operation that has a scalar form, moved, broadcast and contracted in the ways NumPy allows; and with its
+    rows last."""
     keys = jax.random.split(jax.random.key(2), 4)
     shapes = {"W": (2, 3), "w": (3,), "T": (3, 2, 3)}
     shared = {k: jax.random.normal(key, shape) for key, (k, shape) in zip(keys, shapes.items(), strict=False)}
-    rows = jax.random.uniform(keys[3], (37, 3))
-    assert kernel.supports(FUNCTIONS[name], shared, rows)
-    fused, plain = jax.jit(lambda *a: [kernel.row_sum(FUNCTIONS[name], form)(*a) for form in ("fused", "plain")])(
-        shared, rows
-    )
-    assert jax.tree.map(jnp.shape, fused) == jax.tree.map(jnp.shape, plain)
-    for one, other in zip(jax.tree.leaves(fused), jax.tree.leaves(plain), strict=True):
-        np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-5)
+    rows = jax.random.uniform(keys[3], (3, 37))
+
+    def function(params, _, row):
+        leaves = jax.tree.leaves(FUNCTIONS[name](params, row))
+        return jnp.concatenate([jnp.ravel(x) for x in leaves])
+
+    assert kernel.supports(function, shared, None, rows)
+    fused, mapped, plain = jax.jit(
+        lambda *a: [kernel.row_sum(function, form)(*a) for form in ("fused", "mapped", "plain")]
+    )(shared, None, rows)
+    expected = sum(function(shared, None, rows[:, k]) for k in range(37))
+    for found in (fused, mapped, plain):
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -102,27 +143,24 @@ def test_operations(name):
     [
         (lambda w, x: jnp.sort(w * x), "sort"),
         (lambda w, x: jnp.max(w * x), "reduce_max"),
-        (lambda w, x: jnp.cumsum(w * x), "cumsum"),
+        (lambda w, x: jax.lax.top_k(w * x, 3)[0], "top_k"),
         (lambda w, x: jax.lax.fori_loop(0, 3, lambda i, y: y * w, x), "scan"),
         (lambda w, x: jnp.einsum("bi,bi->b", w[:, None], x[:, None]), "batched matrix product"),
     ],
 )
 def test_unsupported(function, operation):
     """An operation without a scalar form is named, and never run wrongly."""
-    w, rows = jnp.arange(3.0), jnp.ones((5, 3))
+    w, rows = jnp.arange(3.0), jnp.ones((3, 5))
     with pytest.raises(kernel.Unsupported, match=operation):
-        kernel.scalar_operations(function, w, rows[0])
-    assert not kernel.supports(function, w, rows)
+        kernel.scalar_operations(function, w, rows[:, 0])
+    assert not kernel.supports(lambda w, _, x: function(w, x), w, None, rows)
 
 
 def test_large_models_are_left_to_matrix_products():
-    objective = Minibatch(40, 8)
-
     def supported(n_features):
+        objective = Minibatch(n_features, 8)
         model = ReLUOutput(n_features, n_features // 2, 0.1, key=jax.random.key(0))
-        rows = jnp.ones((8, n_features))
-        row_gradient = jax.value_and_grad(weighted_loss(objective))
-        return kernel.supports(lambda shared, row: row_gradient(*shared, row), (model, cell_of(n_features)), rows)
+        return kernel.supports(objective.row_losses, model, cell_of(n_features).data, jnp.ones((n_features, 8)))
 
     assert supported(6) and not supported(40)
 
@@ -137,13 +175,13 @@ def test_operations_are_counted():
 def test_poisoned_model_leaves_its_neighbours_alone(sampled, poison):
     """With the engine's compiler options: the others are bitwise unchanged, and its own loss says so."""
     objective, cell = Minibatch(2, 512) if sampled else Exact(2), cell_of(2)
-    rows = objective.rows(cell.data, objective.draw(jax.random.key(1)))
+    draw = objective.draw(jax.random.key(1))
     models = jax.vmap(lambda key: ReLUOutput(2, 1, 0.5, key=key))(jax.random.split(jax.random.key(0), 64))
-    loss_and_grad = kernel.value_and_grad(weighted_loss(objective), "fused")
 
     @compiled
     def run(models):
-        loss, grads = jax.vmap(loss_and_grad, (0, None, None))(models, cell, rows)
+        losses, grads = jax.vmap(loss_and_gradient(objective, "fused"), (0, None, None))(models, cell, draw)
+        loss = losses.sum(-1)
         return loss, grads, jnp.isfinite(loss)
 
     clean = run(models)
@@ -158,10 +196,10 @@ def test_poisoned_model_leaves_its_neighbours_alone(sampled, poison):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
 def test_a_sum_that_is_not_finite_is_detected(value):
     """Fast math must honour NaN and infinity, given or overflowed to."""
-    total = kernel.row_sum(lambda s, x: s * x.sum(), "fused")
-    is_finite = compiled(lambda rows: jnp.isfinite(total(jnp.ones(()), rows)))
-    rows = jnp.ones((100, 2))
-    assert is_finite(rows) and not is_finite(rows.at[63:65, 1].set(value))
+    total = kernel.row_sum(lambda s, _, x: s * x.sum(), "fused")
+    is_finite = compiled(lambda rows: jnp.isfinite(total(jnp.ones(()), None, rows)))
+    rows = jnp.ones((2, 100))
+    assert is_finite(rows) and not is_finite(rows.at[1, 63:65].set(value))
 
 
 def test_options_belong_to_the_cpu():

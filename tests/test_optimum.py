@@ -188,7 +188,7 @@ def test_every_kind_of_solution_reaches_every_cell(data, sizes):
     landscape = Landscape(rng.permutation(grid.n_cells * KEPT).reshape(grid.n_cells, KEPT) + 1.0)
     kinds = rng.integers(0, data.draw(st.integers(1, KEPT)), grid.n_cells)
     found = landscape.polish(kinds.astype(float), np.arange(grid.n_cells))
-    optimum = find_optimum(grid, found, landscape.polish, landscape.finish)
+    optimum = find_optimum(grid, found, landscape.polish, landscape.polish, landscape.finish)
     known = np.sort(landscape.loss[:, np.unique(kinds)], axis=1) - 0.25
     np.testing.assert_array_equal(optimum.loss, known[:, 0])
     of_models = landscape.finish(optimum.models, np.arange(grid.n_cells)).loss
@@ -201,7 +201,7 @@ def test_scattered_points_are_on_their_own():
     grid = grid_of([0.1, 0.5, 0.3])
     landscape = Landscape(np.array([[1.0, 5.0], [1.0, 5.0], [1.0, 5.0]]))
     found = landscape.polish(np.array([0.0, 1, 1]), np.arange(3))
-    optimum = find_optimum(grid, found, landscape.polish, landscape.polish)
+    optimum = find_optimum(grid, found, *[landscape.polish] * 3)
     assert optimum.loss.tolist() == [1, 5, 5] and optimum.rounds == 0
 
 
@@ -210,7 +210,7 @@ def test_a_scattered_axis_beside_an_ordered_one():
     grid = grid_of([0.1, 0.5, 0.3], [0.2, 0.4])
     landscape = Landscape(np.tile([1.0, 5.0], (6, 1)))
     kinds = np.array([0.0, 1, 1, 1, 1, 1])
-    optimum = find_optimum(grid, landscape.polish(kinds, np.arange(6)), landscape.polish, landscape.polish)
+    optimum = find_optimum(grid, landscape.polish(kinds, np.arange(6)), *[landscape.polish] * 3)
     assert optimum.loss.tolist() == [1, 1, 5, 5, 5, 5]
 
 

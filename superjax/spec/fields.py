@@ -69,13 +69,15 @@ class Data(Frozen):
 
 
 class Train(Frozen):
-    """How one model is trained. `batch`: samples a step; `nodes`: quadrature nodes a feature, None chooses;
+    """How one model is trained. `batch`: samples a step; `skip_empty`: minibatches without inputs that are all 0, whose
+    loss is added exactly; `nodes`: quadrature nodes a feature, None chooses;
     `streams`: independent sequences of batches among the restarts; `snapshots`: steps whose weights are kept;
     `normalize`: what the loss is divided by before the optimiser sees it."""
 
     objective: Literal["exact", "quasi", "minibatch"] = "exact"
     steps: Count = 1000
     batch: Count = 1024
+    skip_empty: bool = False
     nodes: Count | None = None
     streams: Count = 1
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "lion"] = "adam"
@@ -98,6 +100,8 @@ class Train(Frozen):
         for key, owner in ("weight_decay", "adamw"), ("momentum", "sgd"):
             if getattr(self, key) and self.optimizer != owner:
                 raise refusal(f'must be 0 with train.optimizer = "{self.optimizer}"; it needs {owner}', key)
+        if self.skip_empty and self.objective != "minibatch":
+            raise refusal(f'must be false with train.objective = "{self.objective}"; it needs minibatch', "skip_empty")
         if self.warmup_steps > self.steps:
             raise refusal(f"must be <= train.steps = {self.steps}", "warmup_steps")
         steps = self.snapshots if isinstance(self.snapshots, list) else []
