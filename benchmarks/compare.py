@@ -1,4 +1,4 @@
-"""Time superjax and a PyTorch batched loop on the same models, one after the other.
+"""Time superjax and PyTorch batched loops on the same models, one after the other.
 
     python -m benchmarks.compare [WORKLOAD ...] [--repeats 5] [--steps N] [--out benchmarks/results] [--list]
 
@@ -13,10 +13,12 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import jax
 import numpy as np
@@ -25,10 +27,11 @@ import xarray as xr
 from jaxtyping import Float
 
 import superjax
-from benchmarks import pytorch_loop
+from benchmarks import pytorch_loop, rates
+from superjax import engine, runner
 from superjax.store import environment, write_json, write_text
 
-LOOPS = {"fresh": False, "shared": True}  # whether the PyTorch loop shares one batch among the models
+LOOPS = ("straightforward", "fresh", "shared")  # PyTorch: as first written, tuned, tuned with one batch for all models
 RESULTS = Path("benchmarks/results")
 WARM_UP_STEPS = 3  # of PyTorch, which compiles nothing
 CHECK_STEPS = 500
@@ -62,7 +65,7 @@ values = {importances}
 class Workload:
     """A grid of ReLU output models, densities x importances of the last feature, and the steps of a timed run.
 
-    superjax takes more steps than PyTorch so that the runs of both last about as long, a second or more.
+    superjax takes more steps than PyTorch, or than its own plain form, so that all runs last a second or more.
     """
 
     n_features: int
@@ -71,6 +74,7 @@ class Workload:
     n_importances: int
     steps: int
     torch_steps: int
+    plain_steps: int
     check_steps: int = CHECK_STEPS
     batch: int = 1024
 
@@ -111,12 +115,15 @@ class Workload:
         init = {name: values.reshape(*grid, *values.shape[1:]) for name, values in given.items()}
         return superjax.run(sweep, init={self.name: init})[self.name]
 
-    def run_pytorch(self, W: np.ndarray, steps: int, share_batch: bool) -> tuple[np.ndarray, np.ndarray, float]:
-        """W, b and seconds of the PyTorch loop on all cores."""
+    def run_pytorch(self, W: np.ndarray, steps: int, loop: str) -> tuple[np.ndarray, np.ndarray, float]:
+        """W, b and seconds of a PyTorch loop on all cores."""
         densities = np.tile(np.repeat(self.densities, self.n_importances)[:, None], (1, self.n_features))
         importances = np.ones((self.models, self.n_features))
         importances[:, -1] = np.tile(self.importances, self.n_densities)
-        return pytorch_loop.train(densities, importances, W, steps, self.batch, share_batch, usable_cores())
+        models = densities, importances, W, steps, self.batch
+        if loop == "straightforward":
+            return pytorch_loop.train_straightforwardly(*models, usable_cores())
+        return pytorch_loop.train(*models, loop == "shared", usable_cores())
 
     def loss_of(self, W: np.ndarray, b: np.ndarray) -> float:
         """Mean over the models of the loss that superjax stores, for any weights: that of the snapshot at step 0."""
@@ -127,14 +134,13 @@ class Workload:
 WORKLOADS = {
     workload.name: workload
     for workload in (
-        Workload(2, 1, 32, 32, steps=10_000, torch_steps=200),
-        Workload(5, 2, 10, 10, steps=10_000, torch_steps=500),
-        Workload(20, 5, 10, 7, steps=2000, torch_steps=100),
-        Workload(80, 20, 10, 7, steps=500, torch_steps=20),
-        Workload(400, 30, 4, 2, steps=500, torch_steps=50),
+        Workload(2, 1, 32, 32, steps=10_000, torch_steps=100, plain_steps=500),
+        Workload(5, 2, 10, 10, steps=10_000, torch_steps=300, plain_steps=1000),
+        Workload(20, 5, 10, 7, steps=2000, torch_steps=100, plain_steps=500),
+        Workload(80, 20, 10, 7, steps=200, torch_steps=20, plain_steps=40),
+        Workload(400, 30, 4, 2, steps=200, torch_steps=30, plain_steps=60),
     )
 }
-DEFAULT = ("n2_m1", "n5_m2")
 
 
 class Timing(NamedTuple):
@@ -161,38 +167,72 @@ def time_superjax(workload: Workload, sweep: superjax.Sweep, W: np.ndarray) -> T
     return Timing(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def time_pytorch(workload: Workload, W: np.ndarray, steps: int, share_batch: bool) -> Timing:
-    """The steps of the loop."""
+def time_pytorch(workload: Workload, W: np.ndarray, steps: int, loop: str) -> Timing:
+    """The steps of a loop."""
     cpu = time.process_time()
-    _, _, seconds = workload.run_pytorch(W, steps, share_batch)
+    _, _, seconds = workload.run_pytorch(W, steps, loop)
     return Timing(seconds, time.process_time() - cpu)
 
 
+@contextmanager
+def plain_form():
+    """superjax as `vmap` and autodiff alone make it."""
+    engine.program.cache_clear()
+    with patch.object(engine, "_choose_form", lambda *_: "plain"):
+        yield
+    engine.program.cache_clear()
+
+
 def measure(workload: Workload, repeats: int) -> dict[str, Any]:
-    """Time superjax and both loops alternately; ratios are taken between neighbours in time."""
+    """Time superjax and the loops alternately; ratios are taken between neighbours in time."""
     W = workload.initial_weights()
     short, long = workload.sweep(steps=1), workload.sweep(steps=1 + workload.steps)
     first = time_superjax(workload, short, W)
     time_superjax(workload, long, W)
-    for share_batch in LOOPS.values():
-        time_pytorch(workload, W, WARM_UP_STEPS, share_batch)
+    for loop in LOOPS:
+        time_pytorch(workload, W, WARM_UP_STEPS, loop)
 
-    fixed, rounds = [], []
+    fixed, rounds, products = [], [], []
     for _ in range(repeats):
         before, after = time_superjax(workload, short, W), time_superjax(workload, long, W)
         fixed.append(before.wall)
-        loops = {name: time_pytorch(workload, W, workload.torch_steps, share) for name, share in LOOPS.items()}
+        loops = {loop: time_pytorch(workload, W, workload.torch_steps, loop) for loop in LOOPS}
         rounds.append({"superjax": Timing(after.wall - before.wall, after.cpu - before.cpu), **loops})
+        products.append(
+            {
+                "matrix_gflops": rates.matrix_product_gflops(),
+                "products_ns": rates.products_alone_ns(workload.n_features, workload.n_hidden, workload.batch),
+            }
+        )
+    with plain_form():
+        longer = workload.sweep(steps=1 + workload.plain_steps)
+        time_superjax(workload, longer, W)
+        plain = min(time_superjax(workload, longer, W).wall for _ in range(2)) - statistics.median(fixed)
 
     samples = workload.models * workload.batch
     steps = {"superjax": workload.steps, **dict.fromkeys(LOOPS, workload.torch_steps)}
     ns = {name: [1e9 * r[name].wall / (samples * steps[name]) for r in rounds] for name in steps}
     ratios = {name: [b / a for a, b in zip(ns["superjax"], ns[name], strict=True)] for name in LOOPS}
+    # W x, Wᵀ h, their two transposed products with the residual, and the two of the weights' gradient
+    operations = 10 * workload.n_features * workload.n_hidden
+    ours = statistics.median(ns["superjax"])
+    plain_ns = 1e9 * plain / (samples * workload.plain_steps)
     return {
         **asdict(workload),
         "models": workload.models,
+        "form": engine_form(workload),
         "ns_per_model_sample": {name: summary(values) for name, values in ns.items()},
+        "us_per_model_step": ours * workload.batch / 1e3,
         "ratio": {name: summary(values) for name, values in ratios.items()},
+        "plain_ns_per_model_sample": plain_ns,
+        "ratio_to_plain": plain_ns / ours,
+        "gflops": operations / ours,
+        "matrix_product_gflops": summary([p["matrix_gflops"] for p in products]),
+        "fraction_of_matrix_product": operations / ours / statistics.median(p["matrix_gflops"] for p in products),
+        "products_alone_ns": summary([p["products_ns"] for p in products]),
+        "fraction_of_products_alone": statistics.median(
+            p["products_ns"] / own for p, own in zip(products, ns["superjax"], strict=True)
+        ),
         "cores_busy": {name: round(statistics.median(r[name].cores for r in rounds), 2) for name in steps},
         "superjax_fixed_seconds": round(statistics.median(fixed), 4),
         "superjax_compile_seconds": round(first.wall - statistics.median(fixed), 2),
@@ -200,20 +240,24 @@ def measure(workload: Workload, repeats: int) -> dict[str, Any]:
     }
 
 
+def engine_form(workload: Workload) -> str:
+    return runner.program_of(workload.sweep().cases[workload.name]).method.form
+
+
 def mean_losses(workload: Workload, W: np.ndarray) -> dict[str, float]:
     """Mean loss over the models at the start, and after equally many steps of each."""
     b = np.zeros((workload.models, workload.n_features), np.float32)
     dataset = workload.run_superjax(workload.sweep(steps=workload.check_steps), W)
-    loops = {name: workload.run_pytorch(W, workload.check_steps, share) for name, share in LOOPS.items()}
+    loops = {loop: workload.run_pytorch(W, workload.check_steps, loop) for loop in LOOPS}
     return {
         "start": workload.loss_of(W, b),
         "superjax": float(dataset["loss"].mean()),
-        **{name: workload.loss_of(*trained[:2]) for name, trained in loops.items()},
+        **{loop: workload.loss_of(*trained[:2]) for loop, trained in loops.items()},
     }
 
 
 def agrees(result: dict[str, Any]) -> bool:
-    """Whether all three trained to the same mean loss."""
+    """Whether all trained to the same mean loss."""
     loss = result["mean_loss"]
     return all(abs(loss[name] / loss["superjax"] - 1) <= TOLERANCE for name in LOOPS)
 
@@ -225,14 +269,18 @@ def summary(values: list[float]) -> dict[str, Any]:
 def table(results: dict[str, dict[str, Any]]) -> str:
     """The results in Markdown."""
     lines = [
-        "| models | superjax, ns | PyTorch, ns | PyTorch, shared batch, ns | ratio | ratio, shared batch |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| models | superjax, ns | PyTorch, ns | ratio | PyTorch tuned, ns | ratio | shared batch, ns | ratio | "
+        "plain vmap, ratio | of products alone | of a 1024³ product |",
+        "| --- " * 11 + "|",
     ]
     for result in results.values():
         head = f"n={result['n_features']} m={result['n_hidden']}, {result['models']} models, batch {result['batch']}"
-        ns = [spread(result["ns_per_model_sample"][name]) for name in ("superjax", *LOOPS)]
-        ratios = [spread(result["ratio"][name]) for name in LOOPS]
-        lines.append("| " + " | ".join([head, *ns, *ratios]) + " |")
+        cells = [head, spread(result["ns_per_model_sample"]["superjax"])]
+        for loop in LOOPS:
+            cells += [spread(result["ns_per_model_sample"][loop]), spread(result["ratio"][loop])]
+        cells += [f"{result['ratio_to_plain']:.1f} ({result['form']})"]
+        cells += [f"{result[name]:.0%}" for name in ("fraction_of_products_alone", "fraction_of_matrix_product")]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -250,11 +298,14 @@ def notes(results: dict[str, dict[str, Any]]) -> str:
     lines = []
     for name, result in results.items():
         cores, loss = result["cores_busy"], result["mean_loss"]
+        busy = ", ".join(f"{cores[who]}" for who in ("superjax", *LOOPS))
+        losses = ", ".join(f"{loss[who]:.5f}" for who in ("superjax", *LOOPS))
         lines += [
-            f"* {name}: cores busy {cores['superjax']}, {cores['fresh']}, {cores['shared']}; superjax needs "
-            f"{result['superjax_compile_seconds']} s to compile and {result['superjax_fixed_seconds']} s a run around "
-            f"the steps. Mean loss {loss['start']:.5f} at the start, after {result['check_steps']} steps "
-            f"{loss['superjax']:.5f}, {loss['fresh']:.5f}, {loss['shared']:.5f}"
+            f"* {name}: {result['us_per_model_step']:.3g} µs a model-step, {result['gflops']:.0f} GFLOP/s (10 n m "
+            f"operations a sample) where a 1024³ product ran at {result['matrix_product_gflops']['median']:.0f}. "
+            f"Cores busy {busy}; superjax needs {result['superjax_compile_seconds']} s to compile and "
+            f"{result['superjax_fixed_seconds']} s a run around the steps. Mean loss {loss['start']:.5f} at the start, "
+            f"after {result['check_steps']} steps {losses}"
             + ("." if agrees(result) else f": **they differ by more than {TOLERANCE:.0%}.**")
         ]
     return "\n".join(lines)
@@ -278,7 +329,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.compare", description="Time superjax and a PyTorch loop on the same models."
     )
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"default: {' '.join(DEFAULT)}")
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="default: all")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="timed rounds (default: %(default)s)")
     parser.add_argument("--steps", type=int, metavar="N", help="of every run and the check, for a trial of the command")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="default: %(default)s")
@@ -303,11 +354,11 @@ def main(argv: list[str] | None = None) -> int:
     jax.config.update("jax_num_cpu_devices", usable_cores())
 
     results = {}
-    for name in arguments.workloads or DEFAULT:
+    for name in arguments.workloads or WORKLOADS:
         workload = WORKLOADS[name]
         if arguments.steps is not None:
             n = arguments.steps
-            workload = replace(workload, steps=n, torch_steps=n, check_steps=n)
+            workload = replace(workload, steps=n, torch_steps=n, plain_steps=n, check_steps=n)
         results[name] = measure(workload, arguments.repeats)
         print(f"{name} done", file=sys.stderr)
 

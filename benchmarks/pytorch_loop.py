@@ -43,12 +43,8 @@ def train(
     Returns:
         W, b, and the seconds that the steps took.
     """
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
+    weights, biases, optimizer = _begin(W, threads, seed, fused=True)
     models, _, n = W.shape
-    weights = torch.nn.Parameter(torch.tensor(W, dtype=torch.float32))
-    biases = torch.nn.Parameter(torch.zeros(models, n))
-    optimizer = torch.optim.AdamW([weights, biases], lr=1e-3, weight_decay=0.01, fused=True)
 
     minus_inverse = -1 / torch.tensor(densities, dtype=torch.float32)[:, :, None]
     importance = torch.tensor(importances, dtype=torch.float32) / (n * batch)
@@ -67,3 +63,39 @@ def train(
         optimizer.step()
     seconds = time.perf_counter() - start
     return weights.detach().numpy(), biases.detach().numpy(), seconds
+
+
+def train_straightforwardly(
+    densities: Float[np.ndarray, "models n"],
+    importances: Float[np.ndarray, "models n"],
+    W: Float[np.ndarray, "models m n"],
+    steps: int,
+    batch: int,
+    threads: int,
+    seed: int = 0,
+) -> tuple[Float[np.ndarray, "models m n"], Float[np.ndarray, "models n"], float]:
+    """As `train` with a fresh batch for each model, written the way one first does: samples before features, einsum."""
+    weights, biases, optimizer = _begin(W, threads, seed)
+    models, _, n = W.shape
+    density, importance = (torch.tensor(x, dtype=torch.float32)[:, None] for x in (densities, importances))
+
+    start = time.perf_counter()
+    for _ in range(steps):
+        active = torch.rand(models, batch, n) < density
+        x = torch.where(active, torch.rand(models, batch, n), torch.zeros(()))
+        hidden = torch.einsum("kmn,kbn->kbm", weights, x)
+        output = torch.relu(torch.einsum("kmn,kbm->kbn", weights, hidden) + biases[:, None])
+        loss = (importance * (x - output) ** 2).mean(dim=(1, 2)).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    seconds = time.perf_counter() - start
+    return weights.detach().numpy(), biases.detach().numpy(), seconds
+
+
+def _begin(W, threads, seed, **options):
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    weights = torch.nn.Parameter(torch.tensor(W, dtype=torch.float32))
+    biases = torch.nn.Parameter(torch.zeros(W.shape[0], W.shape[2]))
+    return weights, biases, torch.optim.AdamW([weights, biases], lr=1e-3, weight_decay=0.01, **options)
