@@ -476,6 +476,31 @@ def test_labels(make_case):
     assert all("long_name" in variable.attrs for variable in data.data_vars.values())
 
 
+# --- fast = plain ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "form"), [(2, 1, "fused"), (5, 2, "fused"), (20, 5, "mapped"), (80, 20, "mapped"), (400, 30, "mapped")]
+)
+def test_fast_path_equals_plain_path(make_case, monkeypatch, n, m, form):
+    """Weights after 200 steps of minibatches, of the shapes that the benchmarks compare. The plain path is slow for the
+    large ones, which is why there is another: half a minute for the largest."""
+    text = f"n_features = {n}\nn_hidden = {m}\npreset = 'notebook'\nrestarts = 2\ndata.density = 0.1"
+    case = make_case("train.steps=200", "train.batch=256", text=text)
+    seen = []
+    for forced in (False, True):
+        with monkeypatch.context() as patch:
+            if forced:
+                patch.setattr(engine, "_choose_form", lambda *_: "plain")
+            engine.program.cache_clear()
+            data, report = runner.run_case("case", case)
+            seen.append((report.form, data["W"].values, data["b"].values))
+    engine.program.cache_clear()
+    assert [used for used, *_ in seen] == [form, "plain"]
+    for fast, plain in zip(*(arrays for _, *arrays in seen), strict=True):
+        np.testing.assert_allclose(fast, plain, rtol=0, atol=1e-5)
+
+
 # --- other platforms ------------------------------------------------------------------------------
 
 
