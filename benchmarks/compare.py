@@ -7,7 +7,6 @@ README.md says what is measured and how to read it. Exit status: 0 done; 1 the t
 """
 
 import argparse
-import os
 import platform
 import statistics
 import sys
@@ -25,10 +24,14 @@ import numpy as np
 import torch
 import xarray as xr
 from jaxtyping import Float
+from matplotlib.figure import Figure
 
 import superjax
 from benchmarks import pytorch_loop, rates
 from superjax import engine, runner
+from superjax.cores import usable_cores
+from superjax.loss import training_stages
+from superjax.models import model_class
 from superjax.store import environment, write_json, write_text
 
 LOOPS = ("straightforward", "fresh", "shared")  # PyTorch: as first written, tuned, tuned with one batch for all models
@@ -120,10 +123,10 @@ class Workload:
         densities = np.tile(np.repeat(self.densities, self.n_importances)[:, None], (1, self.n_features))
         importances = np.ones((self.models, self.n_features))
         importances[:, -1] = np.tile(self.importances, self.n_densities)
-        models = densities, importances, W, steps, self.batch
+        models, where = (densities, importances, W, steps, self.batch), (usable_cores(), pytorch_device())
         if loop == "straightforward":
-            return pytorch_loop.train_straightforwardly(*models, usable_cores())
-        return pytorch_loop.train(*models, loop == "shared", usable_cores())
+            return pytorch_loop.train_straightforwardly(*models, *where)
+        return pytorch_loop.train(*models, loop == "shared", *where)
 
     def loss_of(self, W: np.ndarray, b: np.ndarray) -> float:
         """Mean over the models of the loss that superjax stores, for any weights: that of the snapshot at step 0."""
@@ -155,9 +158,9 @@ class Timing(NamedTuple):
         return self.cpu / self.wall
 
 
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def pytorch_device() -> str:
+    """The GPU if superjax runs on one and PyTorch can, else the CPU."""
+    return "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
 
 
 def time_superjax(workload: Workload, sweep: superjax.Sweep, W: np.ndarray) -> Timing:
@@ -241,7 +244,9 @@ def measure(workload: Workload, repeats: int) -> dict[str, Any]:
 
 
 def engine_form(workload: Workload) -> str:
-    return runner.program_of(workload.sweep().cases[workload.name]).method.form
+    case = workload.sweep().cases[workload.name]
+    [stage] = training_stages(case, model_class(case.model.kind))
+    return runner.program_of(case).form(stage.objective)
 
 
 def mean_losses(workload: Workload, W: np.ndarray) -> dict[str, float]:
@@ -311,6 +316,35 @@ def notes(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+LABELS = {
+    "superjax": "superjax",
+    "plain": "superjax, plain vmap",
+    "shared": "PyTorch, tuned, one batch for all models",
+    "fresh": "PyTorch, tuned",
+    "straightforward": "PyTorch, straightforward",
+}
+
+
+def draw(results: dict[str, dict[str, Any]], file: Path) -> None:
+    """Nanoseconds of a model-sample of every way to train, beside those of the matrix products alone."""
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(LABELS)
+    colours = ("#D55E00", "#E69F00", "#56B4E9", "#0072B2", "#444444")
+    for k, ((name, label), colour) in enumerate(zip(LABELS.items(), colours, strict=True)):
+        ns = [r["plain_ns_per_model_sample"] if name == "plain" else r["ns_per_model_sample"][name]["median"]
+              for r in results.values()]  # fmt: skip
+        places = np.arange(len(results)) + (k - len(LABELS) // 2) * width
+        axes.bar(places, ns, width, color=colour, label=label)
+    for k, result in enumerate(results.values()):
+        axes.hlines(result["products_alone_ns"]["median"], k - 0.45, k + 0.45, "black", "dotted",
+                    label=None if k else "matrix products alone")  # fmt: skip
+    titles = [f"n = {r['n_features']}, m = {r['n_hidden']}\n{r['models']} models" for r in results.values()]
+    axes.set(xticks=range(len(results)), xticklabels=titles, yscale="log", ylabel="ns per model-sample")
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(file, dpi=120)
+
+
 def machine() -> dict[str, Any]:
     """Versions, cores and the name of the processor."""
     facts = environment()
@@ -321,6 +355,7 @@ def machine() -> dict[str, Any]:
         "versions": {**facts["versions"], "torch": torch.__version__},
         "processor": names[0] if names else platform.processor() or platform.machine(),
         "usable_cores": usable_cores(),
+        "pytorch_device": pytorch_device(),
         "torch_threads": torch.get_num_threads(),
     }
 
@@ -349,8 +384,7 @@ def main(argv: list[str] | None = None) -> int:
         for workload in WORKLOADS.values():
             print(f"{workload.name:<10}{workload.models:>5} models, batch {workload.batch}")
         return 0
-    # Both on CPU, superjax as its command line sets it up: one device per core.
-    jax.config.update("jax_platforms", "cpu")
+    # As the command line sets superjax up: one device per core, which changes nothing where there is an accelerator.
     jax.config.update("jax_num_cpu_devices", usable_cores())
 
     results = {}
@@ -364,11 +398,13 @@ def main(argv: list[str] | None = None) -> int:
 
     facts = machine()
     versions = ", ".join(f"{package} {facts['versions'][package]}" for package in ("jax", "torch"))
-    heading = f"{facts['usable_cores']} cores of {facts['processor']}, {versions}, {facts['date']}"
+    device = jax.devices()[0].device_kind if jax.default_backend() != "cpu" else "no accelerator"
+    heading = f"{facts['usable_cores']} cores of {facts['processor']}, {device}, {versions}, {facts['date']}"
     text = f"{heading}\n\n{table(results)}\n\n{notes(results)}"
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_json(arguments.out / "compare.json", {"machine": facts, "repeats": arguments.repeats, "workloads": results})
     write_text(arguments.out / "compare.md", f"# superjax and a PyTorch loop, ns per model-sample\n\n{text}\n")
+    draw(results, arguments.out / "compare.png")
     print(text)
     return 0 if all(map(agrees, results.values())) else 1
 

@@ -32,6 +32,7 @@ def train(
     batch: int,
     share_batch: bool,
     threads: int,
+    device: str = "cpu",
     seed: int = 0,
 ) -> tuple[Float[np.ndarray, "models m n"], Float[np.ndarray, "models n"], float]:
     """Train from the weights W and zero biases with the notebook's AdamW, on new minibatches at every step.
@@ -39,20 +40,21 @@ def train(
     Args:
         share_batch: draw one set of uniform numbers a step for all models, as superjax does, not one for each.
         threads: how many cores PyTorch may use.
+        device: where it runs, "cpu" or "cuda".
 
     Returns:
         W, b, and the seconds that the steps took.
     """
-    weights, biases, optimizer = _begin(W, threads, seed, fused=True)
+    weights, biases, optimizer = _begin(W, threads, device, seed, fused=True)
     models, _, n = W.shape
 
-    minus_inverse = -1 / torch.tensor(densities, dtype=torch.float32)[:, :, None]
-    importance = torch.tensor(importances, dtype=torch.float32) / (n * batch)
-    one = torch.ones(())
-    uniforms = torch.empty(n, batch) if share_batch else torch.empty(models, n, batch)
-    x = torch.empty(models, n, batch)
+    minus_inverse = -1 / torch.tensor(densities, dtype=torch.float32, device=device)[:, :, None]
+    importance = torch.tensor(importances, dtype=torch.float32, device=device) / (n * batch)
+    one = torch.ones((), device=device)
+    uniforms = torch.empty((n, batch) if share_batch else (models, n, batch), device=device)
+    x = torch.empty((models, n, batch), device=device)
 
-    start = time.perf_counter()
+    start = _now(device)
     for _ in range(steps):
         torch.addcmul(one, uniforms.uniform_(), minus_inverse, out=x).relu_()
         matrix, inputs = (weights.mT @ weights, x) if n <= 16 else (weights.mT, weights @ x)
@@ -61,8 +63,8 @@ def train(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    seconds = time.perf_counter() - start
-    return weights.detach().numpy(), biases.detach().numpy(), seconds
+    seconds = _now(device) - start
+    return weights.detach().cpu().numpy(), biases.detach().cpu().numpy(), seconds
 
 
 def train_straightforwardly(
@@ -72,30 +74,40 @@ def train_straightforwardly(
     steps: int,
     batch: int,
     threads: int,
+    device: str = "cpu",
     seed: int = 0,
 ) -> tuple[Float[np.ndarray, "models m n"], Float[np.ndarray, "models n"], float]:
     """As `train` with a fresh batch for each model, written the way one first does: samples before features, einsum."""
-    weights, biases, optimizer = _begin(W, threads, seed)
+    weights, biases, optimizer = _begin(W, threads, device, seed)
     models, _, n = W.shape
-    density, importance = (torch.tensor(x, dtype=torch.float32)[:, None] for x in (densities, importances))
+    density, importance = (
+        torch.tensor(x, dtype=torch.float32, device=device)[:, None] for x in (densities, importances)
+    )
 
-    start = time.perf_counter()
+    start = _now(device)
     for _ in range(steps):
-        active = torch.rand(models, batch, n) < density
-        x = torch.where(active, torch.rand(models, batch, n), torch.zeros(()))
+        active = torch.rand(models, batch, n, device=device) < density
+        x = torch.where(active, torch.rand(models, batch, n, device=device), torch.zeros((), device=device))
         hidden = torch.einsum("kmn,kbn->kbm", weights, x)
         output = torch.relu(torch.einsum("kmn,kbm->kbn", weights, hidden) + biases[:, None])
         loss = (importance * (x - output) ** 2).mean(dim=(1, 2)).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    seconds = time.perf_counter() - start
-    return weights.detach().numpy(), biases.detach().numpy(), seconds
+    seconds = _now(device) - start
+    return weights.detach().cpu().numpy(), biases.detach().cpu().numpy(), seconds
 
 
-def _begin(W, threads, seed, **options):
+def _now(device):
+    """Seconds on a clock, read when the device has done all its work."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _begin(W, threads, device, seed, **options):
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    weights = torch.nn.Parameter(torch.tensor(W, dtype=torch.float32))
-    biases = torch.nn.Parameter(torch.zeros(W.shape[0], W.shape[2]))
+    weights = torch.nn.Parameter(torch.tensor(W, dtype=torch.float32, device=device))
+    biases = torch.nn.Parameter(torch.zeros(W.shape[0], W.shape[2], device=device))
     return weights, biases, torch.optim.AdamW([weights, biases], lr=1e-3, weight_decay=0.01, **options)

@@ -8,6 +8,7 @@ Every section is measured in processes of its own. README.md says what each of t
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -63,6 +64,15 @@ def sweep_of(n: int, m: int, points: int, *overrides: str):
         return superjax.load(file, *overrides)
 
 
+def peak_memory_gib() -> float:
+    """The most memory that this process has held: on its accelerator if it uses one, else on the host."""
+    import jax
+
+    stats = jax.devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
+    peak = stats["peak_bytes_in_use"] if stats else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**30
+
+
 def run_seconds(sweep, repeats: int) -> list[float]:
     """Seconds of `superjax.run`, already compiled."""
     import superjax
@@ -81,12 +91,15 @@ def measure_models(models: str) -> dict[str, float]:
     points, restarts = GRIDS[int(models)]
     sweep = sweep_of(2, 1, points, f"restarts={restarts}")
     seconds = statistics.median(run_seconds(sweep, REPEATS if int(models) < 10**6 else 1))
-    return {"models": points**2 * restarts, "us_per_model_step": 1e3 * seconds / (points**2 * restarts)}
+    cost = 1e3 * seconds / (points**2 * restarts)
+    return {"models": points**2 * restarts, "us_per_model_step": cost, "peak_memory_gib": peak_memory_gib()}
 
 
 def measure_sizes(features: str, hidden: str) -> dict[str, Any]:
     """Nanoseconds a model-sample of minibatch training, what a run of one step costs subtracted."""
     from superjax import runner
+    from superjax.loss import training_stages
+    from superjax.models import model_class
 
     n, m = int(features), int(hidden)
     minibatch = ["train.objective=minibatch", f"train.batch={BATCH}", "axes.density.points=8", "restarts=1"]
@@ -95,9 +108,11 @@ def measure_sizes(features: str, hidden: str) -> dict[str, Any]:
         return statistics.median(run_seconds(sweep_of(n, m, 8, *minibatch, f"train.steps={steps}"), REPEATS))
 
     steps = int(np.clip(2e6 / (n * m), 50, 5000))
-    form = runner.program_of(sweep_of(n, m, 8, *minibatch).cases["map"]).method.form
+    case = sweep_of(n, m, 8, *minibatch).cases["map"]
+    form = runner.program_of(case).form(training_stages(case, model_class(case.model.kind))[0].objective)
     ns = 1e9 * (seconds(1 + steps) - seconds(1)) / (SIZE_MODELS * BATCH * steps)
-    return {"n_features": n, "n_hidden": m, "form": form, "ns_per_model_sample": ns, "gflops": 10 * n * m / ns}
+    size = {"n_features": n, "n_hidden": m, "form": form}
+    return {**size, "ns_per_model_sample": ns, "gflops": 10 * n * m / ns, "peak_memory_gib": peak_memory_gib()}
 
 
 def measure_retraining() -> dict[str, Any]:
@@ -206,12 +221,16 @@ def report(results: dict[str, Any]) -> str:
     """The results in Markdown."""
     lines = []
     if "models" in results:
-        lines += ["| models, n=2 m=1, exact | µs a model-step |", "| --- | --- |"]
-        lines += [f"| {r['models']:,} | {r['us_per_model_step']:.4f} |" for r in results["models"]] + [""]
+        lines += ["| models, n=2 m=1, exact | µs a model-step | peak memory, GiB |", "| --- | --- | --- |"]
+        lines += [
+            f"| {r['models']:,} | {r['us_per_model_step']:.4f} | {r['peak_memory_gib']:.2f} |"
+            for r in results["models"]
+        ]
+        lines += [""]
     if "sizes" in results:
-        lines += ["| n | m | form | ns a model-sample | GFLOP/s |", "| --- | --- | --- | --- | --- |"]
+        lines += ["| n | m | form | ns a model-sample | GFLOP/s | peak memory, GiB |", "| --- " * 6 + "|"]
         for r in results["sizes"]:
-            cost = f"{r['ns_per_model_sample']:.3g} | {r['gflops']:.0f}"
+            cost = f"{r['ns_per_model_sample']:.3g} | {r['gflops']:.0f} | {r['peak_memory_gib']:.2f}"
             lines += [f"| {r['n_features']} | {r['n_hidden']} | {r['form']} | {cost} |"]
         lines += [""]
     if "cores" in results:

@@ -10,12 +10,16 @@ so all of them can be swept inside one compiled program. It offers the same law 
 """
 
 import itertools
+import math
 from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
+
+Nodes = int | tuple[int, ...]
+"""Quadrature nodes a feature: one number, or one for each number of active features, 1, 2, ... (the last repeats)."""
 
 
 class Segments(NamedTuple):
@@ -44,12 +48,12 @@ class Independent(eqx.Module):
         return cls(jnp.ones(n_features))
 
     @staticmethod
-    def segments(n_features: int, nodes: int, closed: bool = True) -> Segments:
+    def segments(n_features: int, nodes: Nodes, closed: bool = True) -> Segments:
         """Every active set, its features at `nodes` Gauss-Legendre points each; see `unit_segments`."""
         return unit_segments(n_features, nodes, closed)
 
     @staticmethod
-    def n_rows(n_features: int, nodes: int, closed: bool = True) -> int:
+    def n_rows(n_features: int, nodes: Nodes, closed: bool = True) -> int:
         """Number of rows of `segments`, without making them."""
         return segment_rows(n_features, nodes, closed)
 
@@ -91,24 +95,34 @@ class Independent(eqx.Module):
         return self.density / 3 - self.density**2 / 4
 
 
-def segment_rows(n_features: int, nodes: int, closed: bool = True) -> int:
+def _nodes_by_active(n_features: int, nodes: Nodes) -> list[int]:
+    """Nodes a feature of the sets of 0, 1, ... active features."""
+    given = nodes if isinstance(nodes, tuple) else (nodes,)
+    return [1, *given, *[given[-1]] * n_features][: n_features + 1]
+
+
+def segment_rows(n_features: int, nodes: Nodes, closed: bool = True) -> int:
     """Number of rows of `unit_segments`."""
-    return ((1 + nodes) ** n_features - 1) // nodes + 1 if closed else (1 + nodes) ** n_features
+    return sum(
+        math.comb(n_features, active) * k ** max(active - closed, 0)
+        for active, k in enumerate(_nodes_by_active(n_features, nodes))
+    )
 
 
-def unit_segments(n_features: int, nodes: int, closed: bool = True) -> Segments:
-    """The faces of the unit cube: every set of active features, each at `nodes` Gauss-Legendre points.
+def unit_segments(n_features: int, nodes: Nodes, closed: bool = True) -> Segments:
+    """The faces of the unit cube: every set of active features, each at its number of Gauss-Legendre points.
 
-    With `closed` the last active feature runs along the whole of [0, 1] instead, to be integrated in closed form, and
-    rows number ((1 + nodes)ⁿ - 1) / nodes + 1 instead of (1 + nodes)ⁿ.
+    With `closed` the last active feature runs along the whole of [0, 1] instead, to be integrated in closed form: k
+    nodes make ((1 + k)ⁿ - 1) / k + 1 rows then instead of (1 + k)ⁿ.
     """
-    points, weights = np.polynomial.legendre.leggauss(nodes)
-    points, weights = (points + 1) / 2, weights / 2
+    by_active = _nodes_by_active(n_features, nodes)
     rows = []
     for active in itertools.product([False, True], repeat=n_features):
         features = np.flatnonzero(active)
         outer = features[:-1] if closed else features
-        for choice in itertools.product(range(nodes), repeat=len(outer)):
+        points, weights = np.polynomial.legendre.leggauss(by_active[len(features)])
+        points, weights = (points + 1) / 2, weights / 2
+        for choice in itertools.product(range(len(points)), repeat=len(outer)):
             start = np.zeros(n_features)
             start[outer] = points[list(choice)]
             end = start.copy()

@@ -8,7 +8,7 @@ unchanged. The models of a chunk are split evenly over the devices; they never c
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -21,7 +21,7 @@ from jaxtyping import Float, Int, PyTree
 from superjax import kernel, spec
 from superjax.data import KINDS
 from superjax.grid import HYPER
-from superjax.loss import Objective
+from superjax.loss import Objective, Stage
 from superjax.models import model_class
 from superjax.random import root_key
 from superjax.train import Cell, Evaluation, Method, TrainState, begin, evaluate_one, loss_one, train_one
@@ -29,10 +29,11 @@ from superjax.train import Cell, Evaluation, Method, TrainState, begin, evaluate
 BLOCK = 100  # steps of one call: progress, snapshots and interrupts happen between blocks
 # The sizes for CPU are measured; those for accelerators only say that large chunks are wanted there.
 # Rows x models of a chunk on one device: each model has its own weights of the rows if they are fixed, which should
-# stay in the cache, and nothing of that size if they are drawn.
-_CHUNK_ROWS = {"cpu": 2**19, "gpu": 2**28, "tpu": 2**26}
+# stay in the cache, and nothing of that size if they are drawn. It takes some models, though, to make up for a call.
+_CHUNK_ROWS = {"cpu": 2**17, "gpu": 2**28, "tpu": 2**26}
 _CHUNK_DRAWN_ROWS = {"cpu": 2**20, "gpu": 2**30, "tpu": 2**28}
 _CHUNK_MODELS = {"cpu": 2**13, "gpu": 2**19, "tpu": 2**17}
+_FEWEST_FUSED = 2**9  # models of fixed rows
 _MAPPED_ENTRIES = 2**13  # rows x parameters of a model from which one by one is faster than all in one product
 
 
@@ -75,7 +76,8 @@ def _chunk_size(objective: Objective, form: kernel.Form, models: int | None) -> 
     backend = jax.default_backend()
     least = 4 if form == "mapped" else 16
     rows = (_CHUNK_ROWS if objective.fixed else _CHUNK_DRAWN_ROWS)[backend]
-    most = max(least, min(rows // objective.n_rows, _CHUNK_MODELS[backend]) // least * least)
+    fewest = _FEWEST_FUSED if objective.fixed and form == "fused" else least
+    most = min(max(fewest, rows // objective.n_rows), _CHUNK_MODELS[backend]) // least * least
     if models is None:
         return most
     unit = max(least, most // 16 // least * least) if objective.fixed else least
@@ -126,14 +128,14 @@ class Program:
     """The compiled functions of one shape: `initialise`, `train`, `evaluate` and `loss`.
 
     Leaves of a chunk are (streams, models, ...). Counters of the optimiser and numbers that no axis sweeps are common
-    to all models and stay unbatched. Every size of a chunk is compiled once, at its first use; `compile_seconds` is
-    what all programs of this process have cost.
+    to all models and stay unbatched. Every objective and size of a chunk is compiled once, at its first use;
+    `compile_seconds` is what all programs of this process have cost.
     """
 
     compile_seconds: ClassVar[float] = 0.0
 
     def __init__(self, shape: Shape, method: Method, fine: Objective, coarse: Objective, devices: Sequence[Any]):
-        self.shape, self.fine = shape, fine
+        self.shape, self.method, self.fine = shape, method, fine
         self.mesh = jax.make_mesh(
             (len(devices),), ("models",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices
         )
@@ -143,35 +145,33 @@ class Program:
         data = jax.eval_shape(functools.partial(KINDS[shape.data].example, shape.n_features))
         cell = Cell(numbers, data, dict.fromkeys(HYPER, number))
         model = jax.eval_shape(self._new, jax.random.key(0), number)
-        method = replace(method, form=_choose_form(method.objective, model, cell))
-        self.method = method
-        form = _choose_form(fine, model, cell)
-        self.evaluation_form = form
+        self.form = functools.cache(lambda objective: _choose_form(objective, model, cell))
 
         state = jax.eval_shape(functools.partial(begin, method), model, cell)
         counters = jax.tree.map(lambda x: 0 if jnp.issubdtype(x.dtype, jnp.inexact) else None, state.optimizer)
         state_axes = TrainState(0, counters, 0)
         cell_axes = Cell(0, 0, {name: 0 if name in shape.swept else None for name in HYPER})
-        last = replace(method, objective=method.last or method.objective)
-        train_axes = (state_axes, cell_axes, None, "stream", None, None, None)
+
+        def steps_under(objective):
+            advance = functools.partial(train_one, method, objective, self.form(objective))
+
+            def steps(state, cell, root, stream, *block):
+                return advance(state, cell, jax.random.fold_in(jax.random.fold_in(root, 1), stream), *block)
+
+            return self._vectorise(steps, (state_axes, cell_axes, None, "stream", None, None, None), state_axes)
+
         self._initialise = self._vectorise(self._first, (None, 0, 0), 0)
         self._begin = self._vectorise(functools.partial(begin, method), (0, cell_axes), state_axes)
-        self._advance, self._finish = (
-            self._vectorise(functools.partial(self._steps, m), train_axes, state_axes) for m in (method, last)
-        )
-        if last == method:
-            self._finish = self._advance
-        self._evaluate = self._vectorise(functools.partial(evaluate_one, fine, coarse, form), (0, cell_axes), 0)
-        self._loss = self._vectorise(functools.partial(loss_one, fine, form), (0, cell_axes), 0)
+        self._steps_under = functools.cache(steps_under)
+        evaluate = functools.partial(evaluate_one, fine, coarse, self.form(fine))
+        self._evaluate = self._vectorise(evaluate, (0, cell_axes), 0)
+        self._loss = self._vectorise(functools.partial(loss_one, fine, self.form(fine)), (0, cell_axes), 0)
 
     def _new(self, key, init_std):
         return model_class(self.shape.kind)(self.shape.n_features, self.shape.n_hidden, init_std, key=key)
 
     def _first(self, root, restart, init_std):
         return self._new(jax.random.fold_in(jax.random.fold_in(root, 0), restart), init_std)
-
-    def _steps(self, method, state, cell, root, stream, *block):
-        return train_one(method, state, cell, jax.random.fold_in(jax.random.fold_in(root, 1), stream), *block)
 
     def _vectorise(self, function: Callable, in_axes: tuple, out_axes: Any) -> Callable:
         """The function of one model over (streams, models), models sharded over the devices, compiled once.
@@ -183,7 +183,7 @@ class Program:
         mapped = over(jax.vmap(function, common, out_axes), over_streams, out_axes)
         specs, out_specs = _partition(common), _partition(out_axes)
         sharded = jax.shard_map(mapped, mesh=self.mesh, in_specs=specs, out_specs=out_specs, check_vma=False)
-        options = kernel.compiler_options(jax.default_backend())
+        options = kernel.compiler_options(jax.default_backend(), self.mesh.size)
         return self._timed(jax.jit(sharded, compiler_options=options))
 
     def _timed(self, jitted) -> Callable:
@@ -199,15 +199,16 @@ class Program:
 
         return call
 
-    def chunk_models(self, models: int) -> int:
-        """Models of one chunk and stream where a stream has so many."""
+    def chunk_models(self, objective: Objective, models: int) -> int:
+        """Models of one chunk and stream where a stream has so many to be trained."""
         devices = self.mesh.size
-        return _chunk_size(self.method.objective, self.method.form, -(-models // devices)) * devices
+        return _chunk_size(objective, self.form(objective), -(-models // devices)) * devices
 
-    def _evaluation_chunk(self, models: int) -> int:
+    def _evaluation_chunk(self, stream: Int[np.ndarray, " models"]) -> int:
         """One size for all but large models: a loss must not depend on the number of others."""
-        devices, mapped = self.mesh.size, self.evaluation_form == "mapped"
-        return _chunk_size(self.fine, self.evaluation_form, -(-models // devices) if mapped else None) * devices
+        devices, form = self.mesh.size, self.form(self.fine)
+        longest = int(np.bincount(stream).max())
+        return _chunk_size(self.fine, form, -(-longest // devices) if form == "mapped" else None) * devices
 
     def initialise(
         self,
@@ -215,40 +216,39 @@ class Program:
         restart: Int[np.ndarray, " models"],
         stream: Int[np.ndarray, " models"],
         init_std: Float[np.ndarray, " models"],
+        chunk: int,
     ) -> PyTree:
         """Initial weights from (seed, restart): equal in all cells, up to their scale."""
         root = root_key(seed)
         restart = restart.astype(np.int32)
-        initialise = lambda index: self._initialise(root, restart[index], init_std[index])  # noqa: E731
-        return self._gather(initialise, stream, self.chunk_models)
+        return self._gather(lambda index: self._initialise(root, restart[index], init_std[index]), stream, chunk)
 
     def train(
         self,
         batch: Batch,
         cells: Cell,
+        stages: Sequence[Stage],
         factors: Float[np.ndarray, " steps"],
         seed: int,
+        chunk: int,
         snapshots: Sequence[int] = (),
         progress: Callable[[float], None] = lambda models: None,
-        last_from: int | None = None,
-        chunk: int | None = None,
     ) -> Trained:
-        """Train every model of the batch, from step `last_from` on under the method's last objective.
+        """Train every model of the batch through all stages, in chunks of so many models of a stream.
 
-        `progress` is told of the models (and fractions of one) just finished. Batches of any size compile nothing new
-        with a `chunk` of fixed size.
+        `progress` is told of the models (and fractions of one) just finished.
         """
         root, streams = root_key(seed), np.arange(self.shape.streams, dtype=np.int32)
-        last_from = len(factors) if last_from is None else last_from
 
         def one_chunk(index):
             chunk_cells = self._cells_of(cells, batch.cell[index])
             models = jax.tree.map(lambda x: x[index], batch.models)
             state = self._begin(models, chunk_cells)
             kept = {0: models} if 0 in snapshots else {}
-            for first, end in blocks(len(factors), [*snapshots, last_from]):
+            for first, end in blocks(len(factors), [*snapshots, *(stage.end for stage in stages)]):
                 factor = np.resize(factors[first:end], BLOCK)
-                advance = self._advance if first < last_from else self._finish
+                objective = next(stage.objective for stage in stages if end <= stage.end)
+                advance = self._steps_under(objective)
                 state = advance(state, chunk_cells, root, streams, np.int32(first), np.int32(end - first), factor)
                 if end in snapshots:
                     kept[end] = jax.tree.map(np.asarray, state.model)
@@ -257,7 +257,7 @@ class Program:
             history = jax.tree.map(lambda *xs: np.stack(xs, axis=2), *kept.values()) if kept else None
             return Trained(state.model, state.diverged_at, history)
 
-        return self._gather(one_chunk, batch.stream, lambda models: chunk or self.chunk_models(models))
+        return self._gather(one_chunk, batch.stream, chunk)
 
     def evaluate(self, batch: Batch, cells: Cell) -> Evaluation:
         """Loss, feature losses and gradient norm of every model under the evaluation objective."""
@@ -266,7 +266,7 @@ class Program:
             models = jax.tree.map(lambda x: x[index], batch.models)
             return self._evaluate(models, self._cells_of(cells, batch.cell[index]))
 
-        return self._gather(one_chunk, batch.stream, self._evaluation_chunk)
+        return self._gather(one_chunk, batch.stream, self._evaluation_chunk(batch.stream))
 
     def loss(self, batch: Batch, cells: Cell) -> Float[np.ndarray, " models"]:
         """Loss alone of every model under the evaluation objective."""
@@ -275,16 +275,15 @@ class Program:
             models = jax.tree.map(lambda x: x[index], batch.models)
             return self._loss(models, self._cells_of(cells, batch.cell[index]))
 
-        return self._gather(one_chunk, batch.stream, self._evaluation_chunk)
+        return self._gather(one_chunk, batch.stream, self._evaluation_chunk(batch.stream))
 
     def _cells_of(self, cells: Cell, index: Int[np.ndarray, "streams models"]) -> Cell:
         hyper = {k: v[index] if k in self.shape.swept else v for k, v in cells.hyper.items()}
         return Cell(cells.importance[index], jax.tree.map(lambda x: x[index], cells.data), hyper)
 
-    def _gather(self, one_chunk: Callable, stream: Int[np.ndarray, " models"], size: Callable[[int], int]) -> PyTree:
+    def _gather(self, one_chunk: Callable, stream: Int[np.ndarray, " models"], chunk: int) -> PyTree:
         """Run all models chunk by chunk and put the results, leaves (models, ...), back in their order."""
         order = _by_stream(stream, self.shape.streams)
-        chunk = size(order.shape[1])
         out = None
         for start in range(0, order.shape[1], chunk):
             index = order[:, start : start + chunk]

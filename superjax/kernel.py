@@ -28,6 +28,8 @@ import numpy as np
 from jax import lax
 from jax.custom_batching import sequential_vmap
 
+from superjax.cores import usable_cores
+
 Form = Literal["fused", "mapped", "plain"]
 
 # Above this many scalar operations a row registers overflow and compiling takes long: at n = 20, m = 5 (1090) the
@@ -47,14 +49,16 @@ class Unsupported(NotImplementedError):
     """The function uses an operation that the fused form cannot write as scalar arithmetic."""
 
 
-def compiler_options(backend: str) -> dict[str, bool | int]:
+def compiler_options(backend: str, devices: int = 1) -> dict[str, bool | int]:
     """XLA options that the fused form needs on a backend.
 
-    On CPU a float sum may only be reordered, hence vectorised, under fast math. NaN and infinity stay honoured.
+    On CPU a float sum may only be reordered, hence vectorised, under fast math. NaN and infinity stay honoured. Where
+    there is a device for every core, handing parts of its work to other threads only costs.
     """
     if backend != "cpu":
         return {}
-    return {"xla_cpu_enable_fast_math": True, "xla_cpu_prefer_vector_width": 512}
+    options: dict[str, bool | int] = {"xla_cpu_enable_fast_math": True, "xla_cpu_prefer_vector_width": 512}
+    return options | ({"xla_cpu_multi_thread_eigen": False} if 1 < usable_cores() <= devices else {})
 
 
 def row_sum(function: Callable, form: Form) -> Callable:
@@ -64,12 +68,22 @@ def row_sum(function: Callable, form: Form) -> Callable:
     return _one_by_one(_array_sum(function, form), form)
 
 
-def value_and_vjp(function: Callable, form: Form) -> Callable:
-    """`(params, shared, rows, weights) -> (sums, gradient)` of a function with one array as output.
+def vjp(function: Callable, form: Form) -> Callable:
+    """`(params, shared, rows, weights) -> gradient` of a function with one array as output.
 
-    `sums` is the sum of `function(params, shared, row)` over the trailing axis of `rows`, the gradient that of
-    `weights` times `sums` with respect to `params`. Weights applied to the sums cost nothing a row.
+    The gradient is that of `weights` times the sum of `function(params, shared, row)` over the trailing axis of
+    `rows`, with respect to `params`. Weights applied to the sum cost nothing a row.
     """
+    if form == "fused":
+        row_vjp = _row_vjp(function)
+        gradient_of_row = lambda arguments, row: row_vjp(arguments, row)[1]  # noqa: E731
+        return lambda params, shared, rows, weights: _fused_sum(gradient_of_row, (params, shared, weights), rows)
+    with_value = value_and_vjp(function, form)  # whose unused sums are dropped by XLA
+    return lambda *arguments: with_value(*arguments)[1]
+
+
+def value_and_vjp(function: Callable, form: Form) -> Callable:
+    """`(params, shared, rows, weights) -> (sums, gradient)`: `row_sum` and `vjp` in one."""
     if form == "fused":
         row_vjp = _row_vjp(function)
         return lambda params, shared, rows, weights: _fused_sum(row_vjp, (params, shared, weights), rows)

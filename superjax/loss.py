@@ -16,14 +16,16 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Key
 
-from superjax.data import KINDS, Independent, Segments
+from superjax.data import KINDS, Independent, Nodes, Segments
 from superjax.spec import Case, SweepError
 
 MAX_ROWS = 8192
 # Quadrature nodes a feature by n, so that the rows just fill vector registers. Training straddles the kink of a ReLU
-# with few product nodes, which costs a fraction of the closed innermost integral, and takes that for the last steps;
-# the optimum is searched with the same nodes and finished with more.
-_TRAINING_NODES = {1: 15, 2: 7, 3: 4, 4: 3}
+# with few product nodes, fewer the more features are active, which costs a fraction of the closed innermost integral,
+# and takes that for the last steps; the optimum is searched with the same nodes and finished with more.
+_TRAINING_NODES = {1: 15, 2: (7, 4), 3: (9, 3, 2), 4: (6, 3, 2), 5: (4, 2)}
+_TRAINING_NODES_ABOVE = (6, 2)
+_LAST = 5  # one in so many steps, the last ones
 _NODES = {1: 1, 2: 13, 3: 4, 4: 5, 5: 4, 6: 3}
 _FINER_NODES = {1: 1, 2: 13, 3: 9, 4: 7, 5: 5, 6: 4}
 _EVALUATION_NODES, _EVALUATION_ROWS, _EVALUATION_MAX_ROWS, _EVALUATION_SAMPLES = 45, 1200, 2**15, 2**14
@@ -46,6 +48,13 @@ class Objective(Protocol):
     def draw(self, key: Key[Array, ""]) -> Any: ...
     def rows(self, data: Any, draw: Any) -> Any: ...
     def row_losses(self, model: Any, data: Any, row: Any) -> Float[Array, " n_features"]: ...
+
+
+class Stage(NamedTuple):
+    """A part of training: what is minimised, and the step at which it ends."""
+
+    objective: Objective
+    end: int
 
 
 class SegmentRow(NamedTuple):
@@ -113,7 +122,7 @@ class Exact:
     """
 
     n_features: int
-    nodes: int | None = None
+    nodes: Nodes | None = None
     closed: bool = True
     distribution: type[Independent] = Independent
     max_rows: int = MAX_ROWS
@@ -221,7 +230,7 @@ class Quasi(Minibatch):
         return np.minimum(points.T.astype(np.float32), np.float32(1 - 2**-24))
 
 
-def training_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, Objective | None]:
+def training_stages(case: Case, model: type[eqx.Module]) -> list[Stage]:
     """The objective that a sweep file names, and another for the last steps if that pays.
 
     The exact loss is a few product nodes a feature at first. They straddle the kink of a ReLU, which moves minima by
@@ -229,15 +238,20 @@ def training_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective,
     """
     n, train, distribution = case.n_features, case.train, KINDS[case.data.kind]
     if train.objective == "exact":
-        search = Exact(n, train.nodes or _TRAINING_NODES.get(n, 2), False, distribution)
-        return search, Exact(n, train.nodes, True, distribution) if closed_form(model) else None
+        nodes = train.nodes or _TRAINING_NODES.get(n, _TRAINING_NODES_ABOVE)
+        search = Exact(n, nodes, False, distribution)
+        if not closed_form(model):
+            return [Stage(search, train.steps)]
+        last = Exact(n, train.nodes, True, distribution)
+        return [Stage(search, train.steps - train.steps // _LAST), Stage(last, train.steps)]
     uniforms = distribution.n_uniforms(n)
     if train.objective == "quasi":
-        return Quasi(uniforms, train.batch, case.seed), None
-    return (ActiveMinibatch if train.skip_empty else Minibatch)(uniforms, train.batch), None
+        return [Stage(Quasi(uniforms, train.batch, case.seed), train.steps)]
+    kind = ActiveMinibatch if train.skip_empty else Minibatch
+    return [Stage(kind(uniforms, train.batch), train.steps)]
 
 
-def optimum_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, Objective | None]:
+def optimum_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, Objective]:
     """The exact objective, whatever the case is trained with: one to search with, a finer one to finish with."""
     n, closed, distribution = case.n_features, closed_form(model), KINDS[case.data.kind]
     try:
@@ -248,7 +262,8 @@ def optimum_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, 
             "or take fewer features"
         ) from None
     finer = _FINER_NODES.get(n, 2)
-    return search, Exact(n, finer, closed, distribution) if distribution.n_rows(n, finer, closed) <= MAX_ROWS else None
+    affordable = distribution.n_rows(n, finer, closed) <= MAX_ROWS
+    return search, Exact(n, finer, closed, distribution) if affordable else search
 
 
 def evaluation_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, Objective]:

@@ -16,6 +16,7 @@ from superjax.grid import Grid
 
 KEPT = 3  # solutions of different phases per cell
 MARGIN = 3e-3  # relative excess in loss up to which a transplant is worth polishing
+STRIDES = (1, 8)  # cells from a solution to where it is tried
 MIN_GAIN = 1e-5  # relative gain in loss for which a solution is passed on again
 
 
@@ -129,9 +130,9 @@ def _changes(*sorted_keys: np.ndarray) -> Bool[np.ndarray, " entries"]:
 
 
 def _neighbours(grid: Grid) -> list[Int[np.ndarray, " cells"]]:
-    """For each direction the neighbouring cell of every cell, -1 where the grid ends.
+    """For each direction and stride the neighbouring cell of every cell, -1 where the grid ends.
 
-    A direction is one step along an axis whose values rise or fall throughout; scattered points have no neighbours.
+    A direction is one along an axis whose values rise or fall throughout; scattered points have no neighbours.
     """
     number = np.arange(grid.n_cells).reshape(grid.shape)
     tables = []
@@ -139,12 +140,13 @@ def _neighbours(grid: Grid) -> list[Int[np.ndarray, " cells"]]:
         steps = np.diff(axis.table(), axis=0)
         if not ((steps > 0).all(0) | (steps < 0).all(0)).all():
             continue
-        for shift in (1, -1):
-            moved = np.roll(number, shift, axis=k)
-            edge = [slice(None)] * len(grid.shape)
-            edge[k] = slice(0, 1) if shift == 1 else slice(-1, None)
-            moved[tuple(edge)] = -1
-            tables.append(moved.ravel())
+        along = np.moveaxis(number, k, 0)
+        for stride in STRIDES:
+            up, down = slice(stride, None), slice(None, -stride)
+            for to, source in ((up, down), (down, up)):
+                table = np.full_like(along, -1)
+                table[to] = along[source]
+                tables.append(np.moveaxis(table, 0, k).ravel())
     return tables
 
 

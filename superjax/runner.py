@@ -16,7 +16,7 @@ from superjax.data import KINDS
 from superjax.dataset import assemble
 from superjax.engine import Batch, Program, Shape, program, schedule_factors
 from superjax.grid import HYPER, Grid
-from superjax.loss import evaluation_objectives, optimum_objectives, training_objectives
+from superjax.loss import Objective, Stage, evaluation_objectives, optimum_objectives, training_stages
 from superjax.models import check_model, model_class, notebook_init_std
 from superjax.optimum import Optimum, Solutions, Solve, find_optimum
 from superjax.spec import Case, Sweep, SweepError, Train
@@ -25,8 +25,6 @@ from superjax.train import Cell, Method
 
 POLISH = Train(steps=100, learning_rate=0.01)
 FINISH = Train(steps=500, learning_rate=0.01)
-_POLISH_ROWS = 2**15  # rows x models of a chunk: many rounds have few
-LAST = 5  # one in so many steps, the last ones, is taken under the method's last objective
 
 
 @dataclass
@@ -36,7 +34,7 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)
     models: int = 0
     chunk_models: int = 0
-    form: str = ""  # of the kernel: fused or plain
+    form: str = ""  # of the kernel: fused, mapped or plain
     compile_seconds: float = 0.0
 
     def timed(self, phase: str):
@@ -79,17 +77,17 @@ def run_case(
     cells = cells_of(grid)
     cell_of = np.repeat(np.arange(grid.n_cells), case.restarts)
     restart_of = np.tile(np.arange(case.restarts), grid.n_cells)
-    compiled = program_of(case, devices)
-    report.models, report.form = len(cell_of), compiled.method.form
-    report.chunk_models = compiled.chunk_models(grid.n_cells * -(-case.restarts // case.train.streams))
+    compiled, stages = program_of(case, devices), training_stages(case, model_class(case.model.kind))
+    report.models, report.form = len(cell_of), compiled.form(stages[0].objective)
+    in_stream = grid.n_cells * -(-case.restarts // case.train.streams)
+    report.chunk_models = chunk = compiled.chunk_models(stages[0].objective, in_stream)
     compiled_before = Program.compile_seconds
 
     with report.timed("train"), _bar(name, len(cell_of), progress) as bar:
         stream = restart_of % case.train.streams
-        models = compiled.initialise(case.seed, restart_of, stream, _init_std(case, grid, len(cell_of))[cell_of])
+        models = compiled.initialise(case.seed, restart_of, stream, _init_std(case, grid, len(cell_of))[cell_of], chunk)
         batch = Batch(_with_given(models, init, grid, case), cell_of, stream)
-        last_from = case.train.steps - case.train.steps // LAST if compiled.method.last else None
-        trained = compiled.train(batch, cells, schedule_factors(case.train), case.seed, steps, bar, last_from)
+        trained = compiled.train(batch, cells, stages, schedule_factors(case.train), case.seed, chunk, steps, bar)
     with report.timed("evaluate"):
         batch = batch._replace(models=trained.models)
         evaluation = compiled.evaluate(batch, cells)
@@ -103,7 +101,7 @@ def run_case(
     optimum = None
     if case.optimum:
         with report.timed("optimum"):
-            optimum = _optimum(case, grid, cells, batch, evaluation.loss, devices)
+            optimum = _optimum(case, grid, cells, batch, evaluation.loss, devices, chunk)
     with report.timed("analyse"):
         dataset = assemble(case, trained, evaluation, history, optimum, cells, steps)
         dataset["loss"].attrs["loss_kind"] = type(compiled.fine).__name__.lower()
@@ -128,7 +126,7 @@ def program_of(case: Case, devices: int | None = None) -> Program:
         optimum_objectives(case, model)
     swept = frozenset(name for name in HYPER if f"train.{name}" in fields)
     clip = case.train.clip_norm is not None or "clip_norm" in swept
-    method = Method(*training_objectives(case, model), case.train.optimizer, clip, case.train.normalize)
+    method = Method(case.train.optimizer, clip, case.train.normalize)
     shape = Shape(kind, case.data.kind, case.n_features, case.n_hidden, case.train.streams, swept)
     return program(shape, method, *evaluation_objectives(case, model), devices)
 
@@ -164,18 +162,22 @@ def _with_given(models: PyTree, init: Mapping[str, Any] | None, grid: Grid, case
 
 def _polish_program(case: Case, devices: int | None) -> Program:
     """The program that improves given models under the exact objective."""
-    model = model_class(case.model.kind)
-    method = Method(*optimum_objectives(case, model))
     shape = Shape(case.model.kind, case.data.kind, case.n_features, case.n_hidden)
-    return program(shape, method, *evaluation_objectives(case, model), devices)
+    return program(shape, Method(), *evaluation_objectives(case, model_class(case.model.kind)), devices)
 
 
 def _optimum(
-    case: Case, grid: Grid, cells: Cell, batch: Batch, loss: Float[np.ndarray, " models"], devices: int | None
+    case: Case,
+    grid: Grid,
+    cells: Cell,
+    batch: Batch,
+    loss: Float[np.ndarray, " models"],
+    devices: int | None,
+    chunk: int,
 ) -> Optimum:
     """Neighbour transplant under the exact objective, whatever the restarts were trained with."""
     compiled = _polish_program(case, devices)
-    chunk = compiled.chunk_models(_POLISH_ROWS // compiled.method.objective.n_rows)
+    search, fine = optimum_objectives(case, model_class(case.model.kind))
 
     def solutions(models: PyTree, cell: Int[np.ndarray, " models"], loss) -> Solutions:
         phase, _ = analysis.classify(models.W, **case.phases.model_dump())
@@ -189,18 +191,18 @@ def _optimum(
         batch = Batch(models, cell, np.zeros(len(cell), int))
         return solutions(models, cell, compiled.loss(batch, cells._replace(hyper=hyper_of(POLISH))))
 
-    def polish_with(train: Train, last_from: int | None) -> Solve:
+    def polish_with(train: Train, objective: Objective) -> Solve:
         polish_cells, factors = cells._replace(hyper=hyper_of(train)), schedule_factors(train)
 
         def polish(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
             batch = Batch(models, cell, np.zeros(len(cell), int))
-            trained = compiled.train(batch, polish_cells, factors, case.seed, last_from=last_from, chunk=chunk)
+            trained = compiled.train(batch, polish_cells, [Stage(objective, train.steps)], factors, case.seed, chunk)
             return score(trained.models, cell)
 
         return polish
 
     found = solutions(batch.models, batch.cell, loss)
-    return find_optimum(grid, found, score, polish_with(POLISH, None), polish_with(FINISH, 0))
+    return find_optimum(grid, found, score, polish_with(POLISH, search), polish_with(FINISH, fine))
 
 
 @contextmanager

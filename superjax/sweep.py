@@ -9,7 +9,6 @@ Exit status: 0 done; 2 the input is wrong (said before any training); 1 the run 
 
 import argparse
 import difflib
-import os
 import shlex
 import signal
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from superjax import __version__, spec
+from superjax.cores import usable_cores
 from superjax.spec import Sweep, SweepError
 from superjax.store import Run, timed
 
@@ -100,11 +100,6 @@ def _main(argv: list[str]) -> int:
         missing = ", ".join(todo)
         raise SweepError(f"{run.folder}: nothing to redraw, {missing} has not been run; leave --figures-only out")
     return _execute(sweep, run, todo, arguments)
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_devices(devices: int | None) -> None:

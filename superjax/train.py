@@ -1,7 +1,7 @@
 """The training loop of one model; `engine` vectorises it over cells and restarts.
 
-It reads like the method section of a paper: an objective, an optax optimiser, a scan over steps. It knows no toy
-model. Everything that is a number comes in through a `Cell`, everything static through a `Method`.
+It reads like the method section of a paper: an objective, an optax optimiser, a loop over steps. It knows no toy
+model. Everything that is a number comes in through a `Cell`, everything static through an objective and a `Method`.
 """
 
 import functools
@@ -31,7 +31,7 @@ class Cell(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """A model in training. `diverged_at` is the first step whose loss was not finite, -1 if none was."""
+    """A model in training. `diverged_at` is the first step whose gradient was not finite, -1 if none was."""
 
     model: PyTree
     optimizer: PyTree
@@ -40,17 +40,11 @@ class TrainState(NamedTuple):
 
 @dataclass(frozen=True)
 class Method:
-    """What is static in training: it selects a compiled program, no number of it is swept.
+    """What is static in training: it selects a compiled program, no number of it is swept."""
 
-    The `last` steps, if that is given, are taken under another objective.
-    """
-
-    objective: Objective
-    last: Objective | None = None
     optimizer: str = "adam"
     clip: bool = False
     normalize: str = "density"
-    form: kernel.Form = "plain"
 
 
 def optimizer(kind: str, hyper: dict[str, Any], clip: bool, factor: Float[Array, ""]) -> optax.GradientTransformation:
@@ -72,24 +66,36 @@ def begin(method: Method, model: PyTree, cell: Cell) -> TrainState:
     return TrainState(model, state, jnp.array(-1, jnp.int32))
 
 
-def loss_and_gradient(objective: Objective, form: kernel.Form):
-    """`(model, cell, draw, scale) -> (feature_loss, gradient)`: E[(xᵢ - x'ᵢ)²] and the gradient of L / scale.
+def gradient(objective: Objective, form: kernel.Form):
+    """`(model, cell, draw, scale) -> gradient` of L / scale, where L = Σᵢ Iᵢ E[(xᵢ - x'ᵢ)²] is the paper's loss."""
+    return _weighted(objective, kernel.vjp(objective.row_losses, form))
 
-    L = Σᵢ Iᵢ E[(xᵢ - x'ᵢ)²] is the paper's sum over features.
-    """
-    value_and_vjp = kernel.value_and_vjp(objective.row_losses, form)
+
+def loss_and_gradient(objective: Objective, form: kernel.Form):
+    """`(model, cell, draw, scale) -> (feature_loss, gradient)`: every E[(xᵢ - x'ᵢ)²] beside the gradient of L / scale."""
+    evaluate = _weighted(objective, kernel.value_and_vjp(objective.row_losses, form))
+
+    def with_loss(model, cell: Cell, draw, scale=1.0):
+        sums, gradient = evaluate(model, cell, draw, scale)
+        return sums * objective.row_weight, gradient
+
+    return with_loss
+
+
+def _weighted(objective: Objective, function):
+    """A function of the kernel, every feature's loss weighted by importance."""
 
     def evaluate(model, cell: Cell, draw, scale=1.0):
         weights = cell.importance * (objective.row_weight / scale)
-        rows = objective.rows(cell.data, draw)
-        sums, gradient = value_and_vjp(model, cell.data, rows, weights)
-        return sums * objective.row_weight, gradient
+        return function(model, cell.data, objective.rows(cell.data, draw), weights)
 
     return evaluate
 
 
 def train_one(
     method: Method,
+    objective: Objective,
+    form: kernel.Form,
     state: TrainState,
     cell: Cell,
     key: Key[Array, ""],
@@ -103,18 +109,17 @@ def train_one(
     Adam's epsilon would see it. Minibatches come from (key, step), so models with one key share them. The number of
     steps is traced: blocks of any length, hence snapshots at any steps, run the same program.
     """
-    objective = method.objective
-    losses_and_gradient = loss_and_gradient(objective, method.form)
+    gradient_of = gradient(objective, form)
     n_features = cell.importance.shape[-1]
     scale = {"density": cell.data.activity(), "features": float(n_features), "none": 1.0}[method.normalize]
     keys = jax.vmap(functools.partial(jax.random.fold_in, key))(first_step + jnp.arange(len(factors)))
 
     def advance(state: TrainState, step, factor, draw) -> TrainState:
-        losses, grads = losses_and_gradient(state.model, cell, draw, scale)
+        grads = gradient_of(state.model, cell, draw, scale)
         transform = optimizer(method.optimizer, cell.hyper, method.clip, factor)
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
             updates, optimizer_state = transform.update(grads, state.optimizer, state.model)
-        first = (state.diverged_at < 0) & ~jnp.isfinite(jnp.sum(losses))
+        first = (state.diverged_at < 0) & ~jnp.isfinite(optax.tree.sum(grads))
         return TrainState(
             optax.apply_updates(state.model, updates),
             optimizer_state,

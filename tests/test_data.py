@@ -86,7 +86,10 @@ def test_range():
     np.testing.assert_allclose(x[1], 1, rtol=1e-6)
 
 
-@given(n=st.integers(1, 4), nodes=st.integers(1, 4), closed=st.booleans())
+node_numbers = st.integers(1, 4) | st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
+
+
+@given(n=st.integers(1, 4), nodes=node_numbers, closed=st.booleans())
 def test_segments(n, nodes, closed):
     """Rows as many as announced; the weights of every active set sum to 1; inactive features are 0 throughout."""
     start, end, active, weight = unit_segments(n, nodes, closed)
@@ -95,6 +98,9 @@ def test_segments(n, nodes, closed):
     assert len(sets) == 2**n
     np.testing.assert_allclose(np.bincount(owner.ravel(), weight), 1, rtol=1e-14)
     assert not start[~active].any() and not end[~active].any()
+    by_active = nodes if isinstance(nodes, tuple) else (nodes,)
+    for k, count in zip(active.sum(1), np.bincount(owner.ravel())[owner.ravel()], strict=True):  # rows of its set
+        assert count == (by_active[min(k, len(by_active)) - 1] ** (k - closed) if k else 1)
     runs = (start != end).sum(1)  # features along which a segment runs: the last active one, if closed
     np.testing.assert_array_equal(runs, active.any(1) & closed)
 
@@ -102,12 +108,12 @@ def test_segments(n, nodes, closed):
 powers = st.lists(st.integers(0, 3), min_size=1, max_size=3)
 
 
-@given(powers=powers, closed=st.booleans(), seed=st.integers(0, 99))
-def test_enumeration_integrates_polynomials(powers, closed, seed):
+@given(powers=powers, nodes=st.sampled_from([2, (3, 2), (4, 3, 2)]), closed=st.booleans(), seed=st.integers(0, 99))
+def test_enumeration_integrates_polynomials(powers, nodes, closed, seed):
     """E[Π x_i^p_i] = Π s_i / (p_i + 1) over the features with p_i > 0, exact for p_i ≤ 3 at 2 nodes."""
     n = len(powers)
     density = np.random.default_rng(seed).uniform(0.05, 1, n)
-    start, end, active, weight = unit_segments(n, 2, closed)
+    start, end, active, weight = unit_segments(n, nodes, closed)
     points, point_weights = np.polynomial.legendre.leggauss(8)
     along = (points[:, None, None] + 1) / 2
     x = start + along * (end - start)

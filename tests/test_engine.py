@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from superjax import analysis, engine, oracle, runner
 from superjax.data import Independent
 from superjax.engine import BLOCK, blocks, schedule_factors
-from superjax.loss import training_objectives
+from superjax.loss import training_stages
 from superjax.models import ReLUOutput, model_class, notebook_init_std
 from superjax.spec import SweepError, Train
 from superjax.train import Cell, loss_and_gradient, optimizer
@@ -82,8 +82,7 @@ def train_alone(case, model, importance, density, restart):
     scale = {"density": density.mean(), "features": n, "none": 1}[train.normalize]
     stream = restart % train.streams
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(case.seed), 1), stream)
-    first, last = training_objectives(case, type(model))
-    last_from = train.steps - train.steps // runner.LAST
+    stages = training_stages(case, type(model))
 
     def sampled_loss(model, step):
         def one(u):
@@ -106,7 +105,8 @@ def train_alone(case, model, importance, density, restart):
 
     state = optimizer.init(model)
     for step in range(train.steps):
-        model, state = advance(model, state, step, last if last and step >= last_from else first)
+        objective = next(stage.objective for stage in stages if step < stage.end)
+        model, state = advance(model, state, step, objective)
     return model
 
 
@@ -195,7 +195,8 @@ def test_a_larger_grid_leaves_the_old_cells_bitwise_unchanged(make_case, objecti
 
     small, large = part(columns, rows, 1), part(slice(None), slice(None), 2)
     models = large.sizes["importance"] * large.sizes["density"] * 2
-    sizes = {runner.program_of(make_case(*overrides)).chunk_models(count) for count in (6, models)}
+    [first, *_] = training_stages(make_case(*overrides), ReLUOutput)
+    sizes = {runner.program_of(make_case(*overrides)).chunk_models(first.objective, count) for count in (6, models)}
     assert len(sizes) == 2 and max(sizes) < models
     for name in ("W", "b", "loss", "feature_loss", "grad_norm", "phase"):
         old = large[name].values[columns][:, rows][:, :, :1]
@@ -216,7 +217,8 @@ def test_one_compilation_for_a_case(make_case, monkeypatch):
     compiled = []
     compile_once = jax.stages.Lowered.compile
     monkeypatch.setattr(jax.stages.Lowered, "compile", lambda *a, **k: compiled.append(1) or compile_once(*a, **k))
-    overrides = ["train.nodes=3", "train.steps=30"]  # as no other test
+    engine.program.cache_clear()
+    overrides = ["train.nodes=3", "train.steps=30"]
     run(make_case(*overrides))
     assert len(compiled) == 5  # initialise, begin, train, train the last steps, evaluate
     run(make_case(*overrides, "train.steps=330", "train.learning_rate=0.1", "seed=9"))

@@ -10,7 +10,7 @@ from superjax import kernel
 from superjax.data import Independent
 from superjax.loss import ActiveMinibatch, Exact, Minibatch, closed_form
 from superjax.models import Linear, ReLUOutput
-from superjax.train import Cell, loss_and_gradient
+from superjax.train import Cell, gradient, loss_and_gradient
 
 
 class TwoLayer(eqx.Module):
@@ -54,17 +54,20 @@ OBJECTIVES = {
     ("kind", "n_features", "n_hidden"), [(ReLUOutput, 1, 1), (ReLUOutput, 3, 2), (Linear, 2, 1), (TwoLayer, 2, 2)]
 )
 def test_forms_equal_plain(kind, n_features, n_hidden, name, form):
-    """Values and gradients of several models, to a few units of rounding of the largest entry."""
+    """Values and gradients of several models, and gradients alone, to a few units of rounding of the largest entry."""
     objective = OBJECTIVES[name](kind, n_features)
     models = jax.vmap(lambda key: kind(n_features, n_hidden, 0.8, key=key))(jax.random.split(jax.random.key(0), 3))
     cell, draw = cell_of(n_features), objective.draw(jax.random.key(1))
 
     def evaluate(form):
-        return jax.vmap(lambda model: loss_and_gradient(objective, form)(model, cell, draw, 0.7))(models)
+        losses, grads = jax.vmap(lambda model: loss_and_gradient(objective, form)(model, cell, draw, 0.7))(models)
+        return losses, grads, jax.vmap(lambda model: gradient(objective, form)(model, cell, draw, 0.7))(models)
 
     found, plain = compiled(lambda: evaluate(form))(), jax.jit(lambda: evaluate("plain"))()
     assert jax.tree.structure(found) == jax.tree.structure(plain)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=2e-6 * float(jnp.abs(other).max()))
+    for one, other in zip(*map(jax.tree.leaves, found[1:]), strict=True):  # with the losses and without
         np.testing.assert_allclose(one, other, rtol=0, atol=2e-6 * float(jnp.abs(other).max()))
 
 

@@ -28,7 +28,7 @@ from superjax.loss import (
     closed_form,
     evaluation_objectives,
     segment_losses,
-    training_objectives,
+    training_stages,
 )
 from superjax.models import Linear, ReLUOutput
 from superjax.spec import SweepError
@@ -383,23 +383,26 @@ def test_as_many_rows_as_allowed(n, nodes, closed):
 )
 def test_evaluation_is_finer_than_training(make_case, kind, n, objective, exact):
     case = make_case(text=f"n_features = {n}\nn_hidden = 1\ntrain.objective = '{objective}'")
-    (trained, last), (fine, coarse) = training_objectives(case, kind), evaluation_objectives(case, kind)
+    trained, (fine, coarse) = training_stages(case, kind)[-1].objective, evaluation_objectives(case, kind)
     assert type(fine) is type(coarse) is (Exact if exact else Quasi)
     assert fine != coarse and fine.n_rows >= coarse.n_rows
     if exact:
         assert fine.closed == coarse.closed == closed_form(kind)
-        assert fine.nodes > coarse.nodes and (objective == "minibatch" or fine.nodes > (last or trained).nodes)
+        assert fine.nodes > coarse.nodes and (objective == "minibatch" or fine.nodes > np.max(trained.nodes))
     else:
         assert fine.size > trained.n_rows and fine.seed not in (coarse.seed, case.seed)
 
 
 def test_objectives_by_name(make_case):
-    assert training_objectives(make_case(), ReLUOutput) == (Exact(2, 7, False), Exact(2))
-    assert training_objectives(make_case(), Bare) == (Exact(2, 7, False), None)
-    assert training_objectives(make_case("train.nodes=5"), ReLUOutput) == (Exact(2, 5, False), Exact(2, 5))
+    def stages(*overrides, kind=ReLUOutput):
+        return training_stages(make_case("train.steps=100", *overrides), kind)
+
+    assert stages() == [(Exact(2, (7, 4), False), 80), (Exact(2), 100)]
+    assert stages(kind=Bare) == [(Exact(2, (7, 4), False), 100)]
+    assert stages("train.nodes=5") == [(Exact(2, 5, False), 80), (Exact(2, 5), 100)]
     for overrides, expected in (
         (["train.objective=minibatch", "train.batch=7"], Minibatch(2, 7)),
         (["train.objective=minibatch", "train.skip_empty=true"], ActiveMinibatch(2, 1024)),
         (["train.objective=quasi", "seed=3"], Quasi(2, 1024, 3)),
     ):
-        assert training_objectives(make_case(*overrides), Linear) == (expected, None)
+        assert stages(*overrides, kind=Linear) == [(expected, 100)]
