@@ -72,7 +72,7 @@ def gradient(objective: Objective, form: kernel.Form):
 
 
 def loss_and_gradient(objective: Objective, form: kernel.Form):
-    """`(model, cell, draw, scale) -> (feature_loss, gradient)`: every E[(xᵢ - x'ᵢ)²] beside the gradient of L / scale."""
+    """`(model, cell, draw, scale) -> (feature_loss, gradient)`: every E[(xᵢ - x'ᵢ)²], the gradient of L / scale."""
     evaluate = _weighted(objective, kernel.value_and_vjp(objective.row_losses, form))
 
     def with_loss(model, cell: Cell, draw, scale=1.0):
