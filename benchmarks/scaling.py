@@ -8,7 +8,6 @@ Every section is measured in processes of its own. README.md says what each of t
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from superjax.cores import usable_cores
 from superjax.store import environment, write_json, write_text
 
 RESULTS = Path("benchmarks/results")
@@ -47,11 +47,10 @@ SMALLER_DEFAULT = [f"case.{case}.axes.{axis}.points={points}" for case, points i
 
 def in_process(name: str, *arguments: object, cores: int | None = None) -> Any:
     """The JSON that `measure_NAME(*arguments)` prints in a process of its own, on so many cores."""
-    allowed = sorted(os.sched_getaffinity(0))[:cores]
-    out = subprocess.run(
-        [sys.executable, "-m", "benchmarks.scaling", "--measure", name, *map(str, arguments)],
-        check=True, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.sched_setaffinity(0, allowed),
-    ).stdout  # fmt: skip
+    command = [sys.executable, "-m", "benchmarks.scaling", "--measure", name, *map(str, arguments)]
+    if cores is not None:
+        command += ["--cores", str(cores)]
+    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(out.splitlines()[-1])
 
 
@@ -69,8 +68,11 @@ def peak_memory_gib() -> float:
     import jax
 
     stats = jax.devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
-    peak = stats["peak_bytes_in_use"] if stats else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**30
+    if stats:
+        return stats["peak_bytes_in_use"] / 2**30
+    # getrusage would count what the process was forked from
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 2**20
 
 
 def run_seconds(sweep, repeats: int) -> list[float]:
@@ -168,7 +170,7 @@ def section_cores() -> dict[str, Any]:
     """All cores and one, alternately."""
     rounds = [(in_process("cores"), in_process("cores", cores=1)) for _ in range(3)]
     ratio = {kind: statistics.median(one[kind] / every[kind] for every, one in rounds) for kind in rounds[0][0]}
-    return {"cores": len(os.sched_getaffinity(0)), "one_core_over_all": ratio, "rounds": rounds}
+    return {"cores": usable_cores(), "one_core_over_all": ratio, "rounds": rounds}
 
 
 def section_command_line() -> dict[str, Any]:
@@ -282,12 +284,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description="How the cost of superjax grows.")
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"default: {' '.join(SECTIONS)}")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)  # in a process of its own
+    # in a process of its own
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--cores", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.measure:
         import jax
 
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
+        jax.config.update("jax_num_cpu_devices", usable_cores())
         name, *rest = arguments.sections
         print(json.dumps(MEASURES[name](*rest)))
         return 0

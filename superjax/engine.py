@@ -7,7 +7,7 @@ unchanged. The models of a chunk are split evenly over the devices; they never c
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -26,11 +26,13 @@ from superjax.models import model_class
 from superjax.random import root_key
 from superjax.train import Cell, Evaluation, Method, TrainState, begin, evaluate_one, loss_one, train_one
 
-BLOCK = 100  # steps of one call: progress, snapshots and interrupts happen between blocks
+BLOCK = 1000  # steps of one call at most
+_CALL_SECONDS = 0.3
 # The sizes for CPU are measured; those for accelerators only say that large chunks are wanted there.
-# Rows x models of a chunk on one device: each model has its own weights of the rows if they are fixed, which should
-# stay in the cache, and nothing of that size if they are drawn. It takes some models, though, to make up for a call.
-_CHUNK_ROWS = {"cpu": 2**17, "gpu": 2**28, "tpu": 2**26}
+# Of a chunk on one device. If rows are fixed each model has a weight of its own for every row and feature, which should
+# stay in the cache: rows x features x models; but it takes some models to make up for a call. Rows x models if they
+# are drawn, where nothing of that size is stored.
+_CHUNK_WEIGHTS = {"cpu": 2**19, "gpu": 2**29, "tpu": 2**27}
 _CHUNK_DRAWN_ROWS = {"cpu": 2**20, "gpu": 2**30, "tpu": 2**28}
 _CHUNK_MODELS = {"cpu": 2**13, "gpu": 2**19, "tpu": 2**17}
 _FEWEST_FUSED = 2**9  # models of fixed rows
@@ -65,7 +67,7 @@ class Trained(NamedTuple):
     snapshots: PyTree | None
 
 
-def _chunk_size(objective: Objective, form: kernel.Form, models: int | None) -> int:
+def _chunk_size(objective: Objective, n_features: int, form: kernel.Form, models: int | None) -> int:
     """Models of one chunk and stream on one device, which gets so many in all (None: whatever it gets).
 
     Chunks are about equal, in a few sizes if rows are fixed, as padding costs less there than compiling for another
@@ -75,9 +77,12 @@ def _chunk_size(objective: Objective, form: kernel.Form, models: int | None) -> 
     """
     backend = jax.default_backend()
     least = 4 if form == "mapped" else 16
-    rows = (_CHUNK_ROWS if objective.fixed else _CHUNK_DRAWN_ROWS)[backend]
-    fewest = _FEWEST_FUSED if objective.fixed and form == "fused" else least
-    most = min(max(fewest, rows // objective.n_rows), _CHUNK_MODELS[backend]) // least * least
+    if objective.fixed:
+        fewest = _FEWEST_FUSED if form == "fused" else least
+        affordable = _CHUNK_WEIGHTS[backend] // (objective.n_rows * n_features)
+    else:
+        fewest, affordable = least, _CHUNK_DRAWN_ROWS[backend] // objective.n_rows
+    most = min(max(fewest, affordable), _CHUNK_MODELS[backend]) // least * least
     if models is None:
         return most
     unit = max(least, most // 16 // least * least) if objective.fixed else least
@@ -103,10 +108,23 @@ def _factors(kind: str, steps: int, warmup_steps: int) -> Float[np.ndarray, " st
     return np.broadcast_to(jax.jit(schedule)(jnp.arange(steps, dtype=jnp.float32)), (steps,))
 
 
-def blocks(steps: int, stops: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """(first step, end) of each call: at most BLOCK steps, ending at every stop."""
-    ends = sorted({*range(BLOCK, steps, BLOCK), *(s for s in stops if s > 0), steps})
-    return zip([0, *ends[:-1]], ends, strict=True)
+class Pace:
+    """How many steps a call takes: about a third of a second's, at most BLOCK.
+
+    Between calls there is progress, interrupts and snapshots. On CPU they also cost: devices that wait for the next
+    call may wake up on the same core.
+    """
+
+    def __init__(self):
+        self.steps = 100
+
+    def end(self, first: int, stops: Sequence[int]) -> int:
+        """Where a call from step `first` ends: at the next of the stops, or before."""
+        return min(first + self.steps, min(stop for stop in stops if stop > first))
+
+    def record(self, steps: int, seconds: float) -> None:
+        """What a call of so many steps took."""
+        self.steps = int(np.clip(steps * _CALL_SECONDS / max(seconds, 1e-9), 1, BLOCK))
 
 
 def _choose_form(objective: Objective, model: PyTree, cell: Cell) -> kernel.Form:
@@ -202,13 +220,15 @@ class Program:
     def chunk_models(self, objective: Objective, models: int) -> int:
         """Models of one chunk and stream where a stream has so many to be trained."""
         devices = self.mesh.size
-        return _chunk_size(objective, self.form(objective), -(-models // devices)) * devices
+        share = -(-models // devices)
+        return _chunk_size(objective, self.shape.n_features, self.form(objective), share) * devices
 
     def _evaluation_chunk(self, stream: Int[np.ndarray, " models"]) -> int:
         """One size for all but large models: a loss must not depend on the number of others."""
         devices, form = self.mesh.size, self.form(self.fine)
         longest = int(np.bincount(stream).max())
-        return _chunk_size(self.fine, form, -(-longest // devices) if form == "mapped" else None) * devices
+        share = -(-longest // devices) if form == "mapped" else None
+        return _chunk_size(self.fine, self.shape.n_features, form, share) * devices
 
     def initialise(
         self,
@@ -239,21 +259,25 @@ class Program:
         `progress` is told of the models (and fractions of one) just finished.
         """
         root, streams = root_key(seed), np.arange(self.shape.streams, dtype=np.int32)
+        stops, pace = [*snapshots, *(stage.end for stage in stages)], Pace()
 
         def one_chunk(index):
             chunk_cells = self._cells_of(cells, batch.cell[index])
             models = jax.tree.map(lambda x: x[index], batch.models)
             state = self._begin(models, chunk_cells)
             kept = {0: models} if 0 in snapshots else {}
-            for first, end in blocks(len(factors), [*snapshots, *(stage.end for stage in stages)]):
+            first = 0
+            while first < len(factors):
+                start, end = time.perf_counter(), pace.end(first, stops)
                 factor = np.resize(factors[first:end], BLOCK)
-                objective = next(stage.objective for stage in stages if end <= stage.end)
-                advance = self._steps_under(objective)
+                advance = self._steps_under(next(stage.objective for stage in stages if end <= stage.end))
                 state = advance(state, chunk_cells, root, streams, np.int32(first), np.int32(end - first), factor)
+                jax.block_until_ready(state)
                 if end in snapshots:
                     kept[end] = jax.tree.map(np.asarray, state.model)
-                jax.block_until_ready(state)
+                pace.record(end - first, time.perf_counter() - start)
                 progress(np.sum(index >= 0) * (end - first) / len(factors))
+                first = end
             history = jax.tree.map(lambda *xs: np.stack(xs, axis=2), *kept.values()) if kept else None
             return Trained(state.model, state.diverged_at, history)
 

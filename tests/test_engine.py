@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from superjax import analysis, engine, oracle, runner
 from superjax.data import Independent
-from superjax.engine import BLOCK, blocks, schedule_factors
+from superjax.engine import BLOCK, Pace, schedule_factors
 from superjax.loss import training_stages
 from superjax.models import ReLUOutput, model_class, notebook_init_std
 from superjax.spec import SweepError, Train
@@ -335,13 +335,29 @@ def test_number_of_snapshots(make_case):
     assert runner.snapshot_steps(make_case("train.steps=3", "train.snapshots=50").train) == [1, 2, 3]
 
 
-@given(steps=st.integers(1, 1000), snapshots=st.sets(st.integers(0, 1000), max_size=6))
-def test_blocks_cover_all_steps_once(steps, snapshots):
-    snapshots = sorted(s for s in snapshots if s <= steps)
-    spans = list(blocks(steps, snapshots))
-    assert [step for first, end in spans for step in range(first, end)] == list(range(steps))
-    assert all(0 < end - first <= BLOCK for first, end in spans)
-    assert {s for s in snapshots if s} <= {end for _, end in spans}
+@given(
+    stops=st.sets(st.integers(1, 3000), min_size=1, max_size=6),
+    seconds=st.lists(st.floats(0, 10), min_size=1, max_size=50),
+)
+def test_calls_end_at_every_stop(stops, seconds):
+    """However long they take: no longer than BLOCK steps, none skipped, and all stops met."""
+    pace, first, ends = Pace(), 0, []
+    for k in range(3001):
+        end = pace.end(first, list(stops))
+        assert first < end <= first + BLOCK
+        pace.record(end - first, seconds[k % len(seconds)])
+        first = end
+        ends.append(end)
+        if end == max(stops):
+            break
+    assert ends[-1] == max(stops) and stops <= set(ends)
+
+
+def test_calls_take_as_long_as_wanted():
+    pace = Pace()
+    for steps, seconds, expected in ((100, 0.1, 300), (300, 3.0, 30), (30, 0.0, BLOCK), (1, 99.0, 1)):
+        pace.record(steps, seconds)
+        assert pace.end(0, [10**6]) == expected
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])
