@@ -37,9 +37,10 @@ Form = Literal["fused", "mapped", "plain"]
 MAX_SCALAR_OPERATIONS = 1000
 
 _ELEMENTWISE = frozenset(
-    "abs add add_any and ceil clamp convert_element_type copy cos div eq erf exp exp2 expm1 floor ge gt integer_pow "
-    "is_finite le log log1p logistic lt max min mul ne neg not or pow rem rsqrt select_n sign sin sqrt square "
-    "stop_gradient sub tanh".split()
+    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type copy cos cosh div "
+    "eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le log log1p log2 logistic lt max min mul ne "
+    "neg not one_minus_square or pow rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan "
+    "tanh".split()
 )
 
 _NESTED = frozenset({"jit", "pjit", "closed_call"})
@@ -326,6 +327,21 @@ def _slice(x, start_indices, limit_indices, strides, **_) -> np.ndarray:
     return x[tuple(slice(*span) for span in zip(start_indices, limit_indices, strides, strict=True))]
 
 
+def _place(shape, starts, sizes) -> tuple[slice, ...]:
+    """Where a dynamic slice lies, if that is known: inside the array, as XLA has it."""
+    starts = [start.item() for start in starts]
+    if any(isinstance(start, jax.core.Tracer) for start in starts):
+        raise Unsupported("a slice at a computed place has no scalar form")
+    first = [min(max(int(s), 0), n - size) for s, n, size in zip(starts, shape, sizes, strict=True)]
+    return tuple(slice(s, s + size) for s, size in zip(first, sizes, strict=True))
+
+
+def _dynamic_update_slice(x, update, *starts, **_) -> np.ndarray:
+    x = x.copy()
+    x[_place(x.shape, starts, update.shape)] = update
+    return x
+
+
 def _pad(x, value, padding_config) -> np.ndarray:
     low, high, between = (np.array(column, int) for column in zip(*padding_config, strict=True))
     spread = np.maximum((np.array(x.shape) - 1) * (between + 1) + 1, 0)
@@ -347,6 +363,8 @@ _STRUCTURAL = {
     "cumsum": lambda x, axis, reverse: _cumulative(np.add, x, axis, reverse),
     "concatenate": lambda *xs, dimension, **_: np.concatenate(xs, axis=dimension),
     "dot_general": _dot_general,
+    "dynamic_slice": lambda x, *starts, slice_sizes: x[_place(x.shape, starts, slice_sizes)],
+    "dynamic_update_slice": _dynamic_update_slice,
     "pad": _pad,
     "reduce_prod": lambda x, axes, **_: _reduce(np.multiply, x, axes),
     "reduce_sum": lambda x, axes, **_: _reduce(np.add, x, axes),

@@ -91,6 +91,13 @@ def conditional(shared, row):
 
 
 FUNCTIONS = {
+    "less common functions": lambda s, x: (
+        jnp.arctan2(s["w"], 1 + x)
+        + jnp.cbrt(x)
+        + jnp.arcsinh(s["w"]) * jnp.cosh(x)
+        + jax.lax.erf_inv(x / 2)
+        + jnp.round(x)
+    ),
     "gram": lambda s, x: s["W"].T @ (s["W"] @ x),
     "outer": lambda s, x: jnp.outer(x, s["w"]),
     "contract the first axis": lambda s, x: jnp.tensordot(s["T"], s["W"], axes=((1,), (0,))) @ x,
@@ -98,7 +105,7 @@ FUNCTIONS = {
     "einsum": lambda s, x: jnp.einsum("hi,hj,j->i", s["W"], s["W"], x),
     "sum over some axes": lambda s, x: s["T"].sum((0, 2)) * x[:2].sum(keepdims=True),
     "transpose": lambda s, x: (jnp.transpose(s["T"], (2, 0, 1)) * x[:, None, None]).reshape(3, -1),
-    "reverse, slice, concatenate": lambda s, x: jnp.concatenate([x[::-1], x[1:], s["w"][None, 0]]),
+    "reverse, slice, concatenate": lambda s, x: jnp.concatenate([x[::-1], x[1:], s["w"][:1]]),
     "stack, squeeze": lambda s, x: jnp.squeeze(jnp.stack([x, s["w"]])[None], 0),
     "tree with scalars": lambda s, x: {"a": x[0] ** 3, "b": (jnp.tanh(x), jnp.abs(s["w"] - x))},
     "select": conditional,
@@ -113,6 +120,7 @@ FUNCTIONS = {
     "products": lambda s, x: jnp.prod(s["W"], axis=0) * jnp.prod(x) * jnp.prod(s["T"]),
     "pad": lambda s, x: jax.lax.pad(s["w"] * x, 0.5, [(1, 2, 1)]),
     "pad and crop": lambda s, x: jax.lax.pad(s["W"] * x[None], 0.5, [(0, -1, 2), (-1, 3, 0)]),
+    "slice at a given place": lambda s, x: jax.lax.dynamic_slice(s["W"], (1, 2), (1, 2))[0, 0] * x,
     "cumulative, reversed": lambda s, x: jax.lax.cumsum(s["w"] * x, reverse=True),
     "comparisons of weights and rows": lambda s, x: jnp.where((s["w"] > 0) & (x > 0.4), x, s["w"]),
     "gradient": lambda s, x: jax.grad(lambda w: jnp.sum(jnp.sin(w * x) ** 2))(s["w"]),
@@ -146,6 +154,7 @@ def test_operations(name):
     [
         (lambda w, x: jnp.sort(w * x), "sort"),
         (lambda w, x: jnp.max(w * x), "reduce_max"),
+        (lambda w, x: jax.lax.dynamic_slice(w, (jnp.int32(x[0]),), (1,)) * x, "slice at a computed place"),
         (lambda w, x: jax.lax.top_k(w * x, 3)[0], "top_k"),
         (lambda w, x: jax.lax.fori_loop(0, 3, lambda i, y: y * w, x), "scan"),
         (lambda w, x: jnp.einsum("bi,bi->b", w[:, None], x[:, None]), "batched matrix product"),
