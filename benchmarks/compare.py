@@ -341,6 +341,7 @@ def draw(results: dict[str, dict[str, Any]], file: Path) -> None:
                     label=None if k else "matrix products alone")  # fmt: skip
     titles = [f"n = {r['n_features']}, m = {r['n_hidden']}\n{r['models']} models" for r in results.values()]
     axes.set(xticks=range(len(results)), xticklabels=titles, yscale="log", ylabel="ns per model-sample")
+    axes.set_title("Training ReLU output models on minibatches: shorter is faster")
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(file, dpi=120)
 

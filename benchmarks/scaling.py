@@ -305,7 +305,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{name} done", file=sys.stderr)
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_json(arguments.out / "scaling.json", {"machine": environment(), "sections": results})
-    write_text(arguments.out / "scaling.md", f"# How the cost of superjax grows\n\n{report(results)}\n")
+    facts = environment()
+    heading = f"{usable_cores()} cores, jax {facts['versions']['jax']}, {facts['date']}"
+    write_text(arguments.out / "scaling.md", f"# How the cost of superjax grows\n\n{heading}\n\n{report(results)}\n")
     if {"models", "sizes", "command_line"} <= results.keys():
         draw(results, arguments.out / "scaling.png")
     print(report(results))

@@ -70,18 +70,17 @@ class Independent(eqx.Module):
         """One input from uniforms on [0, 1): x = u / s if u < s else 0 has exactly this law."""
         return jnp.where(uniforms < self.density, uniforms / self.density, 0.0)
 
-    def empty_probability(self) -> Float[Array, ""]:
-        """Probability that no feature is active."""
-        return jnp.prod(1 - self.density)
+    def first_active(self) -> Float[Array, " n_features"]:
+        """Probability s_i Π_{j<i} (1 - s_j) that feature i is the first active one; the sum that some is."""
+        return self.density * jnp.cumprod(jnp.append(1.0, 1 - self.density[:-1]))
 
     def sample_active(self, uniforms: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
         """One input given that some feature is active: the last uniform chooses the first of them.
 
-        It is feature i with probability s_i Π_{j<i} (1 - s_j); those before it are 0, those after it independent.
+        Those before it are 0, those after it independent.
         """
         x, first = uniforms[:-1], uniforms[-1]
-        inactive_before = jnp.cumprod(jnp.append(1.0, 1 - self.density[:-1]))
-        above = jnp.cumsum(self.density * inactive_before)
+        above = jnp.cumsum(self.first_active())
         edges = above[:-1] / above[-1]
         below, above = jnp.append(0.0, edges), jnp.append(edges, 1.0)
         return jnp.where(first >= above, 0.0, jnp.where(first >= below, x, self.sample(x)))

@@ -27,7 +27,7 @@ _LABELS = {
     "feature_loss": "mean squared error of the feature, unweighted",
     "explained": "explained fraction of the feature's variance",
     "grad_norm": "norm of the gradient of the loss",
-    "diverged_at": "first step whose loss was not finite, -1 if there is none",
+    "diverged_at": "first step whose gradient was not finite (all steps: only the last loss), -1 if there is none",
     "best": "restart of lowest loss",
     "norm": "norm of the feature's direction",
     "interference": "sum over all j != i of (unit W_i . W_j)^2",

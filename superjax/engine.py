@@ -1,8 +1,9 @@
 """Runs the compiled program of a case over any number of models, a chunk at a time.
 
-Memory stays bounded whatever the grid, and one compilation serves all chunks, all blocks of steps and every snapshot
-schedule. Chunks come in few sizes, none of which changes a model's numbers: a grown grid leaves the old cells bitwise
-unchanged. The models of a chunk are split evenly over the devices; they never communicate.
+Memory stays bounded whatever the grid, and one compilation for every objective and size of a chunk serves all blocks
+of steps and every snapshot schedule. Chunks come in few sizes, none of which changes a model's numbers (unless it runs
+in the plain form): a grown grid leaves the old cells bitwise unchanged. The models of a chunk are split evenly over
+the devices; they never communicate.
 """
 
 import functools
@@ -29,13 +30,13 @@ from superjax.train import Cell, Evaluation, Method, TrainState, begin, evaluate
 BLOCK = 1000  # steps of one call at most
 _CALL_SECONDS = 0.3
 # The sizes for CPU are measured; those for accelerators only say that large chunks are wanted there.
-# Of a chunk on one device. If rows are fixed each model has a weight of its own for every row and feature, which should
-# stay in the cache: rows x features x models; but it takes some models to make up for a call. Rows x models if they
-# are drawn, where nothing of that size is stored.
+# Of a chunk on one device: rows x features x models if each model has a weight of its own for every row and feature,
+# which should stay in the cache (but it takes some models to make up for a call); rows x models if not, where nothing
+# of that size is stored.
 _CHUNK_WEIGHTS = {"cpu": 2**19, "gpu": 2**29, "tpu": 2**27}
-_CHUNK_DRAWN_ROWS = {"cpu": 2**20, "gpu": 2**30, "tpu": 2**28}
+_CHUNK_ROWS = {"cpu": 2**20, "gpu": 2**30, "tpu": 2**28}
 _CHUNK_MODELS = {"cpu": 2**13, "gpu": 2**19, "tpu": 2**17}
-_FEWEST_FUSED = 2**9  # models of fixed rows
+_FEWEST_FUSED = 2**9
 _MAPPED_ENTRIES = 2**13  # rows x parameters of a model from which one by one is faster than all in one product
 
 
@@ -73,16 +74,16 @@ def _chunk_size(objective: Objective, n_features: int, form: kernel.Form, models
     Chunks are about equal, in a few sizes if rows are fixed, as padding costs less there than compiling for another
     size. Streams do not share a chunk: each draws its own minibatches, and only many models make up for the draw. A
     multiple of 16 (4 of the large models of the mapped form) fills vector registers, so that a model's numbers do not
-    depend on how many others there are.
+    depend on how many others there are; in the plain form they may, by rounding.
     """
     backend = jax.default_backend()
     least = 4 if form == "mapped" else 16
-    if objective.fixed:
-        fewest = _FEWEST_FUSED if form == "fused" else least
+    if objective.weighted:
         affordable = _CHUNK_WEIGHTS[backend] // (objective.n_rows * n_features)
+        wanted = max(affordable, min(_FEWEST_FUSED, 8 * affordable)) if form == "fused" else affordable
     else:
-        fewest, affordable = least, _CHUNK_DRAWN_ROWS[backend] // objective.n_rows
-    most = min(max(fewest, affordable), _CHUNK_MODELS[backend]) // least * least
+        wanted = _CHUNK_ROWS[backend] // objective.n_rows
+    most = max(least, min(wanted, _CHUNK_MODELS[backend]) // least * least)
     if models is None:
         return most
     unit = max(least, most // 16 // least * least) if objective.fixed else least
@@ -127,10 +128,15 @@ class Pace:
         self.steps = int(np.clip(steps * _CALL_SECONDS / max(seconds, 1e-9), 1, BLOCK))
 
 
+def _refusal(objective: Objective, model: PyTree, cell: Cell) -> str | None:
+    """Why the model does not run in the fused form, if it does not."""
+    rows = jax.eval_shape(lambda data: objective.rows(data, objective.draw(jax.random.key(0))), cell.data)
+    return kernel.refusal(objective.row_losses, model, cell.data, rows)
+
+
 def _choose_form(objective: Objective, model: PyTree, cell: Cell) -> kernel.Form:
     """Fused where the model is a modest number of scalar operations; one by one where it is large; else plain."""
-    rows = jax.eval_shape(lambda data: objective.rows(data, objective.draw(jax.random.key(0))), cell.data)
-    if kernel.supports(objective.row_losses, model, cell.data, rows):
+    if _refusal(objective, model, cell) is None:
         return "fused"
     entries = objective.n_rows * sum(x.size for x in jax.tree.leaves(model))
     return "mapped" if jax.default_backend() == "cpu" and entries >= _MAPPED_ENTRIES else "plain"
@@ -164,6 +170,7 @@ class Program:
         cell = Cell(numbers, data, dict.fromkeys(HYPER, number))
         model = jax.eval_shape(self._new, jax.random.key(0), number)
         self.form = functools.cache(lambda objective: _choose_form(objective, model, cell))
+        self.refusal = lambda objective: _refusal(objective, model, cell)
 
         state = jax.eval_shape(functools.partial(begin, method), model, cell)
         counters = jax.tree.map(lambda x: 0 if jnp.issubdtype(x.dtype, jnp.inexact) else None, state.optimizer)

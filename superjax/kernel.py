@@ -193,12 +193,18 @@ def _row_vjp(function):
     return row_vjp
 
 
-def supports(function: Callable, params: Any, shared: Any, rows: Any) -> bool:
-    """Whether the fused form can and should run `function(params, shared, row)`; arguments may be shape structs."""
+def refusal(function: Callable, params: Any, shared: Any, rows: Any) -> str | None:
+    """Why the fused form cannot or should not run `function(params, shared, row)`, None if it can and should.
+
+    Arguments may be shape structs.
+    """
     try:
-        return row_operations(function, params, shared, rows) <= MAX_SCALAR_OPERATIONS
-    except Unsupported:
-        return False
+        operations = row_operations(function, params, shared, rows)
+    except Unsupported as error:
+        return str(error)
+    if operations > MAX_SCALAR_OPERATIONS:
+        return f"a row of {operations} scalar operations, more than {MAX_SCALAR_OPERATIONS}, is left to array code"
+    return None
 
 
 def row_operations(function: Callable, params: Any, shared: Any, rows: Any) -> int:

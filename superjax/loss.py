@@ -22,24 +22,32 @@ from superjax.spec import Case, SweepError
 MAX_ROWS = 8192
 # Quadrature nodes a feature by n, so that the rows just fill vector registers. Training straddles the kink of a ReLU
 # with few product nodes, fewer the more features are active, which costs a fraction of the closed innermost integral,
-# and takes that for the last steps; the optimum is searched with the same nodes and finished with more.
-_TRAINING_NODES = {1: 15, 2: (7, 4), 3: (9, 3, 2), 4: (6, 3, 2), 5: (4, 2)}
+# and takes that for the last steps: the phases of 99% (n = 2) and 96% (n = 3 and 4) of models are those of many nodes.
+# The optimum is searched with the same closed form and finished with more nodes.
+_TRAINING_NODES = {1: 15, 2: (7, 4), 3: (6, 4, 3), 4: (6, 4, 3, 2), 5: (4, 2)}
 _TRAINING_NODES_ABOVE = (6, 2)
 _LAST = 5  # one in so many steps, the last ones
 _NODES = {1: 1, 2: 13, 3: 4, 4: 5, 5: 4, 6: 3}
 _FINER_NODES = {1: 1, 2: 13, 3: 9, 4: 7, 5: 5, 6: 4}
+# The same for models that are no ReLU of an affine map, in product nodes throughout.
+_PRODUCT_NODES = {1: 31, 2: 13, 3: 7, 4: 4, 5: 3}
+_FINER_PRODUCT_NODES = {1: 63, 2: 24, 3: 11, 4: 6, 5: 4, 6: 3}
 _EVALUATION_NODES, _EVALUATION_ROWS, _EVALUATION_MAX_ROWS, _EVALUATION_SAMPLES = 45, 1200, 2**15, 2**14
 
 
-def _default_nodes(n_features: int) -> int:
-    return _NODES.get(n_features, 2)
+def _default_nodes(n_features: int, closed: bool) -> int:
+    return (_NODES if closed else _PRODUCT_NODES).get(n_features, 2)
 
 
 @runtime_checkable
 class Objective(Protocol):
-    """What the trainer needs of an objective. `fixed` ones have the same rows at every step."""
+    """What the trainer needs of an objective.
+
+    `fixed` ones have the same rows at every step; `weighted` ones weigh them for every model apart.
+    """
 
     fixed: ClassVar[bool]
+    weighted: ClassVar[bool]
 
     @property
     def n_rows(self) -> int: ...
@@ -127,10 +135,11 @@ class Exact:
     distribution: type[Independent] = Independent
     max_rows: int = MAX_ROWS
     fixed: ClassVar[bool] = True
+    weighted: ClassVar[bool] = True
 
     def __post_init__(self):
         if self.nodes is None:
-            object.__setattr__(self, "nodes", _default_nodes(self.n_features))
+            object.__setattr__(self, "nodes", _default_nodes(self.n_features, self.closed))
         count = self.distribution.n_rows(self.n_features, self.nodes, self.closed)
         if count > self.max_rows:
             raise SweepError(
@@ -177,6 +186,7 @@ class Minibatch:
     n_uniforms: int
     size: int
     fixed: ClassVar[bool] = False
+    weighted: ClassVar[bool] = False
 
     @property
     def n_rows(self) -> int:
@@ -208,8 +218,8 @@ class ActiveMinibatch(Minibatch):
         return jax.random.uniform(key, (self.n_uniforms + 1, self.size))
 
     def row_losses(self, model, data: Independent, row: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
-        x, empty = data.sample_active(row), data.empty_probability()
-        return (1 - empty) * sample_losses(model, x) + empty * sample_losses(model, jnp.zeros_like(x))
+        x, active = data.sample_active(row), jnp.sum(data.first_active())
+        return active * sample_losses(model, x) + (1 - active) * sample_losses(model, jnp.zeros_like(x))
 
 
 @dataclass(frozen=True)
@@ -234,15 +244,14 @@ def training_stages(case: Case, model: type[eqx.Module]) -> list[Stage]:
     """The objective that a sweep file names, and another for the last steps if that pays.
 
     The exact loss is a few product nodes a feature at first. They straddle the kink of a ReLU, which moves minima by
-    a fraction of a percent of the loss; the last steps take the closed innermost integral.
+    a fraction of a percent of the loss; the last steps take the closed innermost integral, or more product nodes where
+    the model has none.
     """
     n, train, distribution = case.n_features, case.train, KINDS[case.data.kind]
     if train.objective == "exact":
         nodes = train.nodes or _TRAINING_NODES.get(n, _TRAINING_NODES_ABOVE)
         search = Exact(n, nodes, False, distribution)
-        if not closed_form(model):
-            return [Stage(search, train.steps)]
-        last = Exact(n, train.nodes, True, distribution)
+        last = Exact(n, train.nodes, closed_form(model), distribution)
         return [Stage(search, train.steps - train.steps // _LAST), Stage(last, train.steps)]
     uniforms = distribution.n_uniforms(n)
     if train.objective == "quasi":
@@ -261,7 +270,7 @@ def optimum_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, 
             f"optimum = true needs the exact loss, which n_features = {n} makes too large to enumerate; leave it out "
             "or take fewer features"
         ) from None
-    finer = _FINER_NODES.get(n, 2)
+    finer = (_FINER_NODES if closed else _FINER_PRODUCT_NODES).get(n, 2)
     affordable = distribution.n_rows(n, finer, closed) <= MAX_ROWS
     return search, Exact(n, finer, closed, distribution) if affordable else search
 
@@ -275,7 +284,7 @@ def evaluation_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objectiv
     n, closed, distribution = case.n_features, closed_form(model), KINDS[case.data.kind]
     choices = range(1, _EVALUATION_NODES + 1)
     affordable = [k for k in choices if distribution.n_rows(n, k, closed) <= _EVALUATION_ROWS]
-    nodes = max([*affordable, (case.train.nodes or _default_nodes(n)) + 1])
+    nodes = max([*affordable, (case.train.nodes or _default_nodes(n, closed)) + 1])
     if distribution.n_rows(n, nodes, closed) <= _EVALUATION_MAX_ROWS:
         fine, coarse = (
             Exact(n, k, closed, distribution, _EVALUATION_MAX_ROWS) for k in (nodes, max(2 * nodes // 3, 1))

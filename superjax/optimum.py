@@ -2,7 +2,8 @@
 
 Restarts alone are not the optimum: in the worst cells a quarter of them reach it. But a good solution of one cell is
 a good start in the next. Each cell keeps its best few solutions of different phases; every new one is tried in the
-neighbouring cells, polished there if it promises to win, and kept where it wins, until nothing changes.
+cells beside it and a few cells further on, polished there if it promises to win, and kept where it wins, until nothing
+changes.
 """
 
 from collections.abc import Callable

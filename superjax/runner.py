@@ -1,5 +1,6 @@
 """Runs the cases of a sweep: cells and restarts into models, models trained and evaluated, everything labelled."""
 
+import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Report:
     models: int = 0
     chunk_models: int = 0
     form: str = ""  # of the kernel: fused, mapped or plain
+    plain_because: str = ""
     compile_seconds: float = 0.0
 
     def timed(self, phase: str):
@@ -53,16 +55,24 @@ def run(
         progress: show a progress bar.
 
     Returns:
-        One labelled dataset per case.
+        One labelled dataset per case. Warns of cases that had to be trained in the plain, slow form.
 
     Raises:
         SweepError: the sweep asks for something that cannot be run.
     """
     if not isinstance(sweep, Sweep):
         raise SweepError(f"run takes a sweep, not {sweep!r}: superjax.run(superjax.load({str(sweep)!r}))")
-    return {
-        name: run_case(name, case, (init or {}).get(name), devices, progress)[0] for name, case in sweep.cases.items()
-    }
+    datasets = {}
+    for name, case in sweep.cases.items():
+        datasets[name], report = run_case(name, case, (init or {}).get(name), devices, progress)
+        if report.form == "plain":
+            warnings.warn(plain_message(name, report), stacklevel=2)
+    return datasets
+
+
+def plain_message(name: str, report: Report) -> str:
+    """That a case fell off the fast path, and why."""
+    return f"{name}: trained in the plain form, several times slower than the fused one: {report.plain_because}"
 
 
 def run_case(
@@ -79,6 +89,8 @@ def run_case(
     restart_of = np.tile(np.arange(case.restarts), grid.n_cells)
     compiled, stages = program_of(case, devices), training_stages(case, model_class(case.model.kind))
     report.models, report.form = len(cell_of), compiled.form(stages[0].objective)
+    if report.form == "plain":
+        report.plain_because = compiled.refusal(stages[0].objective) or ""
     in_stream = grid.n_cells * -(-case.restarts // case.train.streams)
     report.chunk_models = chunk = compiled.chunk_models(stages[0].objective, in_stream)
     compiled_before = Program.compile_seconds
@@ -91,7 +103,7 @@ def run_case(
     with report.timed("evaluate"):
         batch = batch._replace(models=trained.models)
         evaluation = compiled.evaluate(batch, cells)
-        late = (trained.diverged_at < 0) & ~np.isfinite(evaluation.loss)  # the last step did it
+        late = (trained.diverged_at < 0) & ~np.isfinite(evaluation.loss)  # weights so large
         trained = trained._replace(diverged_at=np.where(late, np.int32(case.train.steps), trained.diverged_at))
         history = None
         if trained.snapshots is not None:
@@ -101,7 +113,8 @@ def run_case(
     optimum = None
     if case.optimum:
         with report.timed("optimum"):
-            optimum = _optimum(case, grid, cells, batch, evaluation.loss, devices, chunk)
+            same_program = case.train.objective == "exact"
+            optimum = _optimum(case, grid, cells, batch, evaluation.loss, devices, chunk if same_program else None)
     with report.timed("analyse"):
         dataset = assemble(case, trained, evaluation, history, optimum, cells, steps)
         dataset["loss"].attrs["loss_kind"] = type(compiled.fine).__name__.lower()
@@ -173,11 +186,15 @@ def _optimum(
     batch: Batch,
     loss: Float[np.ndarray, " models"],
     devices: int | None,
-    chunk: int,
+    chunk: int | None,
 ) -> Optimum:
-    """Neighbour transplant under the exact objective, whatever the restarts were trained with."""
+    """Neighbour transplant under the exact objective, whatever the restarts were trained with.
+
+    A `chunk` as in training spares compiling for another size.
+    """
     compiled = _polish_program(case, devices)
     search, fine = optimum_objectives(case, model_class(case.model.kind))
+    chunk = chunk or compiled.chunk_models(search, grid.n_cells)
 
     def solutions(models: PyTree, cell: Int[np.ndarray, " models"], loss) -> Solutions:
         phase, _ = analysis.classify(models.W, **case.phases.model_dump())

@@ -62,7 +62,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as in the background of a shell
+            signal.signal(number, _interrupt)
     try:
         return _main(argv)
     except SweepError as error:
@@ -71,15 +73,26 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         print(f"superjax: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
         return 1
-    except (KeyboardInterrupt, Interrupted) as interruption:
-        status = getattr(interruption, "status", 130)
+    except Interrupted as interruption:
+        _interruption_caught()
+        status = interruption.status
         again = shlex.join(["python", "-m", "superjax.sweep", *(word for word in argv if word != "--fresh")])
         print(f"\nsuperjax: interrupted; finished cases are kept. Resume with\n  {again}", file=sys.stderr)
         return status
 
 
 def _interrupt(number, frame) -> NoReturn:
+    # Python drops what is raised inside a destructor or the callback of a weak reference: again until it is caught.
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, lambda *_: _interrupt(number, None))
+        signal.setitimer(signal.ITIMER_REAL, 1.0)
+        sys.unraisablehook = lambda dropped: None
     raise Interrupted(number)
+
+
+def _interruption_caught() -> None:
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _main(argv: list[str]) -> int:
@@ -132,7 +145,7 @@ def _execute(sweep: Sweep, run: Run, todo: list[str], arguments: argparse.Namesp
         if name in todo:
             datasets[name], report = runner.run_case(name, case, devices=arguments.devices, progress=True)
             if report.form == "plain":
-                print(f"{name}: trained in the plain form; the fused one does not fit this model and data")
+                print(runner.plain_message(name, report))
             with report.timed("store"):
                 run.store(name, datasets[name], **asdict(report))
         else:

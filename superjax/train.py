@@ -31,7 +31,7 @@ class Cell(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """A model in training. `diverged_at` is the first step whose gradient was not finite, -1 if none was."""
+    """A model in training. `diverged_at` is the first step whose gradient (its sum) was not finite, -1 if none was."""
 
     model: PyTree
     optimizer: PyTree

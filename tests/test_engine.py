@@ -313,6 +313,19 @@ def test_notebook_preset(make_case):
     assert data.attrs["objective"] == "minibatch"
 
 
+@pytest.mark.parametrize(("n", "m", "points", "many", "equal"), [(2, 1, 24, 16, 0.985), (3, 2, 12, 9, 0.94)])
+def test_few_training_nodes_find_the_same_phases(make_case, n, m, points, many, equal):
+    """As nearly all models do with so many nodes that more change nothing, from the same initial weights."""
+    axis = f"scale = 'log'\npoints = {points}\n"
+    text = (
+        f"n_features = {n}\nn_hidden = {m}\n"
+        f"[axes.importance]\nfield = 'importance[-1]'\nrange = [0.1, 10]\n{axis}"
+        f"[axes.density]\nfield = 'data.density'\nrange = [1, 0.01]\n{axis}"
+    )
+    few, fine = (run(make_case(*nodes, text=text))["phase"].values for nodes in ([], [f"train.nodes={many}"]))
+    assert (few == fine).all(-1).mean() > equal
+
+
 # --- steps ----------------------------------------------------------------------------------------
 
 
@@ -327,6 +340,17 @@ def test_snapshots_equal_shorter_runs(make_case):
             np.testing.assert_array_equal(data[f"{name}_snapshots"].isel(snapshot=k), shorter[name])
         np.testing.assert_allclose(data["loss_snapshots"].isel(snapshot=k), shorter["loss"], rtol=1e-6)
     assert_bitwise_equal(data[list(shorter.variables)], shorter)
+
+
+def test_snapshots_at_the_change_of_objective(make_case):
+    """Taken before, at and after it, and in a run of more steps than a call takes, they change nothing; bitwise."""
+    text = "n_features = 2\nn_hidden = 1\ndata.density = 0.3"
+    alone = run(make_case("train.steps=1200", text=text))
+    data = run(make_case("train.steps=1200", "train.snapshots=[3, 959, 960, 961, 1199, 1200]", text=text))
+    assert_bitwise_equal(data[list(alone.variables)], alone)
+    np.testing.assert_array_equal(data["W_snapshots"].isel(snapshot=-1), data["W"])
+    loss = data["loss_snapshots"]
+    assert float((loss.sel(snapshot=-1) / loss.sel(snapshot=2)).max()) <= 1 + 1e-5  # the closed form only refines
 
 
 def test_number_of_snapshots(make_case):

@@ -140,7 +140,7 @@ def test_operations(name):
         leaves = jax.tree.leaves(FUNCTIONS[name](params, row))
         return jnp.concatenate([jnp.ravel(x) for x in leaves])
 
-    assert kernel.supports(function, shared, None, rows)
+    assert kernel.refusal(function, shared, None, rows) is None
     fused, mapped, plain = jax.jit(
         lambda *a: [kernel.row_sum(function, form)(*a) for form in ("fused", "mapped", "plain")]
     )(shared, None, rows)
@@ -165,14 +165,14 @@ def test_unsupported(function, operation):
     w, rows = jnp.arange(3.0), jnp.ones((3, 5))
     with pytest.raises(kernel.Unsupported, match=operation):
         kernel.scalar_operations(function, w, rows[:, 0])
-    assert not kernel.supports(lambda w, _, x: function(w, x), w, None, rows)
+    assert kernel.refusal(lambda w, _, x: function(w, x), w, None, rows)
 
 
 def test_large_models_are_left_to_matrix_products():
     def supported(n_features):
         objective = Minibatch(n_features, 8)
         model = ReLUOutput(n_features, n_features // 2, 0.1, key=jax.random.key(0))
-        return kernel.supports(objective.row_losses, model, cell_of(n_features).data, jnp.ones((n_features, 8)))
+        return kernel.refusal(objective.row_losses, model, cell_of(n_features).data, jnp.ones((n_features, 8))) is None
 
     assert supported(6) and not supported(40)
 

@@ -398,7 +398,7 @@ def test_objectives_by_name(make_case):
         return training_stages(make_case("train.steps=100", *overrides), kind)
 
     assert stages() == [(Exact(2, (7, 4), False), 80), (Exact(2), 100)]
-    assert stages(kind=Bare) == [(Exact(2, (7, 4), False), 100)]
+    assert stages(kind=Bare) == [(Exact(2, (7, 4), False), 80), (Exact(2, closed=False), 100)]
     assert stages("train.nodes=5") == [(Exact(2, 5, False), 80), (Exact(2, 5), 100)]
     for overrides, expected in (
         (["train.objective=minibatch", "train.batch=7"], Minibatch(2, 7)),
