@@ -181,7 +181,8 @@ def time_pytorch(workload: Workload, W: np.ndarray, steps: int, loop: str) -> Ti
 def plain_form():
     """superjax as `vmap` and autodiff alone make it."""
     engine.program.cache_clear()
-    with patch.object(engine, "_choose_form", lambda *_: "plain"):
+    with patch.object(engine, "_choose_form", lambda *_: "plain"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* plain form")
         yield
     engine.program.cache_clear()
 
