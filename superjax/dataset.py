@@ -9,7 +9,7 @@ import xarray as xr
 from jaxtyping import Shaped
 
 from superjax import analysis
-from superjax.engine import Trained
+from superjax.chunks import Trained
 from superjax.grid import Grid
 from superjax.optimum import Optimum
 from superjax.spec import Case, Phases

@@ -1,14 +1,13 @@
-"""Runs the compiled program of a case over any number of models, a chunk at a time.
+"""The compiled program of a case: initialises, trains and evaluates models, a chunk on every device at a time.
 
-Memory stays bounded whatever the grid, and one compilation for every objective and size of a chunk serves all blocks
-of steps and every snapshot schedule. Chunks come in few sizes, none of which changes a model's numbers (unless it runs
-in the plain form): a grown grid leaves the old cells bitwise unchanged. The models of a chunk are split evenly over
-the devices; they never communicate.
+One compilation for every objective and size of a chunk serves all blocks of steps and every snapshot schedule. Chunks
+come in few sizes, none of which changes a model's numbers (unless it runs in the plain form): a grown grid leaves the
+old cells bitwise unchanged. Devices never communicate.
 """
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,6 +19,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Float, Int, PyTree
 
 from superjax import kernel, spec
+from superjax.cores import usable_memory
 from superjax.data import KINDS
 from superjax.grid import HYPER
 from superjax.loss import Objective, Stage
@@ -37,6 +37,7 @@ _CHUNK_WEIGHTS = {"cpu": 2**19, "gpu": 2**29, "tpu": 2**27}
 _CHUNK_ROWS = {"cpu": 2**20, "gpu": 2**30, "tpu": 2**28}
 _CHUNK_MODELS = {"cpu": 2**13, "gpu": 2**19, "tpu": 2**17}
 _FEWEST_FUSED = 2**9
+_LEAST = {"fused": 16, "mapped": 4, "plain": 16}
 _MAPPED_ENTRIES = 2**13  # rows x parameters of a model from which one by one is faster than all in one product
 
 
@@ -52,19 +53,24 @@ class Shape:
     swept: frozenset[str] = frozenset()
 
 
-class Batch(NamedTuple):
-    """Models to work on: weights with leaves (models, ...), and for each its cell and stream of minibatches."""
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How models are trained: stages, the learning rate's factor at every step, the seed of all random numbers, and
+    after which steps weights are kept."""
 
-    models: PyTree
-    cell: Int[np.ndarray, " models"]
-    stream: Int[np.ndarray, " models"]
+    stages: Sequence[Stage]
+    factors: Float[np.ndarray, " steps"]
+    seed: int
+    snapshots: Sequence[int] = ()
 
 
-class Trained(NamedTuple):
-    """Trained weights (models, ...), first step that was not finite or -1, snapshots (models, snapshots, ...)."""
+class Progress(NamedTuple):
+    """Models in training, leaves (streams, models, ...); the optimiser's counters have no axes.
 
-    models: PyTree
-    diverged_at: Int[np.ndarray, " models"]
+    `snapshots` has leaves (streams, models, snapshots, ...), 0 where they are still to come; None without any.
+    """
+
+    state: TrainState
     snapshots: PyTree | None
 
 
@@ -77,7 +83,7 @@ def _chunk_size(objective: Objective, n_features: int, form: kernel.Form, models
     depend on how many others there are; in the plain form they may, by rounding.
     """
     backend = jax.default_backend()
-    least = 4 if form == "mapped" else 16
+    least = _LEAST[form]
     if objective.weighted:
         affordable = _CHUNK_WEIGHTS[backend] // (objective.n_rows * n_features)
         wanted = max(affordable, min(_FEWEST_FUSED, 8 * affordable)) if form == "fused" else affordable
@@ -144,16 +150,16 @@ def _choose_form(objective: Objective, model: PyTree, cell: Cell) -> kernel.Form
 
 @functools.lru_cache(maxsize=16)
 def program(shape: Shape, method: Method, fine: Objective, coarse: Objective, devices: int | None = None) -> "Program":
-    """The program of a shape and method on the first `devices` devices, one in a process."""
-    return Program(shape, method, fine, coarse, jax.devices()[:devices])
+    """The program of a shape and method on the first `devices` devices of this process, one in a process."""
+    return Program(shape, method, fine, coarse, jax.local_devices()[:devices])
 
 
 class Program:
-    """The compiled functions of one shape: `initialise`, `train`, `evaluate` and `loss`.
+    """The compiled functions of one shape: `initialise`, `start` and `advance`, `evaluate` and `loss`.
 
-    Leaves of a chunk are (streams, models, ...). Counters of the optimiser and numbers that no axis sweeps are common
-    to all models and stay unbatched. Every objective and size of a chunk is compiled once, at its first use;
-    `compile_seconds` is what all programs of this process have cost.
+    `model` and `state` have the shapes of one model's arrays, and of it in training. Counters of the optimiser and
+    numbers that no axis sweeps are common to all models and stay unbatched. Every objective and size of a chunk is
+    compiled once, at its first use; `compile_seconds` is what all programs of this process have cost.
     """
 
     compile_seconds: ClassVar[float] = 0.0
@@ -168,16 +174,16 @@ class Program:
         numbers = jax.ShapeDtypeStruct((shape.n_features,), jnp.float32)
         data = jax.eval_shape(functools.partial(KINDS[shape.data].example, shape.n_features))
         cell = Cell(numbers, data, dict.fromkeys(HYPER, number))
-        model = jax.eval_shape(self._new, jax.random.key(0), number)
+        self.model = model = jax.eval_shape(self._new, jax.random.key(0), number)
         self.form = functools.cache(lambda objective: _choose_form(objective, model, cell))
         self.refusal = lambda objective: _refusal(objective, model, cell)
 
-        state = jax.eval_shape(functools.partial(begin, method), model, cell)
+        self.state = state = jax.eval_shape(functools.partial(begin, method), model, cell)
         counters = jax.tree.map(lambda x: 0 if jnp.issubdtype(x.dtype, jnp.inexact) else None, state.optimizer)
         state_axes = TrainState(0, counters, 0)
         cell_axes = Cell(0, 0, {name: 0 if name in shape.swept else None for name in HYPER})
 
-        def steps_under(objective):
+        def steps_under(objective) -> _Compiled:
             advance = functools.partial(train_one, method, objective, self.form(objective))
 
             def steps(state, cell, root, stream, *block):
@@ -185,12 +191,12 @@ class Program:
 
             return self._vectorise(steps, (state_axes, cell_axes, None, "stream", None, None, None), state_axes)
 
-        self._initialise = self._vectorise(self._first, (None, 0, 0), 0)
+        self._initialise = self._vectorise(self._first, (None, 0, 0), 0, 1)
         self._begin = self._vectorise(functools.partial(begin, method), (0, cell_axes), state_axes)
         self._steps_under = functools.cache(steps_under)
         evaluate = functools.partial(evaluate_one, fine, coarse, self.form(fine))
-        self._evaluate = self._vectorise(evaluate, (0, cell_axes), 0)
-        self._loss = self._vectorise(functools.partial(loss_one, fine, self.form(fine)), (0, cell_axes), 0)
+        self._evaluate = self._vectorise(evaluate, (0, cell_axes), 0, 1)
+        self._loss = self._vectorise(functools.partial(loss_one, fine, self.form(fine)), (0, cell_axes), 0, 1)
 
     def _new(self, key, init_std):
         return model_class(self.shape.kind)(self.shape.n_features, self.shape.n_hidden, init_std, key=key)
@@ -198,134 +204,152 @@ class Program:
     def _first(self, root, restart, init_std):
         return self._new(jax.random.fold_in(jax.random.fold_in(root, 0), restart), init_std)
 
-    def _vectorise(self, function: Callable, in_axes: tuple, out_axes: Any) -> Callable:
+    def _vectorise(self, function: Callable, in_axes: tuple, out_axes: Any, streams: int | None = None) -> "_Compiled":
         """The function of one model over (streams, models), models sharded over the devices, compiled once.
 
         Axes are 0 (its own for every model), "stream" (common to a stream) or None (common to all)."""
         common = tuple(None if axes == "stream" else axes for axes in in_axes)
         over_streams = tuple(0 if axes == "stream" else axes for axes in in_axes)
-        over = jax.vmap if self.shape.streams > 1 else _only_one
+        over = jax.vmap if (streams or self.shape.streams) > 1 else _only_one
         mapped = over(jax.vmap(function, common, out_axes), over_streams, out_axes)
         specs, out_specs = _partition(common), _partition(out_axes)
         sharded = jax.shard_map(mapped, mesh=self.mesh, in_specs=specs, out_specs=out_specs, check_vma=False)
         options = kernel.compiler_options(jax.default_backend(), self.mesh.size)
-        return self._timed(jax.jit(sharded, compiler_options=options))
+        return _Compiled(jax.jit(sharded, compiler_options=options))
 
-    def _timed(self, jitted) -> Callable:
-        compiled = {}
+    def chunk_models(self, objective: Objective, models: int, cells: Cell) -> int:
+        """Models of one stream in a chunk, where a stream has so many to be trained: fewer if memory is short."""
+        form, share = self.form(objective), -(-models // self.mesh.size)
+        chunk = _chunk_size(objective, self.shape.n_features, form, share)
+        while chunk > _LEAST[form] and not self._fits(objective, chunk, cells):
+            chunk = max(_LEAST[form], chunk // 2 // _LEAST[form] * _LEAST[form])
+        return chunk
 
-        def call(*arguments):
-            shapes = tuple(np.shape(x) for x in jax.tree.leaves(arguments))
-            if shapes not in compiled:
-                start = time.perf_counter()
-                compiled[shapes] = jitted.lower(*arguments).compile()
-                Program.compile_seconds += time.perf_counter() - start
-            return compiled[shapes](*arguments)
-
-        return call
-
-    def chunk_models(self, objective: Objective, models: int) -> int:
-        """Models of one chunk and stream where a stream has so many to be trained."""
-        devices = self.mesh.size
-        share = -(-models // devices)
-        return _chunk_size(objective, self.shape.n_features, self.form(objective), share) * devices
-
-    def _evaluation_chunk(self, stream: Int[np.ndarray, " models"]) -> int:
-        """One size for all but large models: a loss must not depend on the number of others."""
-        devices, form = self.mesh.size, self.form(self.fine)
-        longest = int(np.bincount(stream).max())
-        share = -(-longest // devices) if form == "mapped" else None
-        return _chunk_size(self.fine, self.shape.n_features, form, share) * devices
+    def _fits(self, objective: Objective, chunk: int, cells: Cell) -> bool:
+        """Whether training in such chunks has room on a device: by the compiled program's own account, and if it can
+        take 0 steps."""
+        numbers = np.zeros((self.shape.streams, chunk * self.mesh.size), np.int32)
+        models = jax.tree.map(lambda x: np.zeros((*numbers.shape, *x.shape), x.dtype), self.model)
+        cells, count = self._cells_of(cells, numbers), np.int32(0)
+        key, streams, factors = root_key(0), np.arange(self.shape.streams, dtype=np.int32), np.zeros(BLOCK, np.float32)
+        steps = self._steps_under(objective)
+        try:
+            arguments = (self._begin(models, cells), cells, key, streams, count, count, factors)
+            memory = steps.compiled(*arguments).memory_analysis()
+            needed = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
+            if needed > memory_of_a_device(self.mesh.devices.flat[0]):
+                return False
+            jax.block_until_ready(steps(*arguments))
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            return False
+        return True
 
     def initialise(
-        self,
-        seed: int,
-        restart: Int[np.ndarray, " models"],
-        stream: Int[np.ndarray, " models"],
-        init_std: Float[np.ndarray, " models"],
-        chunk: int,
+        self, seed: int, restart: Int[np.ndarray, " models"], init_std: Float[np.ndarray, " models"], chunk: int
     ) -> PyTree:
-        """Initial weights from (seed, restart): equal in all cells, up to their scale."""
-        root = root_key(seed)
-        restart = restart.astype(np.int32)
-        return self._gather(lambda index: self._initialise(root, restart[index], init_std[index]), stream, chunk)
+        """Initial weights from (seed, restart), leaves (models, ...): equal in all cells, up to their scale."""
+        root, restart = root_key(seed), restart.astype(np.int32)
+        return self._in_chunks(lambda i: self._initialise(root, restart[i], init_std[i]), len(restart), chunk)
 
-    def train(
+    def start(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, "streams models"], plan: Plan) -> Progress:
+        """Models, leaves (streams, models, ...), of the given cells before their first step."""
+        state = self._begin(models, self._cells_of(cells, cell))
+        if not plan.snapshots:
+            return Progress(state, None)
+        count = len(plan.snapshots)
+        snapshots = jax.tree.map(lambda x: np.zeros((*x.shape[:2], count, *x.shape[2:]), x.dtype), models)
+        return _with_snapshot(Progress(state, snapshots), 0, plan)
+
+    def advance(
         self,
-        batch: Batch,
+        progress: Progress,
+        step: int,
         cells: Cell,
-        stages: Sequence[Stage],
-        factors: Float[np.ndarray, " steps"],
-        seed: int,
-        chunk: int,
-        snapshots: Sequence[int] = (),
-        progress: Callable[[float], None] = lambda models: None,
-    ) -> Trained:
-        """Train every model of the batch through all stages, in chunks of so many models of a stream.
+        cell: Int[np.ndarray, "streams models"],
+        plan: Plan,
+        pace: Pace,
+    ) -> Iterator[tuple[int, Progress]]:
+        """Train models from a step on to the end; after every call, which `pace` sizes, the step and how they are."""
+        root, streams = root_key(plan.seed), np.arange(self.shape.streams, dtype=np.int32)
+        stops = [*plan.snapshots, *(stage.end for stage in plan.stages)]
+        cells = self._cells_of(cells, cell)
+        while step < len(plan.factors):
+            start, end = time.perf_counter(), pace.end(step, stops)
+            factor = np.resize(plan.factors[step:end], BLOCK)
+            advance = self._steps_under(next(stage.objective for stage in plan.stages if end <= stage.end))
+            state = advance(progress.state, cells, root, streams, np.int32(step), np.int32(end - step), factor)
+            jax.block_until_ready(state)
+            pace.record(end - step, time.perf_counter() - start)
+            progress, step = _with_snapshot(progress._replace(state=state), end, plan), end
+            yield step, progress
 
-        `progress` is told of the models (and fractions of one) just finished.
-        """
-        root, streams = root_key(seed), np.arange(self.shape.streams, dtype=np.int32)
-        stops, pace = [*snapshots, *(stage.end for stage in stages)], Pace()
-
-        def one_chunk(index):
-            chunk_cells = self._cells_of(cells, batch.cell[index])
-            models = jax.tree.map(lambda x: x[index], batch.models)
-            state = self._begin(models, chunk_cells)
-            kept = {0: models} if 0 in snapshots else {}
-            first = 0
-            while first < len(factors):
-                start, end = time.perf_counter(), pace.end(first, stops)
-                factor = np.resize(factors[first:end], BLOCK)
-                advance = self._steps_under(next(stage.objective for stage in stages if end <= stage.end))
-                state = advance(state, chunk_cells, root, streams, np.int32(first), np.int32(end - first), factor)
-                jax.block_until_ready(state)
-                if end in snapshots:
-                    kept[end] = jax.tree.map(np.asarray, state.model)
-                pace.record(end - first, time.perf_counter() - start)
-                progress(np.sum(index >= 0) * (end - first) / len(factors))
-                first = end
-            history = jax.tree.map(lambda *xs: np.stack(xs, axis=2), *kept.values()) if kept else None
-            return Trained(state.model, state.diverged_at, history)
-
-        return self._gather(one_chunk, batch.stream, chunk)
-
-    def evaluate(self, batch: Batch, cells: Cell) -> Evaluation:
+    def evaluate(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"]) -> Evaluation:
         """Loss, feature losses and gradient norm of every model under the evaluation objective."""
+        return self._under_evaluation(self._evaluate, models, cells, cell)
 
-        def one_chunk(index):
-            models = jax.tree.map(lambda x: x[index], batch.models)
-            return self._evaluate(models, self._cells_of(cells, batch.cell[index]))
-
-        return self._gather(one_chunk, batch.stream, self._evaluation_chunk(batch.stream))
-
-    def loss(self, batch: Batch, cells: Cell) -> Float[np.ndarray, " models"]:
+    def loss(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"]) -> Float[np.ndarray, " models"]:
         """Loss alone of every model under the evaluation objective."""
+        return self._under_evaluation(self._loss, models, cells, cell)
+
+    def _under_evaluation(self, function: Callable, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"]):
+        """Chunks have one size for all but large models: a loss must not depend on the number of others."""
+        form = self.form(self.fine)
+        share = -(-len(cell) // self.mesh.size) if form == "mapped" else None
+        chunk = _chunk_size(self.fine, self.shape.n_features, form, share)
 
         def one_chunk(index):
-            models = jax.tree.map(lambda x: x[index], batch.models)
-            return self._loss(models, self._cells_of(cells, batch.cell[index]))
+            return function(jax.tree.map(lambda x: x[index], models), self._cells_of(cells, cell[index]))
 
-        return self._gather(one_chunk, batch.stream, self._evaluation_chunk(batch.stream))
+        return self._in_chunks(one_chunk, len(cell), chunk)
 
     def _cells_of(self, cells: Cell, index: Int[np.ndarray, "streams models"]) -> Cell:
         hyper = {k: v[index] if k in self.shape.swept else v for k, v in cells.hyper.items()}
         return Cell(cells.importance[index], jax.tree.map(lambda x: x[index], cells.data), hyper)
 
-    def _gather(self, one_chunk: Callable, stream: Int[np.ndarray, " models"], chunk: int) -> PyTree:
-        """Run all models chunk by chunk and put the results, leaves (models, ...), back in their order."""
-        order = _by_stream(stream, self.shape.streams)
-        out = None
-        for start in range(0, order.shape[1], chunk):
-            index = order[:, start : start + chunk]
-            index = np.pad(index, ((0, 0), (0, chunk - index.shape[1])), constant_values=-1)
-            result = jax.tree.map(np.asarray, one_chunk(index))
-            if out is None:
-                out = jax.tree.map(lambda x: np.empty((len(stream), *x.shape[2:]), x.dtype), result)
-            used = index >= 0
-            for whole, part in zip(jax.tree.leaves(out), jax.tree.leaves(result), strict=True):
-                whole[index[used]] = part[used]
-        return out
+    def _in_chunks(self, one_chunk: Callable, models: int, chunk: int) -> PyTree:
+        """A function of model numbers (1, models) over all models, a chunk on every device at a time."""
+        size, parts = chunk * self.mesh.size, []
+        for start in range(0, models, size):
+            index = np.minimum(np.arange(start, start + size), models - 1)
+            parts.append(jax.tree.map(lambda x, n=models - start: np.asarray(x)[0, :n], one_chunk(index[None])))
+        return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+
+
+class _Compiled:
+    """A jitted function, compiled once for every combination of shapes."""
+
+    def __init__(self, jitted: Any):
+        self._jitted, self._programs = jitted, {}
+
+    def compiled(self, *arguments) -> Any:
+        """The program for such arguments."""
+        shapes = tuple(np.shape(x) for x in jax.tree.leaves(arguments))
+        if shapes not in self._programs:
+            start = time.perf_counter()
+            self._programs[shapes] = self._jitted.lower(*arguments).compile()
+            Program.compile_seconds += time.perf_counter() - start
+        return self._programs[shapes]
+
+    def __call__(self, *arguments):
+        return self.compiled(*arguments)(*arguments)
+
+
+def memory_of_a_device(device: Any) -> int:
+    """Bytes that programs on one device may use; devices of a CPU share its memory."""
+    statistics = device.memory_stats() or {}
+    if "bytes_limit" in statistics:
+        return int(0.9 * statistics["bytes_limit"])
+    return usable_memory() // (2 * jax.local_device_count())
+
+
+def _with_snapshot(progress: Progress, step: int, plan: Plan) -> Progress:
+    if step in plan.snapshots:
+        position = list(plan.snapshots).index(step)
+        for kept, now in zip(jax.tree.leaves(progress.snapshots), jax.tree.leaves(progress.state.model), strict=True):
+            kept[:, :, position] = np.asarray(now)
+    return progress
 
 
 def _only_one(function: Callable, in_axes: tuple, out_axes: Any) -> Callable:
@@ -352,12 +376,3 @@ def _partition(axes: Any) -> Any:
         axes,
         is_leaf=lambda axis: axis is None,
     )
-
-
-def _by_stream(stream: Int[np.ndarray, " models"], streams: int) -> Int[np.ndarray, "streams longest"]:
-    """Model numbers of each stream, filled up with -1."""
-    members = [np.flatnonzero(stream == s) for s in range(streams)]
-    order = np.full((streams, max(map(len, members))), -1)
-    for row, numbers in zip(order, members, strict=True):
-        row[: len(numbers)] = numbers
-    return order

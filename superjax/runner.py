@@ -1,7 +1,10 @@
 """Runs the cases of a sweep: cells and restarts into models, models trained and evaluated, everything labelled."""
 
+import hashlib
+import itertools
+import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,16 +16,19 @@ from jaxtyping import Float, Int, PyTree
 from tqdm.auto import tqdm
 
 from superjax import analysis
+from superjax.checkpoint import Keep, Memory
+from superjax.chunks import Trained, Training
+from superjax.cores import usable_memory
 from superjax.data import KINDS
 from superjax.dataset import assemble
-from superjax.engine import Batch, Program, Shape, program, schedule_factors
+from superjax.engine import Plan, Program, Shape, program, schedule_factors
 from superjax.grid import HYPER, Grid
 from superjax.loss import Objective, Stage, evaluation_objectives, optimum_objectives, training_stages
 from superjax.models import check_model, model_class, notebook_init_std
 from superjax.optimum import Optimum, Solutions, Solve, find_optimum
 from superjax.spec import Case, Sweep, SweepError, Train
 from superjax.store import timed
-from superjax.train import Cell, Method
+from superjax.train import Cell, Evaluation, Method
 
 POLISH = Train(steps=100, learning_rate=0.01)
 FINISH = Train(steps=500, learning_rate=0.01)
@@ -34,7 +40,6 @@ class Report:
 
     seconds: dict[str, float] = field(default_factory=dict)
     models: int = 0
-    chunk_models: int = 0
     form: str = ""  # of the kernel: fused, mapped or plain
     plain_because: str = ""
     compile_seconds: float = 0.0
@@ -83,43 +88,176 @@ def run_case(
     progress: bool = False,
 ) -> tuple[xr.Dataset, Report]:
     """One case of a sweep, with what it cost."""
-    report, grid, steps = Report(), Grid(case), snapshot_steps(case.train)
-    cells = cells_of(grid)
-    cell_of = np.repeat(np.arange(grid.n_cells), case.restarts)
-    restart_of = np.tile(np.arange(case.restarts), grid.n_cells)
-    compiled, stages = program_of(case, devices), training_stages(case, model_class(case.model.kind))
-    report.models, report.form = len(cell_of), compiled.form(stages[0].objective)
-    if report.form == "plain":
-        report.plain_because = compiled.refusal(stages[0].objective) or ""
-    in_stream = grid.n_cells * -(-case.restarts // case.train.streams)
-    report.chunk_models = chunk = compiled.chunk_models(stages[0].objective, in_stream)
-    compiled_before = Program.compile_seconds
+    running = CaseRun(name, case, devices, init=init)
+    running.train(progress)
+    return running.finish(), running.report
 
-    with report.timed("train"), _bar(name, len(cell_of), progress) as bar:
-        stream = restart_of % case.train.streams
-        models = compiled.initialise(case.seed, restart_of, stream, _init_std(case, grid, len(cell_of))[cell_of], chunk)
-        batch = Batch(_with_given(models, init, grid, case), cell_of, stream)
-        trained = compiled.train(batch, cells, stages, schedule_factors(case.train), case.seed, chunk, steps, bar)
-    with report.timed("evaluate"):
-        batch = batch._replace(models=trained.models)
-        evaluation = compiled.evaluate(batch, cells)
-        late = (trained.diverged_at < 0) & ~np.isfinite(evaluation.loss)  # weights so large
-        trained = trained._replace(diverged_at=np.where(late, np.int32(case.train.steps), trained.diverged_at))
-        history = None
-        if trained.snapshots is not None:
-            series = [jax.tree.map(lambda x, i=i: x[:, i], trained.snapshots) for i in range(len(steps))]
-            losses = [compiled.loss(batch._replace(models=models), cells) for models in series]
-            history = np.stack(losses, axis=1)
-    optimum = None
-    if case.optimum:
-        with report.timed("optimum"):
-            same_program = case.train.objective == "exact"
-            optimum = _optimum(case, grid, cells, batch, evaluation.loss, devices, chunk if same_program else None)
-    with report.timed("analyse"):
-        dataset = assemble(case, trained, evaluation, history, optimum, cells, steps)
-        dataset["loss"].attrs["loss_kind"] = type(compiled.fine).__name__.lower()
-    report.compile_seconds = Program.compile_seconds - compiled_before
-    return dataset, report
+
+def _in_memory(task: str, key: str) -> Keep:
+    return Memory()
+
+
+class CaseRun:
+    """One case under way: `train` its models, or this process's share of them, then gather and label all (`finish`).
+
+    `keep(task, key)` says where the chunks of a training are kept: `key` names what would be trained, exactly.
+    `chunks` are the sizes of chunks of an earlier start of the run, by task; those chosen here are added to it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        case: Case,
+        devices: int | None = None,
+        keep: Callable[[str, str], Keep] = _in_memory,
+        chunks: dict[str, int] | None = None,
+        init: Mapping[str, Any] | None = None,
+    ):
+        self.name, self.case, self.report, self._keep = name, case, Report(), keep
+        self.chunks = {} if chunks is None else chunks
+        self._grid = grid = Grid(case)
+        self._steps = snapshot_steps(case.train)
+        self._program = compiled = program_of(case, devices)
+        self.report.models = grid.n_cells * case.restarts
+        self.bytes = self._check_size()
+        self._cells = cells_of(grid)
+        stages = training_stages(case, model_class(case.model.kind))
+        cell = np.repeat(np.arange(grid.n_cells, dtype=np.int32), case.restarts)
+        restart = np.tile(np.arange(case.restarts, dtype=np.int32), grid.n_cells)
+        self.report.form = compiled.form(stages[0].objective)
+        if self.report.form == "plain":
+            self.report.plain_because = compiled.refusal(stages[0].objective) or ""
+        in_stream = grid.n_cells * -(-case.restarts // case.train.streams)
+        chunk = self._chunk("train", compiled, stages[0].objective, in_stream)
+        self._plan = Plan(stages, schedule_factors(case.train), case.seed, self._steps)
+        init_std, given = _init_std(case, grid, len(cell)), _given(init, compiled.model, grid, case)
+
+        def first(index: Int[np.ndarray, "..."]) -> PyTree:
+            flat = index.ravel()
+            models = compiled.initialise(case.seed, restart[flat], init_std[cell[flat]], chunk)
+            models = _with_arrays(models, {array: values[flat] for array, values in given.items()})
+            return jax.tree.map(lambda x: x.reshape(*index.shape, *x.shape[1:]), models)
+
+        self._training = Training(
+            compiled, self._plan, self._cells, cell, restart % case.train.streams, chunk, first, self._evaluate,
+            (Evaluation(0, 0, 0, 0), 0 if self._steps else None),
+        )  # fmt: skip
+        self._kept = keep("train", self._key("train", chunk, compiled))
+        if case.optimum:
+            kind = model_class(case.model.kind)
+            shape = Shape(case.model.kind, case.data.kind, case.n_features, case.n_hidden)
+            self._polishing = program(shape, Method(), *evaluation_objectives(case, kind), devices)
+            self._search, self._fine = optimum_objectives(case, kind)
+            if case.train.objective == "exact":  # spares compiling for another size
+                self.chunks.setdefault("polish", chunk)
+            self._chunk("polish", self._polishing, self._search, grid.n_cells)
+
+    def train(self, progress: bool = False, process: int = 0, processes: int = 1) -> None:
+        """Train and evaluate the chunks that fall to a process of several."""
+        bar = _bar(self.name, self.report.models, progress)
+        with self._counted_compilation(), self.report.timed("train"), bar as tell:
+            self._training.run(self._kept, tell, process, processes)
+        self.report.seconds["train"] -= self.report.seconds.get("evaluate", 0.0)
+
+    def _check_size(self) -> int:
+        """About as many bytes as chunks and dataset take on disk. Raises SweepError if memory is too small for them."""
+        models, n, kept = self.report.models, self.case.n_features, 1 + len(self._steps)
+        trained = kept * (sum(x.size for x in jax.tree.leaves(self._program.model)) + 1) + n + 3
+        size, there = 4 * models * (2 * trained + 6 * n), usable_memory()
+        if size > there:
+            raise SweepError(
+                f"{self.name}: {models:,} models need about {size:,} bytes of memory, there are {there:,}; "
+                "take fewer points, restarts or snapshots"
+            )
+        return size
+
+    def complete(self) -> bool:
+        """Whether all processes have trained their share."""
+        return self._training.complete(self._kept)
+
+    def finish(self) -> xr.Dataset:
+        """The labelled dataset, once all is trained; searches the optimum if the case asks for it."""
+        with self._counted_compilation():
+            (models, diverged_at, snapshots), (evaluation, losses) = self._training.gather(self._kept)
+            late = (diverged_at < 0) & ~np.isfinite(evaluation.loss)  # weights so large
+            trained = Trained(models, np.where(late, np.int32(self.case.train.steps), diverged_at), snapshots)
+            optimum = None
+            if self.case.optimum:
+                with self.report.timed("optimum"):
+                    optimum = self._optimum(models, evaluation.loss)
+            with self.report.timed("analyse"):
+                dataset = assemble(self.case, trained, evaluation, losses, optimum, self._cells, self._steps)
+                dataset["loss"].attrs["loss_kind"] = type(self._program.fine).__name__.lower()
+        return dataset
+
+    def _chunk(self, task: str, compiled: Program, objective: Objective, models: int) -> int:
+        if task not in self.chunks:
+            self.chunks[task] = compiled.chunk_models(objective, models, self._cells)
+        return self.chunks[task]
+
+    def _key(self, task: str, chunk: int, compiled: Program, *inputs: np.ndarray) -> str:
+        """A digest of everything that decides the numbers of a training, and how they are laid out."""
+        settings = self.case.model_dump(mode="json", exclude={"phases", "plot"})
+        layout = [[leaf.shape, leaf.dtype.name] for leaf in jax.tree.leaves(compiled.state)]
+        digest = hashlib.sha256(json.dumps([task, chunk, settings, layout]).encode())
+        for array in inputs:
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    @contextmanager
+    def _counted_compilation(self):
+        before = Program.compile_seconds
+        yield
+        self.report.compile_seconds += Program.compile_seconds - before
+
+    def _evaluate(self, trained: Trained, cell: Int[np.ndarray, " models"]):
+        """Evaluation of trained models, and the losses (models, snapshots) of their snapshots."""
+        with self.report.timed("evaluate"):
+            evaluation = self._program.evaluate(trained.models, self._cells, cell)
+            if trained.snapshots is None:
+                return evaluation, None
+            series = [jax.tree.map(lambda x, i=i: x[:, i], trained.snapshots) for i in range(len(self._steps))]
+            return evaluation, np.stack([self._program.loss(models, self._cells, cell) for models in series], axis=1)
+
+    def _optimum(self, models: PyTree, loss: Float[np.ndarray, " models"]) -> Optimum:
+        """Neighbour transplant under the exact objective, whatever the restarts were trained with."""
+        case, cells, compiled, chunk = self.case, self._cells, self._polishing, self.chunks["polish"]
+
+        def solutions(models: PyTree, cell: Int[np.ndarray, " models"], loss) -> Solutions:
+            phase, _ = analysis.classify(models.W, **case.phases.model_dump())
+            density = cells.data.density
+            return Solutions(models, cell, loss, analysis.phase_signature(phase, cells.importance[cell], density[cell]))
+
+        def score(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
+            return solutions(models, cell, compiled.loss(models, cells._replace(hyper=_hyper_of(POLISH)), cell))
+
+        def polish_with(task: str, train: Train, objective: Objective) -> Solve:
+            polish_cells = cells._replace(hyper=_hyper_of(train))
+            plan = Plan([Stage(objective, train.steps)], schedule_factors(train), case.seed)
+
+            def polish(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
+                polishing = Training(
+                    compiled, plan, polish_cells, cell, np.zeros(len(cell), np.int32), chunk,
+                    lambda index: jax.tree.map(lambda x: x[index], models),
+                    lambda trained, cell: compiled.loss(trained.models, polish_cells, cell),
+                    0,
+                )  # fmt: skip
+                keep = self._keep(task, self._key(task, chunk, compiled, cell, *jax.tree.leaves(models)))
+                polishing.run(keep)
+                (polished, _, _), polished_loss = polishing.gather(keep)
+                return solutions(polished, cell, polished_loss)
+
+            return polish
+
+        rounds = itertools.count(1)
+        found = solutions(models, self._training.cell, loss)
+        return find_optimum(
+            self._grid,
+            found,
+            score,
+            lambda models, cell: polish_with(f"polish-{next(rounds)}", POLISH, self._search)(models, cell),
+            polish_with("finish", FINISH, self._fine),
+        )
 
 
 def cells_of(grid: Grid) -> Cell:
@@ -131,7 +269,12 @@ def cells_of(grid: Grid) -> Cell:
 
 
 def program_of(case: Case, devices: int | None = None) -> Program:
-    """The compiled program of a case. Raises SweepError if its model or objective is impossible."""
+    """The compiled program of a case. Raises SweepError if its model, objective or generator is impossible."""
+    if (generator := jax.config.values["jax_default_prng_impl"]) != "threefry2x32":
+        raise SweepError(
+            f"jax_default_prng_impl = {generator}: superjax draws with threefry2x32 alone, since others draw a batch "
+            "from its first key; leave JAX_DEFAULT_PRNG_IMPL unset"
+        )
     check_model(case)
     kind, fields = case.model.kind, Grid(case).fields
     model = model_class(kind)
@@ -158,68 +301,31 @@ def _init_std(case: Case, grid: Grid, n_models: int) -> Float[np.ndarray, " cell
     return np.broadcast_to(np.asarray(std, np.float32), (grid.n_cells,))
 
 
-def _with_given(models: PyTree, init: Mapping[str, Any] | None, grid: Grid, case: Case) -> PyTree:
+def _given(init: Mapping[str, Any] | None, model: PyTree, grid: Grid, case: Case) -> dict[str, np.ndarray]:
+    """Given starting weights, (models, ...), by the name of the array. Raises SweepError if they do not fit."""
+    given = {}
     for name, values in (init or {}).items():
-        if name not in type(models).dims:
-            raise SweepError(f"init: {name} is no array of the model, it has {', '.join(type(models).dims)}")
-        own = getattr(models, name)
-        expected = (*grid.shape, case.restarts, *own.shape[1:])
+        if name not in type(model).dims:
+            raise SweepError(f"init: {name} is no array of the model, it has {', '.join(type(model).dims)}")
+        own = getattr(model, name)
+        expected = (*grid.shape, case.restarts, *own.shape)
         if np.shape(values) != expected:
             raise SweepError(f"init: {name} has shape {np.shape(values)}, must be {expected}")
-        values = np.asarray(values, own.dtype).reshape(own.shape)
-        models = jax.tree.unflatten(
-            jax.tree.structure(models), [values if leaf is own else leaf for leaf in jax.tree.leaves(models)]
-        )
-    return models
+        given[name] = np.asarray(values, own.dtype).reshape(-1, *own.shape)
+    return given
 
 
-def _polish_program(case: Case, devices: int | None) -> Program:
-    """The program that improves given models under the exact objective."""
-    shape = Shape(case.model.kind, case.data.kind, case.n_features, case.n_hidden)
-    return program(shape, Method(), *evaluation_objectives(case, model_class(case.model.kind)), devices)
+def _with_arrays(models: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree:
+    """The models with arrays replaced, by name."""
+    leaves = jax.tree.leaves(models)
+    for name, values in arrays.items():
+        own = getattr(models, name)
+        leaves = [values if leaf is own else leaf for leaf in leaves]
+    return jax.tree.unflatten(jax.tree.structure(models), leaves)
 
 
-def _optimum(
-    case: Case,
-    grid: Grid,
-    cells: Cell,
-    batch: Batch,
-    loss: Float[np.ndarray, " models"],
-    devices: int | None,
-    chunk: int | None,
-) -> Optimum:
-    """Neighbour transplant under the exact objective, whatever the restarts were trained with.
-
-    A `chunk` as in training spares compiling for another size.
-    """
-    compiled = _polish_program(case, devices)
-    search, fine = optimum_objectives(case, model_class(case.model.kind))
-    chunk = chunk or compiled.chunk_models(search, grid.n_cells)
-
-    def solutions(models: PyTree, cell: Int[np.ndarray, " models"], loss) -> Solutions:
-        phase, _ = analysis.classify(models.W, **case.phases.model_dump())
-        density = cells.data.density
-        return Solutions(models, cell, loss, analysis.phase_signature(phase, cells.importance[cell], density[cell]))
-
-    def hyper_of(train: Train) -> dict[str, np.float32]:
-        return {name: np.float32(np.inf if getattr(train, name) is None else getattr(train, name)) for name in HYPER}
-
-    def score(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
-        batch = Batch(models, cell, np.zeros(len(cell), int))
-        return solutions(models, cell, compiled.loss(batch, cells._replace(hyper=hyper_of(POLISH))))
-
-    def polish_with(train: Train, objective: Objective) -> Solve:
-        polish_cells, factors = cells._replace(hyper=hyper_of(train)), schedule_factors(train)
-
-        def polish(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
-            batch = Batch(models, cell, np.zeros(len(cell), int))
-            trained = compiled.train(batch, polish_cells, [Stage(objective, train.steps)], factors, case.seed, chunk)
-            return score(trained.models, cell)
-
-        return polish
-
-    found = solutions(batch.models, batch.cell, loss)
-    return find_optimum(grid, found, score, polish_with(POLISH, search), polish_with(FINISH, fine))
+def _hyper_of(train: Train) -> dict[str, np.float32]:
+    return {name: np.float32(np.inf if getattr(train, name) is None else getattr(train, name)) for name in HYPER}
 
 
 @contextmanager

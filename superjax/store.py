@@ -1,23 +1,28 @@
-"""Results on disk: datasets as netCDF, everything written atomically, and the manifest of a run.
+"""Results on disk: datasets as netCDF, everything written atomically, and the manifest and lock of a run.
 
-The folder of a run holds `CASE.nc`, figures, `claims.json`, `sweep.toml` (the resolved sweep) and `manifest.json`.
-A case is done when the manifest says so and the file's checksum agrees, never because a file exists.
+The folder of a run holds `CASE.nc`, figures, `claims.json`, `sweep.toml` (the resolved sweep) and `manifest.json`, and
+until all is done `chunks/`. A case is done when the manifest says so and the file's checksum agrees, never because a
+file exists.
 """
 
+import errno
 import hashlib
 import json
 import math
 import os
 import platform
+import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
 
 from superjax.spec import Sweep, SweepError, load
 
@@ -25,36 +30,49 @@ if TYPE_CHECKING:
     import xarray as xr
 
 MANIFEST = "manifest.json"
+_TEMPORARY = ".tmp"
+_PIECE = 2**22  # bytes written at a time
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], size: int) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in place: readers see all of it or the old one.
 
-    Raises OSError with the path if the disk is full or the folder cannot be written.
+    Raises OSError with the path, and the `size` in bytes it was to have, if there is no room or no permission.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = None
     try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_TEMPORARY, dir=path.parent)
+        os.close(descriptor)
+        temporary = Path(name)
         write(temporary)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        reason = f"{error.strerror or error} ({size:,} bytes were to be written)"
+        raise OSError(error.errno, reason, str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(path: Path) -> None:
     if os.name == "posix":  # elsewhere a folder cannot be opened
-        folder = os.open(path.parent, os.O_RDONLY)
+        folder = os.open(path, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    write_atomically(path, lambda temporary: temporary.write_bytes(content), len(content))
+
+
 def write_text(path: Path, text: str) -> None:
-    write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -71,18 +89,39 @@ def _finite(value: Any) -> Any:
 
 
 def write_dataset(path: Path, dataset: "xr.Dataset") -> None:
-    """netCDF-4 with a checksum on every variable."""
-    encoding = {name: {"fletcher32": True} for name, v in dataset.variables.items() if v.ndim and v.dtype.kind != "U"}
-    write_atomically(path, lambda temporary: dataset.to_netcdf(temporary, engine="h5netcdf", encoding=encoding))
+    """netCDF-4 with a checksum on every variable. Raises OSError as `write_atomically` does."""
+    encoding = {name: _storage(v) for name, v in dataset.variables.items() if v.ndim and v.dtype.kind != "U"}
+
+    def write(temporary: Path) -> None:
+        _fill(temporary, int(1.1 * dataset.nbytes) + 2**19)
+        dataset.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
+
+    write_atomically(path, write, dataset.nbytes)
+
+
+def _storage(variable: "xr.Variable") -> dict[str, Any]:
+    """With checksums, in equal pieces along the first dimension."""
+    length, *rest = variable.shape
+    pieces = min(length, -(-variable.nbytes // _PIECE))
+    return {"fletcher32": True, "chunksizes": (-(-length // max(pieces, 1)), *rest)}
+
+
+def _fill(file: Path, size: int) -> None:
+    """Raises OSError if a file cannot be so large: HDF5 takes the process with it when it finds out itself."""
+    zeros = bytes(min(size, _PIECE))
+    with open(file, "wb") as full:
+        for start in range(0, size, len(zeros)):
+            full.write(zeros[: size - start])
 
 
 def open_dataset(path: str | os.PathLike[str]) -> "xr.Dataset":
-    """A dataset that a run wrote, loaded into memory.
+    """A dataset that a run wrote, loaded into memory, its checksum compared with the manifest beside it, if any.
 
-    Raises SweepError if there is no such file or it is no dataset.
+    Raises SweepError if there is no such file, it is no dataset, or not what the run wrote.
     """
     import xarray as xr
 
+    _refuse_damaged(Path(path))
     try:
         with xr.open_dataset(path, engine="h5netcdf") as dataset:
             return dataset.load()
@@ -90,6 +129,26 @@ def open_dataset(path: str | os.PathLike[str]) -> "xr.Dataset":
         raise SweepError(f"{os.fspath(path)}: no such file") from None
     except (OSError, ValueError) as error:
         raise SweepError(f"{os.fspath(path)}: cannot be read as a dataset: {error}") from None
+
+
+def _verify(path: Path, dataset: "xr.Dataset") -> None:
+    """Raises OSError if the arrays in a file are not those of the dataset."""
+    import xarray as xr
+
+    with xr.open_dataset(path, engine="h5netcdf", cache=False) as stored:
+        for name, variable in dataset.variables.items():
+            if not np.array_equal(stored[name].values, variable.values, equal_nan=variable.dtype.kind == "f"):
+                raise OSError(errno.EIO, f"{name} reads back differently from what was written", str(path))
+
+
+def _refuse_damaged(path: Path) -> None:
+    try:
+        manifest = json.loads((path.parent / MANIFEST).read_text(encoding="utf-8"))
+        recorded = manifest["cases"][path.stem]["sha256"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return
+    if path.is_file() and checksum(path) != recorded:
+        raise SweepError(f"{path}: is damaged, it is not what the run wrote; the sweep's command makes it again")
 
 
 def checksum(path: Path) -> str:
@@ -105,60 +164,199 @@ def timed(seconds: dict[str, float], phase: str):
     seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - start
 
 
-class Run:
-    """The folder of one run and its manifest. Nothing is written before `begin`."""
+def chunk_folder(folder: Path, case: str) -> Path:
+    """Where a run keeps the chunks of a case until its dataset is written."""
+    return folder / "chunks" / case
 
-    def __init__(self, folder: Path, sweep: Sweep, fresh: bool = False):
-        """Raises SweepError if the folder holds a run with other settings (unless `fresh`) or an unreadable one."""
-        self.folder, self.sweep = folder, sweep
-        self.manifest: dict[str, Any] = {"cases": {}, "files": [], "finished": False}
+
+class Lock:
+    """The kernel's lock on a folder: held by one process, and free however that process ends."""
+
+    def __init__(self, folder: Path):
+        """Raises SweepError, with the holder's name, if another process holds it; OSError if it cannot be made."""
+        self._path = folder / ".lock"
+        while True:
+            self._file = open(self._path, "a+", encoding="utf-8")  # noqa: SIM115, closed by release
+            if not _try_lock(self._file):
+                self._file.seek(0)
+                holder = self._file.read().strip() or "another process"
+                self._file.close()
+                raise SweepError(
+                    f"{folder}: {holder} is at work here; wait for it, or choose another folder with --out"
+                )
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path)):
+                    break
+            self._file.close()  # the holder before removed the file that this one locked
+        self._file.truncate(0)
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._file.write(f"process {os.getpid()} on {socket.gethostname()}, started {started},")
+        self._file.flush()
+
+    def release(self) -> None:
+        try:
+            self._path.unlink(missing_ok=True)
+        finally:
+            self._file.close()
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class Run:
+    """The folder of one run, its manifest and its lock. Nothing is written before `begin`.
+
+    An entry of the manifest's `cases` has `done`; of a case that is, the SHA-256 of its file; and `chunks`, how many
+    models were trained at once, which a run keeps that goes on.
+    """
+
+    def __init__(self, folder: Path, sweep: Sweep, fresh: bool = False, warn: Callable[[str], object] = print):
+        """Raises SweepError if another process is at work in the folder, or if it holds a run with other settings
+        (unless `fresh`) or an unreadable one."""
+        self.folder, self.sweep, self._fresh, self._warn = folder, sweep, fresh, warn
+        self._lock: Lock | None = None
         self._stale: list[str] = []
+        self.manifest: dict[str, Any] = {}
         if folder.exists() and not folder.is_dir():
             raise SweepError(f"{folder}: is a file, must be a folder for results; choose another with --out")
-        if (folder / MANIFEST).exists():
-            try:
-                manifest = _read_manifest(folder / MANIFEST)
-            except SweepError:
-                if not fresh:
-                    raise
-                return
-            if fresh:
-                self._stale = [f"{case}.nc" for case in manifest["cases"]] + manifest["files"]
-            else:
-                _refuse_differences(folder, sweep)
-                self.manifest = manifest
+        try:
+            if folder.exists():
+                self._acquire()
+            self._read()
+        except SweepError:
+            self.end()
+            raise
 
-    def begin(self) -> None:
+    def _acquire(self) -> None:
+        try:
+            self._lock = Lock(self.folder)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> SweepError:
+        return SweepError(f"{self.folder}: cannot be written: {error.strerror}; choose another with --out")
+
+    def _read(self) -> None:
+        self.manifest = {"cases": {}, "files": [], "finished": False}
+        if not (self.folder / MANIFEST).exists():
+            return
+        try:
+            manifest = _read_manifest(self.folder / MANIFEST)
+        except SweepError:
+            if not self._fresh:
+                raise
+            return
+        if self._fresh:
+            self._stale = [f"{case}.nc" for case in manifest["cases"]] + manifest["files"]
+        else:
+            _refuse_differences(self.folder, self.sweep)
+            self.manifest = manifest
+
+    def begin(self, size: int = 0) -> None:
         """Make the folder, clear it of the run that `fresh` replaces, and record the settings.
 
-        Raises SweepError if the folder cannot be written.
+        Raises SweepError if the folder cannot be written or has no room for about `size` bytes, or another process
+        was faster.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if self._lock is None:
+                self._acquire()
+                if (self.folder / MANIFEST).exists():
+                    raise SweepError(f"{self.folder}: another process has just been at work here; try again")
+            if self._fresh:
+                (self.folder / MANIFEST).unlink(missing_ok=True)  # the old run ends here
             for name in self._stale:
                 (self.folder / Path(name).name).unlink(missing_ok=True)
+            remove_leftovers(self.folder)
+            if (free := shutil.disk_usage(self.folder).free) < size:
+                raise SweepError(
+                    f"{self.folder}: needs about {size:,} bytes, {free:,} are free; make room, or choose another "
+                    "folder with --out"
+                )
+            for case in (path.name for path in chunk_folder(self.folder, "").glob("*/")):
+                if self._fresh or self.manifest["cases"].get(case, {"done": True})["done"]:
+                    self.remove_chunks(case)
+            if not all(self.entry(case)["done"] for case in self.sweep.cases):
+                self.manifest["finished"] = False
             write_text(self.folder / "sweep.toml", self.sweep.to_toml())
             self.save()
         except OSError as error:
-            raise SweepError(f"{self.folder}: cannot be written: {error.strerror}; choose another with --out") from None
+            raise self._unwritable(error) from None
+
+    def end(self) -> None:
+        """Let another process have the folder."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def note(self, environment: dict[str, Any]) -> None:
+        """Record what the run is made with; warn if it was begun with other versions."""
+        here, began = environment["versions"], self.manifest.setdefault("environment", environment)["versions"]
+        changed = [f"{name} {began.get(name)}, now {here[name]}" for name in here if began.get(name) != here[name]]
+        if changed:
+            self._warn(f"{self.folder}: begun with {'; '.join(changed)}: numbers may differ in the last digits")
+            self.manifest.setdefault("continued", []).append(environment)
+        self.save()
 
     def save(self, **entries: Any) -> None:
         self.manifest |= entries
-        write_json(self.folder / MANIFEST, self.manifest)
+        manifest = _finite(self.manifest)
+        write_json(self.folder / MANIFEST, {**manifest, "sha256": _digest(manifest)})
+
+    def entry(self, case: str) -> dict[str, Any]:
+        """What the manifest says of a case; can be changed before the next `save`."""
+        return self.manifest["cases"].setdefault(case, {"done": False, "chunks": {}})
 
     def path(self, case: str) -> Path:
         return self.folder / f"{case}.nc"
 
     def is_done(self, case: str) -> bool:
-        """Whether the case is recorded as done and its dataset is what was written."""
+        """Whether the case is recorded as done and its dataset is what was written; warns if it is not."""
         entry, path = self.manifest["cases"].get(case, {}), self.path(case)
-        return entry.get("done", False) and path.is_file() and checksum(path) == entry["sha256"]
+        if not entry.get("done", False):
+            return False
+        if path.is_file() and checksum(path) == entry["sha256"]:
+            return True
+        what = "is damaged" if path.is_file() else "is gone"
+        self._warn(f"{path}: {what}; {case} is trained again")
+        entry["done"] = False
+        return False
 
     def store(self, case: str, dataset: "xr.Dataset", **entries: Any) -> None:
-        """Write a case's dataset and record it as done."""
-        write_dataset(self.path(case), dataset)
-        self.manifest["cases"][case] = {**entries, "done": True, "sha256": checksum(self.path(case))}
+        """Write a case's dataset, read it back, record it as done, and remove the chunks it was made of."""
+        path = self.path(case)
+        write_dataset(path, dataset)
+        digest = checksum(path)
+        _verify(path, dataset)
+        self.manifest["cases"][case] = {**self.entry(case), **entries, "done": True, "sha256": digest}
         self.save()
+        self.remove_chunks(case)
+
+    def remove_chunks(self, case: str) -> None:
+        """Remove the files of a case's chunks, and their folders if nothing of somebody else's is there."""
+        whole = chunk_folder(self.folder, case)
+        for task in [*whole.glob("*/"), whole, whole.parent]:
+            for file in task.glob("*.chunk"):
+                file.unlink(missing_ok=True)
+            remove_leftovers(task)
+            with suppress(OSError):  # not there, or not empty
+                task.rmdir()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of a process that was killed."""
+    for file in folder.glob(f".*{_TEMPORARY}"):
+        file.unlink(missing_ok=True)
 
 
 def environment() -> dict[str, Any]:
@@ -185,14 +383,15 @@ def _version(package: str) -> str:
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(manifest["finished"], bool) or not isinstance(manifest.get("files", []), list):
-            raise TypeError
-        for entry in manifest["cases"].values():
-            if not (entry["done"] is True and isinstance(entry["sha256"], str)):
-                raise TypeError
+        if manifest.pop("sha256") != _digest(manifest):
+            raise ValueError
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise _damaged(path) from None
     return manifest
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _damaged(path: Path) -> SweepError:

@@ -1,7 +1,7 @@
 """The command line: load a sweep, train it, analyse it, draw it.
 
     python -m superjax.sweep NAME|FILE.toml [KEY=VALUE ...] [--out DIR] [--fresh] [--figures-only] [--strict]
-                             [--devices N]
+                             [--devices N] [--distributed auto|HOST:PORT,PROCESSES,PROCESS]
     python -m superjax.sweep --list | --version
 
 Exit status: 0 done; 2 the input is wrong (said before any training); 1 the run failed; 130 or 143 interrupted.
@@ -9,25 +9,19 @@ Exit status: 0 done; 2 the input is wrong (said before any training); 1 the run 
 
 import argparse
 import difflib
+import os
 import shlex
-import signal
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from superjax import __version__, spec
+from superjax import __version__, interrupt, spec
 from superjax.cores import usable_cores
 from superjax.spec import Sweep, SweepError
-from superjax.store import Run, timed
-
-
-class Interrupted(BaseException):
-    """A signal asked the process to stop."""
-
-    def __init__(self, number: int):
-        self.status = 128 + number
+from superjax.store import Run, chunk_folder, timed
 
 
 class _Parser(argparse.ArgumentParser):
@@ -54,6 +48,11 @@ def parser() -> argparse.ArgumentParser:
     commands.add_argument("--figures-only", action="store_true", help="redraw a finished run, train nothing")
     commands.add_argument("--strict", action="store_true", help="fail if a model diverged")
     commands.add_argument("--devices", type=int, metavar="N", help="how many devices to use (default: all)")
+    commands.add_argument(
+        "--distributed",
+        metavar="auto|HOST:PORT,PROCESSES,PROCESS",
+        help="this is one of several processes; auto under Slurm, Open MPI, Kubernetes and on TPU pods",
+    )
     commands.add_argument("--list", action="store_true", help="list the packaged sweeps")
     commands.add_argument("--version", action="version", version=f"superjax {__version__}")
     return commands
@@ -61,10 +60,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    argv = sys.argv[1:] if argv is None else argv
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as in the background of a shell
-            signal.signal(number, _interrupt)
+    argv = list(sys.argv[1:] if argv is None else argv)
+    interrupt.install()
     try:
         return _main(argv)
     except SweepError as error:
@@ -73,26 +70,15 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         print(f"superjax: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
         return 1
-    except Interrupted as interruption:
-        _interruption_caught()
-        status = interruption.status
-        again = shlex.join(["python", "-m", "superjax.sweep", *(word for word in argv if word != "--fresh")])
-        print(f"\nsuperjax: interrupted; finished cases are kept. Resume with\n  {again}", file=sys.stderr)
-        return status
+    except interrupt.Interrupted as interruption:
+        interrupt.caught()
+        again = shlex.join(["python", "-m", "superjax.sweep", *argv])
+        print(f"\nsuperjax: interrupted; what was trained is kept. Resume with\n  {again}", file=sys.stderr)
+        return interruption.status
 
 
-def _interrupt(number, frame) -> NoReturn:
-    # Python drops what is raised inside a destructor or the callback of a weak reference: again until it is caught.
-    if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, lambda *_: _interrupt(number, None))
-        signal.setitimer(signal.ITIMER_REAL, 1.0)
-        sys.unraisablehook = lambda dropped: None
-    raise Interrupted(number)
-
-
-def _interruption_caught() -> None:
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, 0)
+def _warn(message: str) -> None:
+    print(f"superjax: warning: {message}", file=sys.stderr)
 
 
 def _main(argv: list[str]) -> int:
@@ -107,12 +93,53 @@ def _main(argv: list[str]) -> int:
     _check_devices(arguments.devices)
     if arguments.fresh and arguments.figures_only:
         raise SweepError("--fresh trains anew and --figures-only trains nothing: give one of them")
-    run = Run(arguments.out / sweep.name, sweep, fresh=arguments.fresh)
-    todo = [name for name in sweep.cases if not run.is_done(name)]
-    if arguments.figures_only and todo:
-        missing = ", ".join(todo)
-        raise SweepError(f"{run.folder}: nothing to redraw, {missing} has not been run; leave --figures-only out")
-    return _execute(sweep, run, todo, arguments)
+    start = time.perf_counter()
+    if arguments.distributed is None:
+        return _lead(sweep, arguments, argv, start)
+    _import_jax()
+    from superjax import hosts
+
+    interrupt.uninstall()  # there is nothing to lose yet, and JAX does not return to Python
+    hosts.join(arguments.distributed)
+    interrupt.install()
+    if not hosts.is_first():
+        return _help(sweep, arguments)
+    status = 1
+    try:
+        status = _lead(sweep, arguments, argv, start, hosts.tell)
+    finally:
+        hosts.end(status)
+    return status
+
+
+def _lead(sweep: Sweep, arguments: argparse.Namespace, argv: list[str], start: float, tell=lambda plan: None) -> int:
+    """The whole run, but for what other processes train, who are told what is to be done or why it cannot be."""
+    run = None
+    try:
+        try:
+            run = Run(arguments.out / sweep.name, sweep, arguments.fresh, _warn)
+            running = _prepare(sweep, run, arguments)
+        except BaseException as error:
+            said = str(error) if isinstance(error, SweepError) else "the first process has ended"
+            tell({"error": said})
+            raise
+        argv[:] = [word for word in argv if word != "--fresh"]  # from here on the run can be resumed
+        tell({"chunks": {name: case_run.chunks for name, case_run in running.items()}, **_settings(sweep, run.folder)})
+        return _execute(sweep, run, running, arguments, start)
+    finally:
+        if run is not None:
+            run.end()
+
+
+def _settings(sweep: Sweep, folder: Path) -> dict[str, str]:
+    """What must be the same in all processes."""
+    from superjax.store import environment
+
+    return {
+        "settings": sweep.to_toml(),
+        "folder": str(folder.resolve()),
+        "versions": str(environment()["versions"]),
+    }
 
 
 def _check_devices(devices: int | None) -> None:
@@ -120,42 +147,71 @@ def _check_devices(devices: int | None) -> None:
         raise SweepError(f"--devices {devices}: must be at least 1")
 
 
-def _execute(sweep: Sweep, run: Run, todo: list[str], arguments: argparse.Namespace) -> int:
-    start = time.perf_counter()
+def _import_jax():
     import jax
 
     # One CPU device per core; it changes nothing where there is an accelerator.
-    jax.config.update("jax_num_cpu_devices", usable_cores())
-    from superjax import runner, store, studies
-    from superjax.dataset import derive, thresholds
+    if jax.config.values["jax_num_cpu_devices"] != usable_cores():  # cannot be set, even to the same, once it is used
+        jax.config.update("jax_num_cpu_devices", usable_cores())
+    return jax
 
-    if arguments.devices is not None and arguments.devices > len(jax.devices()):
-        raise SweepError(f"--devices {arguments.devices}: this machine has {len(jax.devices())}")
+
+def _prepare(sweep: Sweep, run: Run, arguments: argparse.Namespace):
+    """The cases that are still to be run, by name. Raises SweepError if something cannot be done."""
+    todo = [name for name in sweep.cases if not run.is_done(name)]
+    if arguments.figures_only and todo:
+        missing = ", ".join(todo)
+        raise SweepError(f"{run.folder}: nothing to redraw, {missing} has not been run; leave --figures-only out")
+    jax = _import_jax()
+    from superjax import store, studies
+
+    if arguments.devices is not None and arguments.devices > jax.local_device_count():
+        raise SweepError(f"--devices {arguments.devices}: this machine has {jax.local_device_count()}")
     try:
         studies.check(sweep)
-        for name in todo:
-            runner.program_of(sweep.cases[name], arguments.devices)
+        running = _cases(run.folder, sweep, {name: run.entry(name)["chunks"] for name in todo}, arguments.devices)
     except SweepError as error:
         raise SweepError(f"{arguments.sweep}: {error}") from error
-    run.begin()
-    seconds = {"import": time.perf_counter() - start}
+    run.begin(sum(case_run.bytes for case_run in running.values()))
+    if todo:
+        run.note(store.environment())
+    return running
 
-    datasets, diverged = {}, 0
+
+def _execute(sweep: Sweep, run: Run, running, arguments: argparse.Namespace, start: float) -> int:
+    import jax
+
+    from superjax import hosts, runner, store, studies
+    from superjax.dataset import derive, thresholds
+
+    seconds = {"import": time.perf_counter() - start}
+    datasets = {}
+
+    def finish(case_run) -> None:
+        name, report = case_run.name, case_run.report
+        datasets[name] = case_run.finish()
+        with report.timed("store"):
+            run.store(name, datasets[name])
+        run.entry(name).update(asdict(report))
+        run.save()
+
+    for case_run in running.values():
+        if case_run.report.form == "plain":
+            print(runner.plain_message(case_run.name, case_run.report))
+        case_run.train(True, jax.process_index(), jax.process_count())
+        if jax.process_count() == 1:
+            finish(case_run)
+    for case_run in running.values():
+        if case_run.name not in datasets:
+            hosts.wait_until(case_run.complete)
+            finish(case_run)
     for name, case in sweep.cases.items():
-        if name in todo:
-            datasets[name], report = runner.run_case(name, case, devices=arguments.devices, progress=True)
-            if report.form == "plain":
-                print(runner.plain_message(name, report))
-            with report.timed("store"):
-                run.store(name, datasets[name], **asdict(report))
-        else:
+        if name not in datasets:
             stored = store.open_dataset(run.path(name))
             datasets[name] = derive(stored, case)
             if thresholds(stored) not in (None, case.phases):
-                run.store(name, datasets[name], **run.manifest["cases"][name])
-        diverged += int((datasets[name]["diverged_at"] >= 0).sum())
-    if todo:
-        run.save(environment=store.environment())
+                run.store(name, datasets[name])
+    datasets = {name: datasets[name] for name in sweep.cases}
 
     results = studies.Results(sweep, datasets, run.manifest)
     with timed(seconds, "claims"):
@@ -165,11 +221,49 @@ def _execute(sweep: Sweep, run: Run, todo: list[str], arguments: argparse.Namesp
         figures = studies.draw(results, run.folder)
     seconds["all"] = time.perf_counter() - start
     files = [*figures, run.folder / "claims.json"]
-    run.save(files=[file.name for file in files], finished=True, **{"seconds" if todo else "redraw_seconds": seconds})
+    spent = {"seconds" if running else "redraw_seconds": seconds}
+    run.save(files=[file.name for file in files], finished=True, **spent)
     models = sum(dataset["loss"].size for dataset in datasets.values())
-    print(f"{sweep.name}: {models:,} models {'trained' if todo else 'redrawn'} in {seconds['all']:.1f} s")
+    print(f"{sweep.name}: {models:,} models {'trained' if running else 'redrawn'} in {seconds['all']:.1f} s")
+    diverged = sum(int((dataset["diverged_at"] >= 0).sum()) for dataset in datasets.values())
     _summarise(claims, files, diverged)
     return 1 if arguments.strict and diverged else 0
+
+
+def _help(sweep: Sweep, arguments: argparse.Namespace) -> int:
+    """What a process other than the first does: its share of the training, then it waits for the end."""
+    import jax
+
+    from superjax import hosts
+
+    plan = hosts.hear()
+    if "error" in plan:
+        hosts.answer("")
+        hosts.wait_for_end()
+        raise SweepError(plan["error"])
+    folder = arguments.out / sweep.name
+    differences = [name for name, value in _settings(sweep, folder).items() if plan[name] != value]
+    problem = f"has another {' and '.join(differences)} than the first" if differences else ""
+    hosts.answer(problem)
+    if problem:
+        hosts.wait_for_end()
+        raise SweepError(f"this process {problem}; start all with the same command")
+    for case_run in _cases(folder, sweep, plan["chunks"], arguments.devices).values():
+        case_run.train(True, jax.process_index(), jax.process_count())
+    return hosts.wait_for_end()
+
+
+def _cases(folder: Path, sweep: Sweep, chunks: dict[str, dict[str, int]], devices: int | None):
+    """The cases to be run, by name, with the sizes of their chunks."""
+    from superjax.checkpoint import Folder
+    from superjax.runner import CaseRun
+
+    def keep(case: str, task: str, key: str) -> Folder:
+        return Folder(chunk_folder(folder, case) / task, key, _warn)
+
+    return {
+        name: CaseRun(name, sweep.cases[name], devices, partial(keep, name), sizes) for name, sizes in chunks.items()
+    }
 
 
 def _summarise(claims, files: list[Path], diverged: int) -> None:
@@ -183,5 +277,13 @@ def _summarise(claims, files: list[Path], diverged: int) -> None:
         print(f"    does not hold: {claim.claim}")
 
 
+def _exit(status: int) -> NoReturn:
+    if "superjax.hosts" in sys.modules:  # else JAX waits, perhaps in vain, for all processes to end
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _exit(main())

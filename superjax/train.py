@@ -4,7 +4,6 @@ It reads like the method section of a paper: an objective, an optax optimiser, a
 model. Everything that is a number comes in through a `Cell`, everything static through an objective and a `Method`.
 """
 
-import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -112,7 +111,9 @@ def train_one(
     gradient_of = gradient(objective, form)
     n_features = cell.importance.shape[-1]
     scale = {"density": cell.data.activity(), "features": float(n_features), "none": 1.0}[method.normalize]
-    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(first_step + jnp.arange(len(factors)))
+
+    def draw_of(step):
+        return objective.draw(jax.random.fold_in(key, step))
 
     def advance(state: TrainState, step, factor, draw) -> TrainState:
         grads = gradient_of(state.model, cell, draw, scale)
@@ -129,10 +130,10 @@ def train_one(
     def body(i, carry):
         state, draw = carry
         # The next draw is carried: drawn where it is used, it would be drawn anew for every model.
-        following = draw if objective.fixed else objective.draw(keys[i + 1])
+        following = draw if objective.fixed else draw_of(first_step + i + 1)
         return advance(state, first_step + i, factors[i], draw), following
 
-    return lax.fori_loop(0, count, body, (state, objective.draw(keys[0])))[0]
+    return lax.fori_loop(0, count, body, (state, draw_of(first_step)))[0]
 
 
 class Evaluation(NamedTuple):

@@ -1,6 +1,8 @@
 """Training many models at once equals training each alone, whatever else is in the run."""
 
 import functools
+import os
+from pathlib import Path
 from typing import ClassVar
 
 import equinox as eqx
@@ -18,6 +20,7 @@ from superjax.data import Independent
 from superjax.engine import BLOCK, Pace, schedule_factors
 from superjax.loss import training_stages
 from superjax.models import ReLUOutput, model_class, notebook_init_std
+from superjax.runner import snapshot_steps
 from superjax.spec import SweepError, Train
 from superjax.train import Cell, loss_and_gradient, optimizer
 
@@ -188,28 +191,19 @@ def test_a_larger_grid_leaves_the_old_cells_bitwise_unchanged(make_case, objecti
     importance, density = np.geomspace(0.1, 10, 110), np.geomspace(1, 0.01, 80)
     columns, rows = [0, 40, 109], [0, 79]
 
-    def part(columns, rows, restarts):
+    def part_case(columns, rows, restarts):
         values = {"importance": importance[columns].tolist(), "density": density[rows].tolist()}
         axes = [f"axes.{name}.values={numbers}" for name, numbers in values.items()]
-        return run(make_case(*overrides, *axes, f"restarts={restarts}"))
+        return make_case(*overrides, *axes, f"restarts={restarts}")
 
-    small, large = part(columns, rows, 1), part(slice(None), slice(None), 2)
+    everything = (slice(None), slice(None), 2)
+    small, large = run(part_case(columns, rows, 1)), run(part_case(*everything))
     models = large.sizes["importance"] * large.sizes["density"] * 2
-    [first, *_] = training_stages(make_case(*overrides), ReLUOutput)
-    sizes = {runner.program_of(make_case(*overrides)).chunk_models(first.objective, count) for count in (6, models)}
-    assert len(sizes) == 2 and max(sizes) < models
+    sizes = [runner.CaseRun("part", part_case(*which)).chunks["train"] for which in ((columns, rows, 1), everything)]
+    assert sizes[0] < sizes[1] < models / 2
     for name in ("W", "b", "loss", "feature_loss", "grad_norm", "phase"):
         old = large[name].values[columns][:, rows][:, :, :1]
         np.testing.assert_array_equal(old, small[name].values, err_msg=name)
-
-
-def test_one_device_equals_two(make_case):
-    """To rounding: the two are different programs."""
-    assert len(jax.devices()) == 2
-    one, two = (run(make_case(*QUICK), devices=devices) for devices in (1, 2))
-    for name in ("W", "b", "loss", "feature_loss"):
-        np.testing.assert_allclose(one[name], two[name], rtol=0, atol=2e-6)
-    np.testing.assert_array_equal(one["phase"], two["phase"])
 
 
 def test_one_compilation_for_a_case(make_case, monkeypatch):
@@ -226,6 +220,85 @@ def test_one_compilation_for_a_case(make_case, monkeypatch):
     assert len(compiled) == 5
     run(make_case(*overrides, "train.snapshots=[0, 7, 20]"))
     assert len(compiled) == 6  # the loss alone
+
+
+def test_devices_never_communicate(make_case, monkeypatch):
+    """No collective in any compiled program: a device or host that is slow, or gone, holds up no other."""
+    programs = []
+    compile_once = jax.stages.Lowered.compile
+
+    def recording(*arguments, **keywords):
+        programs.append(compile_once(*arguments, **keywords))
+        return programs[-1]
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", recording)
+    for overrides in (QUICK, ("train.objective=minibatch", "train.batch=64", "train.streams=2", "train.steps=20")):
+        engine.program.cache_clear()
+        run(make_case(*overrides, "optimum=true", "train.snapshots=[0]"))
+    assert len(programs) > 10
+    for program in programs:
+        assert "num_partitions=2" in program.as_text()
+        for operation in ("all-reduce", "all-gather", "all-to-all", "collective", "reduce-scatter", "send(", "recv("):
+            assert operation not in program.as_text()
+
+
+def test_memory_decides_how_many_models_are_trained_at_once(make_case, monkeypatch):
+    """By what the compiled program says it needs, and by the device's refusal to start it; each time half as many."""
+    case = make_case("axes.importance.points=40", "axes.density.points=40", "train.steps=20")
+    roomy = runner.CaseRun("roomy", case)
+    size = roomy.chunks["train"]
+    engine.program.cache_clear()
+    monkeypatch.setattr(engine, "memory_of_a_device", lambda device: 400_000)
+    narrow = runner.CaseRun("narrow", case)
+    assert narrow.chunks["train"] in [size // 2**k // 16 * 16 for k in range(1, 6)]
+    monkeypatch.undo()
+
+    engine.program.cache_clear()
+    call = engine._Compiled.__call__
+
+    def refusing(self, *arguments):
+        shape = np.shape(jax.tree.leaves(arguments)[0])
+        if len(arguments) == 7 and shape[1] > size:  # on two devices
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 17 bytes")
+        return call(self, *arguments)
+
+    monkeypatch.setattr(engine._Compiled, "__call__", refusing)
+    refused = runner.CaseRun("refused", case)
+    assert refused.chunks["train"] <= size // 2
+    refused.train()
+    np.testing.assert_allclose(refused.finish()["W"], run(case)["W"], rtol=0, atol=1e-6)
+    engine.program.cache_clear()
+
+
+def test_training_uses_every_key_once(make_case):
+    """And a generator that draws other numbers for a batch of keys than for each of them is refused."""
+    engine.program.cache_clear()
+    with jax.debug_key_reuse(True):
+        run(make_case("train.objective=minibatch", "train.batch=32", "train.steps=20", "train.streams=2"))
+        run(make_case("train.objective=minibatch", "train.skip_empty=true", "train.batch=32", "train.steps=20"))
+        run(make_case("optimum=true", "train.steps=20"))
+    engine.program.cache_clear()
+    with jax.default_prng_impl("rbg"), pytest.raises(SweepError, match="jax_default_prng_impl"):
+        run(make_case(*QUICK))
+
+
+def test_ten_thousand_calls_leak_nothing(make_case, monkeypatch):
+    """Neither memory nor files. Ten thousand calls take some ten seconds."""
+    monkeypatch.setattr(engine.Pace, "end", lambda self, first, stops: first + 1)
+    sizes, files, calls = [], [], []
+    page, wait = os.sysconf("SC_PAGE_SIZE"), jax.block_until_ready
+
+    def counting(state):
+        calls.append(1)
+        if len(calls) % 1000 == 0:
+            sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * page)
+            files.append(len(os.listdir("/proc/self/fd")))
+        return wait(state)
+
+    monkeypatch.setattr(jax, "block_until_ready", counting)
+    run(make_case("train.steps=10000", "train.nodes=2"))
+    assert len(calls) >= 10_000 and len(set(files)) == 1
+    assert sizes[-1] < 1.01 * sizes[1]
 
 
 def test_a_second_run_compiles_nothing_at_all(make_case):
@@ -417,6 +490,30 @@ def test_divergence_is_data(make_case):
     assert np.isnan(diverged["typical_norm"]).all()
 
 
+def test_one_of_64_models_diverges(make_case):
+    """In the middle of training: the step is the one at which it does when trained step by step, alone; the others
+    are bitwise as beside a healthy one."""
+    rates = np.geomspace(0.01, 0.1, 64)
+    wild = rates.copy()
+    wild[17] = 60.0
+    quick = ("train.steps=100", "train.optimizer=sgd", "train.schedule=constant", "restarts=1")
+    healthy, ill = (run(make_case(*quick, text=RATES.format(values.tolist()))) for values in (rates, wild))
+    others = np.arange(64) != 17
+    assert_bitwise_equal(ill.isel(r=others), healthy.isel(r=others).assign_coords(r=wild[others]))
+    alone = make_case(*quick, "train.snapshots=100", text=RATES.format([60.0]))
+    W = run(alone)["W_snapshots"].values.reshape(-1, 2)
+    steps = np.array(snapshot_steps(alone.train))
+    at = int(ill["diverged_at"][17, 0])
+    assert 1 < at < 99 and (ill["diverged_at"][others] == -1).all()
+    assert np.isfinite(W[steps <= at]).all() and not np.isfinite(W[steps > at]).any()
+
+
+def test_all_of_64_models_diverge(make_case):
+    data = run(make_case("train.steps=20", "train.optimizer=sgd", "restarts=64", "optimum=true",
+                         text=RATES.format([1e30])))  # fmt: skip
+    assert (data["diverged_at"] >= 0).all() and (data["phase"] == analysis.PHASES.index("diverged")).all()
+
+
 def test_divergence_at_the_last_step_is_noticed(make_case):
     data = run(make_case("train.steps=1", "restarts=2", text=RATES.format([1e30, 0.01])))
     assert not np.isfinite(data["loss"][0]).any()
@@ -558,14 +655,12 @@ def test_programs_lower_for_accelerators(make_case, monkeypatch, text, form):
     """Every function that a run calls can be compiled for GPU and TPU: none asks for what only a CPU has."""
     called = []
 
-    def recording(self, jitted):
-        def call(*arguments):
-            called.append((jitted, arguments))
-            return jitted(*arguments)
+    def recording(self, *arguments):
+        called.append((self._jitted, arguments))
+        return jitted_call(self, *arguments)
 
-        return call
-
-    monkeypatch.setattr(engine.Program, "_timed", recording)
+    jitted_call = engine._Compiled.__call__
+    monkeypatch.setattr(engine._Compiled, "__call__", recording)
     monkeypatch.setattr(engine, "_CHUNK_MODELS", dict.fromkeys(("cpu", "gpu", "tpu"), 16))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     engine.program.cache_clear()

@@ -1,6 +1,7 @@
 """Files of a run: all or nothing, and refused when damaged."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ SMALL = ("axes.importance.points=2", "axes.density.points=2", "restarts=2", "tra
 
 
 @pytest.fixture
-def run(tmp_path) -> store.Run:
+def run(tmp_path):
     run = store.Run(tmp_path / "phase_diagram", superjax.load("phase_diagram", *SMALL))
     run.begin()
-    return run
+    yield run
+    run.end()
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -28,7 +30,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left on device") as caught:
-        store.write_atomically(path, fail)
+        store.write_atomically(path, fail, 17)
     assert caught.value.filename == str(path)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
@@ -40,30 +42,35 @@ def test_a_case_is_done_only_if_recorded_and_unchanged(run):
     assert not run.is_done("n2_m1")  # a file is no record
     run.store("n2_m1", data)
     assert run.is_done("n2_m1")
+    run.end()
     again = store.Run(run.folder, run.sweep)
     assert again.is_done("n2_m1")
     content = bytearray(run.path("n2_m1").read_bytes())
     content[100] ^= 4
     run.path("n2_m1").write_bytes(content)
     assert not again.is_done("n2_m1")
+    again.end()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"cases": 3, "finished": true}', "\0\1\2"])
 def test_a_damaged_manifest_is_refused_by_name(run, text):
     (run.folder / store.MANIFEST).write_text(text)
+    run.end()
     with pytest.raises(SweepError, match="damaged.*--fresh"):
         store.Run(run.folder, run.sweep)
-    store.Run(run.folder, run.sweep, fresh=True)
+    store.Run(run.folder, run.sweep, fresh=True).end()
 
 
 def test_a_damaged_record_of_the_settings_is_refused_by_name(run):
     (run.folder / "sweep.toml").unlink()
+    run.end()
     with pytest.raises(SweepError, match="sweep.toml: is damaged.*--fresh"):
         store.Run(run.folder, run.sweep)
 
 
 def test_drawing_and_thresholds_are_no_difference_but_training_is(run):
-    store.Run(run.folder, run.sweep.override("plot.dpi=50", "phases.represented=0.4"))
+    run.end()
+    store.Run(run.folder, run.sweep.override("plot.dpi=50", "phases.represented=0.4")).end()
     with pytest.raises(SweepError, match="train.steps = 21, was 20"):
         store.Run(run.folder, run.sweep.override("train.steps=21"))
 
@@ -94,3 +101,11 @@ def test_what_is_no_dataset_is_refused(tmp_path, content):
 def test_json_is_readable_and_complete(tmp_path):
     store.write_json(tmp_path / "claims.json", [{"claim": "L*(1/r) = L*(r) / r", "holds": True}])
     assert json.loads((tmp_path / "claims.json").read_text())[0]["holds"] is True
+
+
+def test_a_disk_too_small_is_noticed_before_any_work(tmp_path):
+    run = store.Run(tmp_path / "run", superjax.load("phase_diagram", *SMALL))
+    free = shutil.disk_usage(tmp_path).free
+    with pytest.raises(SweepError, match=r"needs about [\d,]+ bytes, [\d,]+ are free"):
+        run.begin(2 * free)
+    run.end()

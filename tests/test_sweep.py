@@ -186,12 +186,34 @@ def test_list_and_version_need_no_jax(tmp_path):
         (("missing.toml",), "missing.toml"),
         (("phase_diagram", "--out", "a_file"), "a_file"),
         (("phase_diagram", "--out", "/proc/nowhere"), "/proc/nowhere"),
+        (("phase_diagram", "--distributed", "here"), "HOST:PORT,PROCESSES,PROCESS"),
+        (("phase_diagram", "--distributed", "localhost:1,2,two"), "HOST:PORT,PROCESSES,PROCESS"),
+        (("phase_diagram", "--distributed", "auto"), "--distributed auto"),
+        (("phase_diagram", "restarts=0"), "restarts"),
+        (("phase_diagram", "train.learning_rate=-1"), "learning_rate"),
+        (("phase_diagram", "train.steps=many"), "many"),
+        (("phase_diagram", "axes.density.range=[1, 0]"), "density"),
+        (("phase_diagram", "restarts=1000000", "train.steps=2", "cases=n2_m1"), "bytes of memory"),
+        (("binary.toml",), "binary.toml"),
+        (("empty.toml",), "is empty"),
+        (("broken.toml",), "not valid TOML"),
+        (("folder.toml",), "folder.toml"),
+        (("mine.toml", "--out", "damaged"), "manifest.json: is damaged"),
+        (("mine.toml", "--out", "damaged", "--figures-only"), "manifest.json: is damaged"),
+        (("mine.toml", "--figures-only"), "has not been run"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
 def test_bad_input_gets_one_message_and_status_2(arguments, said, tmp_path):
     (tmp_path / "a_file").mkdir()
     (tmp_path / "a_file" / "phase_diagram").write_text("in the way")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "empty.toml").touch()
+    (tmp_path / "broken.toml").write_text("n_features = = 3")
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "mine.toml").write_text(FILE)
+    (tmp_path / "damaged" / "mine").mkdir(parents=True)
+    (tmp_path / "damaged" / "mine" / "manifest.json").write_text('{"cases": {}}')
     result = command(*arguments, cwd=tmp_path)
     assert result.returncode == 2, result.stderr
     assert said in result.stderr and "Traceback" not in result.stderr
@@ -221,7 +243,7 @@ def test_an_interrupted_run_keeps_finished_cases_and_says_how_to_resume(number, 
     manifest = tmp_path / "results" / "phase_diagram" / "manifest.json"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if manifest.exists() and "n2_m1" in json.loads(manifest.read_text())["cases"]:
+        if manifest.exists() and json.loads(manifest.read_text())["cases"].get("n2_m1", {}).get("done"):
             break
         time.sleep(0.1)
     process.send_signal(number)

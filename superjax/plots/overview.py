@@ -8,9 +8,10 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from superjax import analysis
-from superjax.plots.maps import BLUE, GREY, VERMILION, phase_handles, phase_map, value_map
+from superjax.plots.maps import BLUE, GREY, VERMILION, hatch, phase_handles, phase_map, value_map
 from superjax.spec import Case
 
 MAX_FEATURES = 6  # maps of single features
@@ -34,7 +35,7 @@ def overview(case: Case, data: xr.Dataset, name: str) -> Figure:
         figure = {0: _weights, 1: _lines}.get(len(case.axes), _maps)(case, data)
     figure.suptitle(
         f"{name}: n = {case.n_features}, m = {case.n_hidden}, {case.model.kind}, {case.train.objective}, "
-        f"{case.train.steps} steps, best of {case.restarts} restarts"
+        f"{case.train.steps} steps, best of {case.restarts} restarts{_how_many_diverged(data)}"
     )
     return figure
 
@@ -42,6 +43,16 @@ def overview(case: Case, data: xr.Dataset, name: str) -> Figure:
 def best_phase(data: xr.Dataset) -> xr.DataArray:
     """Phases of the optimum if it was searched for, else of the best restart."""
     return data["optimum_phase"] if "optimum_phase" in data else data["phase"].isel(restart=data["best"])
+
+
+def _diverged(data: xr.Dataset) -> xr.DataArray:
+    """Where some restart diverged."""
+    return (data["diverged_at"] >= 0).any("restart")
+
+
+def _how_many_diverged(data: xr.Dataset) -> str:
+    count = int((data["diverged_at"] >= 0).sum())
+    return f"\n{count:,} of {data['diverged_at'].size:,} models diverged" if count else ""
 
 
 def _best(data: xr.Dataset, name: str) -> xr.DataArray:
@@ -112,6 +123,9 @@ def _draw_loss(ax: Axes, x: np.ndarray, data: xr.Dataset) -> None:
     ax.plot(x, data["loss"].min("restart"), color=VERMILION, label="best restart")
     ax.fill_between(x, data["loss"].min("restart"), data["loss"].max("restart"), color=VERMILION, alpha=0.2,
                     label="all restarts")  # fmt: skip
+    if (lost := _diverged(data).values).any():
+        ax.plot(x[lost], np.zeros(lost.sum()), "kx", transform=ax.get_xaxis_transform(), clip_on=False,
+                label="some restarts diverged")  # fmt: skip
     ax.set_ylabel("loss")
     ax.legend(fontsize=8)
 
@@ -128,6 +142,7 @@ def _maps(case: Case, data: xr.Dataset) -> Figure:
     for point, axes in zip(points, rows, strict=True):
         place = dict(zip(rest, point, strict=True))
         phase = best_phase(data).isel(place).transpose(first, second, "feature").values
+        lost = _diverged(data).isel(place).transpose(first, second).values
         for feature, ax in enumerate(axes[:-1]):
             ax.set(xscale="log" if x_log else "linear", yscale="log" if y_log else "linear")
             _sorted_map(phase_map, ax, x, y, phase[..., feature])
@@ -138,10 +153,14 @@ def _maps(case: Case, data: xr.Dataset) -> Figure:
         figure.colorbar(mesh, ax=axes[-1])
         where = ", ".join(f"{dim} = {_axis(case, data, dim)[0][k]:.3g}" for dim, k in place.items())
         axes[0].set_ylabel(f"{where}\n{y_label}" if where else y_label)
+        for ax in axes:
+            hatch(ax, np.sort(x), np.sort(y), lost[np.argsort(x)][:, np.argsort(y)], "xxxx")
     for ax in rows[-1]:
         ax.set_xlabel(x_label)
-    diverged = bool((best_phase(data) == analysis.PHASES.index("diverged")).any())
-    figure.legend(handles=phase_handles(diverged), loc="outside lower left", ncols=4, frameon=False)
+    handles = phase_handles(bool((best_phase(data) == analysis.PHASES.index("diverged")).any()))
+    if _diverged(data).any():
+        handles.append(Patch(facecolor="none", edgecolor="black", hatch="xxxx", label="some restarts diverged"))
+    figure.legend(handles=handles, loc="outside lower left", ncols=5, frameon=False)
     return figure
 
 

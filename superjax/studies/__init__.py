@@ -6,8 +6,8 @@ overview of `superjax.plots.overview` and the general claims.
 """
 
 import importlib
+import io
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from superjax.spec import Sweep, SweepError
-from superjax.store import write_atomically
+from superjax.store import write_bytes
 
 
 class Results(NamedTuple):
@@ -66,7 +66,9 @@ def draw(results: Results, folder: Path) -> list[Path]:
     dpi = next(iter(results.sweep.cases.values())).plot.dpi
     for name, figure in (study or overview).figures(results).items():
         paths.append(folder / f"{name}.png")
-        write_atomically(paths[-1], partial(figure.savefig, format="png", dpi=dpi))
+        image = io.BytesIO()
+        figure.savefig(image, format="png", dpi=dpi)
+        write_bytes(paths[-1], image.getvalue())
     return paths
 
 
