@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 
 import superjax
@@ -194,3 +195,23 @@ def test_the_overview_fits_the_number_of_axes(axes, tmp_path):
     if axes == 3:
         assert len(meshes(figure)) == 3 * 4
         assert "density = 0.1" in figure.axes[0].get_ylabel()
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_figures_mark_what_diverged(axes, tmp_path):
+    """With crosses, in the legend and by number in the title; nothing of it where all is well."""
+    text = "n_features = 2\nn_hidden = 1\nrestarts = 2\ntrain.steps = 9\ntrain.optimizer = 'sgd'\n"
+    text += "axes.rate = {field = 'train.learning_rate', values = [0.01, 1e30, 0.03]}\n"
+    text += "axes.density = {field = 'data.density', values = [0.1, 0.5]}\n" if axes == 2 else ""
+    (tmp_path / "mine.toml").write_text(text)
+    for overrides, marked in (((), True), (("axes.rate.values=[0.01, 0.02, 0.03]",), False)):
+        sweep = superjax.load(tmp_path / "mine.toml", *overrides)
+        figure = overview.overview(sweep.cases["mine"], superjax.run(sweep)["mine"], "mine")
+        legend = (figure.legends or [ax.get_legend() for ax in figure.axes if ax.get_legend()])[-1]
+        assert ("some restarts diverged" in [text.get_text() for text in legend.get_texts()]) == marked
+        assert (f"{2 * axes} of {6 * axes} models diverged" in figure.get_suptitle()) == marked
+        if axes == 1:
+            crosses = [line for line in figure.axes[2].lines if line.get_marker() == "x"]
+            assert [list(line.get_xdata()) for line in crosses] == ([[1e30]] if marked else [])
+        else:
+            assert sum(isinstance(c, ContourSet) for ax in figure.axes for c in ax.collections) == 3 * marked

@@ -1,0 +1,201 @@
+"""Chunks on disk: what is read back is what was written, and training goes on from it as if nothing had been."""
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from superjax import checkpoint, engine, runner
+from superjax.checkpoint import Folder, Memory, Saved
+
+BATCHES = ("train.objective=minibatch", "train.batch=32", "train.streams=2", "train.steps=60", "optimum=true")
+ANY_ARRAY = arrays.arrays(st.sampled_from([np.float32, np.int32, np.int8]), arrays.array_shapes(min_dims=0, max_dims=4))
+
+
+class Killed(BaseException):
+    """Nothing of superjax sees this coming."""
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """So small that a grid of 24 models is several."""
+    monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 16})
+    engine.program.cache_clear()
+
+
+def folders(path, warnings=None):
+    """Where the chunks of a case are kept, as the command line has it."""
+    warn = warnings.append if warnings is not None else pytest.fail
+    return lambda task, key: Folder(path / task, key, warn)
+
+
+def finished(case, keep, **keywords):
+    running = runner.CaseRun("case", case, keep=keep, **keywords)
+    running.train()
+    return running.finish()
+
+
+def assert_identical(one, other):
+    """The same variables, coordinates and attributes, bit for bit."""
+    assert set(one.variables) == set(other.variables) and one.attrs == other.attrs
+    for name in one.variables:
+        a, b = one[name], other[name]
+        assert a.dtype == b.dtype and a.dims == b.dims and str(a.attrs) == str(b.attrs), name
+        assert a.values.tobytes() == b.values.tobytes(), name
+
+
+@given(st.booleans(), st.integers(0, 10**6), st.lists(ANY_ARRAY, max_size=4))
+def test_a_chunk_reads_back_as_it_was(tmp_path_factory, done, step, values):
+    folder = Folder(tmp_path_factory.mktemp("chunks"), "key", pytest.fail)
+    folder.save(3, Saved(done, step, values))
+    read = folder.load(3)
+    assert (read.done, read.step, len(read.arrays)) == (done, step, len(values))
+    assert folder.done(3) == done and folder.load(4) is None
+    for before, after in zip(values, read.arrays, strict=True):
+        assert before.dtype == after.dtype and before.shape == after.shape and before.tobytes() == after.tobytes()
+
+
+def damages(content: bytes):
+    """100 random byte flips, 20 truncations, nothing, and something else."""
+    random = np.random.default_rng(0)
+    for place, flip in zip(random.integers(0, len(content), 100), random.integers(1, 256, 100), strict=True):
+        changed = bytearray(content)
+        changed[place] ^= flip
+        yield bytes(changed)
+    for length in random.integers(1, len(content), 20):
+        yield content[:length]
+    yield b""
+    yield b"PK\x03\x04 somebody else's"
+
+
+def test_damaged_chunks_are_noticed_and_named_once(tmp_path):
+    Folder(tmp_path, "key", pytest.fail).save(0, Saved(True, 5, [np.arange(99.0)]))
+    file = tmp_path / "000000.chunk"
+    content = file.read_bytes()
+    for damaged in damages(content):
+        file.write_bytes(damaged)
+        warnings = []
+        folder = Folder(tmp_path, "key", warnings.append)
+        assert not folder.done(0) and folder.load(0) is None
+        assert len(warnings) == 1 and str(file) in warnings[0] and "trained again" in warnings[0]
+
+
+def test_chunks_of_other_settings_count_for_nothing(tmp_path):
+    Folder(tmp_path, "one", pytest.fail).save(0, Saved(True, 5, []))
+    warnings = []
+    assert Folder(tmp_path, "other", warnings.append).load(0) is None and "another run" in warnings[0]
+    Folder(tmp_path, "one", pytest.fail).save(1, Saved(True, 5, []))
+    (tmp_path / "000001.chunk").rename(tmp_path / "000002.chunk")
+    assert Folder(tmp_path, "one", warnings.append).load(2) is None and len(warnings) == 2
+
+
+@pytest.mark.parametrize("overrides", [("train.steps=60", "optimum=true", "train.snapshots=[0, 7, 60]"), BATCHES])
+def test_a_run_killed_again_and_again_goes_on_bitwise(make_case, small_chunks, tmp_path, monkeypatch, overrides):
+    """Killed at every 23rd saving and taken up, until it is done."""
+    case = make_case(*overrides)
+    straight = finished(case, lambda task, key: Memory())
+    monkeypatch.setattr(Folder, "due", lambda self: True)
+    monkeypatch.setattr(engine, "_CALL_SECONDS", 1e-9)  # a call is a step, but for the first
+    save, saved = Folder.save, []
+
+    def save_and_die(self, chunk, what):
+        save(self, chunk, what)
+        saved.append((self.path.name, chunk, what.done, what.step))
+        if len(saved) % 23 == 0:
+            raise Killed
+
+    monkeypatch.setattr(Folder, "save", save_and_die)
+    kills, resumed = 0, None
+    while resumed is None:
+        try:
+            resumed = finished(case, folders(tmp_path))
+        except Killed:
+            kills += 1
+    assert kills > 3
+    assert len(set(saved)) == len(saved)  # nothing that was saved is trained again
+    assert_identical(resumed, straight)
+
+
+def test_nothing_done_is_trained_again(make_case, small_chunks, tmp_path, monkeypatch):
+    case = make_case("train.steps=20", "optimum=true")
+    first = finished(case, folders(tmp_path))
+    monkeypatch.setattr(engine.Program, "advance", lambda *_: pytest.fail("trains"))
+    assert_identical(finished(case, folders(tmp_path)), first)
+
+
+def test_chunks_damaged_after_training_are_trained_again(make_case, small_chunks, tmp_path):
+    case, warnings = make_case("train.steps=20"), []
+    straight = finished(case, lambda task, key: Memory())
+    running = runner.CaseRun("case", case, keep=folders(tmp_path, warnings))
+    running.train()
+    files = sorted(tmp_path.rglob("*.chunk"))
+    assert len(files) == 2
+    for file, content in zip(files, (b"", file_with_a_flip(files[1])), strict=True):
+        file.write_bytes(content)
+    assert_identical(running.finish(), straight)
+    assert len(warnings) == 2
+
+
+def file_with_a_flip(file) -> bytes:
+    content = bytearray(file.read_bytes())
+    content[-20] ^= 1
+    return bytes(content)
+
+
+@pytest.mark.parametrize("objective", ["exact", "minibatch", "quasi"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_devices_processes_and_calls_change_nothing(
+    make_case, small_chunks, tmp_path, monkeypatch, objective, optimizer
+):
+    """One device and two, one process and three (one after the other here), calls of many steps and of one."""
+    case = make_case(
+        f"train.objective={objective}", f"train.optimizer={optimizer}", "train.batch=32", "train.steps=40",
+        "train.streams=2", "train.normalize=none", "axes.importance.points=5",
+    )  # fmt: skip
+    sizes: dict[str, int] = {}
+    straight = finished(case, lambda task, key: Memory(), chunks=sizes, devices=2)
+    assert_identical(finished(case, lambda task, key: Memory(), chunks=sizes, devices=1), straight)
+    keep = functools.cache(folders(tmp_path))
+    for process in (2, 0, 1):
+        running = runner.CaseRun("case", case, keep=keep, chunks=sizes)
+        running.train(process=process, processes=3)
+        assert running.complete() == (process == 1)
+    assert_identical(running.finish(), straight)
+    for steps in (1, 7, 60):
+        monkeypatch.setattr(engine.Pace, "end", lambda self, first, stops, steps=steps: end(first, stops, steps))
+        assert_identical(finished(case, lambda task, key: Memory(), chunks=sizes), straight)
+
+
+def end(first, stops, steps):
+    return min(first + steps, min(stop for stop in stops if stop > first))
+
+
+def test_other_sizes_of_chunks_change_next_to_nothing(make_case):
+    case = make_case("train.steps=2000", "axes.importance.points=20", "axes.density.points=20")
+    one, other = (
+        finished(case, lambda task, key: Memory(), chunks={"train": chunk}) for chunk in (16, 400)
+    )  # fmt: skip
+    np.testing.assert_allclose(one["W"], other["W"], rtol=0, atol=1e-5)
+    assert np.mean(one["phase"].values == other["phase"].values) >= 0.999
+
+
+def test_savings_take_a_small_part_of_the_time(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    folder = Folder(tmp_path, "key", pytest.fail)
+
+    def slow(path, content):
+        now[0] += 3.0
+
+    monkeypatch.setattr(checkpoint, "write_bytes", slow)
+    assert not folder.due()
+    now[0] += checkpoint._SECONDS
+    assert folder.due()
+    folder.save(0, Saved(False, 1, []))
+    now[0] += 59.9
+    assert not folder.due()
+    now[0] += 0.2
+    assert folder.due()

@@ -1,0 +1,330 @@
+"""Runs that are killed, run out of room, meet another or find files damaged: nothing is lost, nothing silent."""
+
+import errno
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import superjax
+from superjax import engine, interrupt, store, studies, sweep
+from superjax.checkpoint import Folder
+from superjax.spec import SweepError
+from tests.test_checkpoint import assert_identical
+
+STUDY = """
+n_features = 2
+n_hidden = 1
+restarts = 4
+optimum = true
+train.steps = 40
+[axes.importance]
+field = "importance[-1]"
+scale = "log"
+range = [0.2, 5]
+points = 4
+[axes.density]
+field = "data.density"
+scale = "log"
+range = [1, 0.1]
+points = 3
+"""
+# What a process does to the disk. A killed one does none of it any more.
+WRITES = [(tempfile, "mkstemp"), (Path, "write_bytes"), (os, "fsync"), (store, "_fill"), (Path, "replace")]
+POINTS = [*WRITES, (Path, "chmod"), (Path, "unlink"), (Path, "rmdir")]
+
+
+class Killed(BaseException):
+    """As SIGKILL: nothing of superjax runs after it."""
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A sweep file of several chunks, saved after every call; runs in this process, draws nothing."""
+    monkeypatch.setattr(Folder, "due", lambda self: True)
+    monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 16})
+    monkeypatch.setattr(interrupt, "install", lambda: None)
+    monkeypatch.setattr(sweep, "_import_jax", lambda: __import__("jax"))
+    monkeypatch.setattr(studies, "draw", lambda *_: [])
+    monkeypatch.chdir(tmp_path)
+    engine.program.cache_clear()
+    Path("study.toml").write_text(STUDY)
+    return tmp_path
+
+
+def run(out, *arguments) -> int:
+    return sweep.main(["study.toml", "--out", out, *arguments])
+
+
+def result(out):
+    return superjax.open(Path(out) / "study" / "study.nc")
+
+
+def files(out):
+    return {str(path.relative_to(out)) for path in Path(out).rglob("*")}
+
+
+class Disk:
+    """Counts what is done to the disk; fails at the `fatal`-th time, and from then on if that is a death."""
+
+    def __init__(self, patch, fatal: int | None, death: bool = True):
+        self.count, self._fatal, self._death, self._dead = 0, fatal, death, False
+        for owner, name in POINTS if death else WRITES:
+            patch.setattr(owner, name, self._wrapped(owner, name))
+
+    def _wrapped(self, owner, name):
+        original = getattr(owner, name)
+
+        def wrapped(*arguments, **keywords):
+            if self._dead:
+                raise Killed
+            self.count += 1
+            if self.count == self._fatal:
+                if not self._death:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                self._dead = True
+                if name == "write_bytes":  # in the middle of it
+                    original(arguments[0], arguments[1][: len(arguments[1]) // 2])
+                raise Killed
+            return original(*arguments, **keywords)
+
+        return wrapped
+
+
+@pytest.fixture
+def straight(study):
+    """The dataset and files of an uninterrupted run."""
+    assert run("straight") == 0
+    return result("straight"), files("straight")
+
+
+def test_killed_at_any_point_of_any_write_it_goes_on_bitwise(straight, monkeypatch):
+    """At every 7th thing that a run does to the disk: writing, merging, clearing up. Half a minute for some 40."""
+    dataset, names = straight
+    for fatal in itertools.count(1, 7):
+        out = f"killed-{fatal}"
+        with monkeypatch.context() as patch:
+            Disk(patch, fatal)
+            try:
+                run(out)
+                break
+            except Killed:
+                pass
+        assert run(out) == 0
+        assert_identical(result(out), dataset)
+        assert files(out) == names
+    assert fatal > 100
+
+
+def test_a_full_disk_ends_the_run_with_path_and_bytes_and_it_goes_on_bitwise(straight, monkeypatch, capsys):
+    """Whatever it is that fails first, every 7th thing done to the disk; half a minute."""
+    dataset, names = straight
+    failed = 0
+    for fatal in itertools.count(1, 7):
+        out = f"full-{fatal}"
+        with monkeypatch.context() as patch:
+            disk = Disk(patch, fatal, death=False)
+            status = run(out)
+        said = capsys.readouterr().err
+        assert status in (0, 1, 2) and said.count("\n") <= 6, said
+        if status:
+            failed += 1
+            assert out in said and "No space left on device" in said
+        assert run(out) == 0
+        assert_identical(result(out), dataset)
+        assert files(out) == names
+        capsys.readouterr()
+        if disk.count < fatal:
+            break
+    assert failed > 20
+
+
+def test_every_flipped_bit_of_a_dataset_is_noticed(straight, capsys):
+    file = Path("straight/study/study.nc")
+    content, random = file.read_bytes(), np.random.default_rng(1)
+    places = random.integers(0, len(content), 200)
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << random.integers(8)
+        file.write_bytes(damaged)
+        with pytest.raises(SweepError, match="study.nc: is damaged"):
+            superjax.open(file)
+    assert run("straight", "--figures-only") == 2
+    assert run("straight") == 0 and "is damaged; study is trained again" in capsys.readouterr().err
+    assert_identical(result("straight"), straight[0])
+
+
+def test_other_versions_are_warned_of(study, monkeypatch, capsys):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        Disk(patch, 60)
+        run("out")
+    manifest = Path("out/study/manifest.json")
+    said = json.loads(manifest.read_text())
+    said["environment"]["versions"]["jax"] = "0.1.2"
+    del said["sha256"]
+    manifest.write_text(json.dumps(said | {"sha256": store._digest(said)}))
+    assert run("out") == 0
+    warning = capsys.readouterr().err
+    assert "warning: out/study: begun with jax 0.1.2, now " in warning and warning.count("\n") == 1
+
+
+# --- processes ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """An environment in which programs are compiled once for all processes, in the user's compilation cache."""
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return os.environ | cache
+
+
+GRID = ("axes.importance.points=40", "axes.density.points=40")
+LONG = (*GRID, "train.steps=3000")
+ENDLESS = (*GRID, "train.steps=2000000")
+
+
+def start(out, *arguments, cwd, env, under=()):
+    return subprocess.Popen(
+        [*under, sys.executable, "-m", "superjax.sweep", "study.toml", "--out", out, *arguments],
+        cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def wait(process) -> tuple[int, str]:
+    _, said = process.communicate()
+    return process.returncode, said
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory, compiled):
+    return run_straight(tmp_path_factory.mktemp("long"), compiled)
+
+
+def run_straight(folder, env) -> tuple[Path, float]:
+    """A folder with a run of some seconds, and how long it took with its programs compiled before."""
+    (folder / "study.toml").write_text(STUDY)
+    for out in ("compiling", "straight"):
+        begun = time.monotonic()
+        assert wait(start(out, *LONG, cwd=folder, env=env)) == (0, "")
+    return folder, time.monotonic() - begun
+
+
+def test_the_users_compilation_cache_is_used(long_run, compiled):
+    seconds = [
+        json.loads((long_run[0] / out / "study" / "manifest.json").read_text())["cases"]["study"]["compile_seconds"]
+        for out in ("compiling", "straight")
+    ]
+    assert any(Path(compiled["JAX_COMPILATION_CACHE_DIR"]).iterdir())
+    assert seconds[1] < 0.7 * seconds[0]
+
+
+def test_killed_at_random_moments_it_goes_on_bitwise(long_run, compiled):
+    """8 times, with SIGKILL; `tests.heavy` does it 50 times."""
+    kill_at_random_moments(*long_run, compiled, 8)
+
+
+def kill_at_random_moments(folder, seconds, env, times):
+    random = np.random.default_rng(times)
+    dataset = superjax.open(folder / "straight" / "study" / "study.nc")
+    for moment in random.uniform(0.2, 1, times) * seconds:
+        out = f"killed-{moment:.3f}"
+        process = start(out, *LONG, cwd=folder, env=env)
+        time.sleep(moment)
+        process.kill()
+        wait(process)
+        assert wait(start(out, *LONG, cwd=folder, env=env)) == (0, "")
+        assert_identical(superjax.open(folder / out / "study" / "study.nc"), dataset)
+        assert not list((folder / out).rglob(".*")) and not (folder / out / "study" / "chunks").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_obeyed_within_a_block_and_what_was_trained_is_kept(long_run, compiled, number):
+    folder, out = long_run[0], f"signal-{number}"
+    process = start(out, *ENDLESS, cwd=folder, env=compiled)
+    while not list((folder / out).rglob("*.chunk")):
+        time.sleep(0.05)
+        assert process.poll() is None
+    begun = time.monotonic()
+    process.send_signal(number)
+    status, said = wait(process)
+    assert time.monotonic() - begun < 5 and status == 128 + number
+    assert f"Resume with\n  python -m superjax.sweep study.toml --out {out} " in said
+    assert list((folder / out).rglob("*.chunk"))
+
+
+def test_a_second_process_is_refused_by_name_of_the_first(long_run, compiled):
+    folder = long_run[0]
+    first = start("locked", *ENDLESS, cwd=folder, env=compiled)
+    while not list((folder / "locked").rglob("*.chunk")):
+        time.sleep(0.05)
+        assert first.poll() is None
+    status, said = wait(start("locked", *ENDLESS, cwd=folder, env=compiled))
+    assert status == 2 and f"process {first.pid} on " in said and "is at work here" in said
+    first.kill()
+    wait(first)
+    assert wait(start("locked", *LONG, "--fresh", cwd=folder, env=compiled)) == (0, "")
+
+
+@pytest.mark.parametrize(("limit", "file"), [(1, "study"), (60, ".chunk"), (700, "study.nc")])
+def test_a_file_that_may_not_grow_ends_the_run_with_path_and_bytes(long_run, compiled, limit, file):
+    """A limit in KiB as a full disk: of the settings, a chunk, the dataset."""
+    folder, out = long_run[0], f"limit-{limit}"
+    env = {name: value for name, value in compiled.items() if not name.startswith("JAX_")}
+    limited = ["bash", "-c", f'ulimit -f {limit}; exec "$@"', "bash"]
+    status, said = wait(start(out, *LONG, cwd=folder, env=env, under=limited))
+    assert status in (1, 2) and "File too large" in said and file in said, said
+    assert status == 2 or "bytes were to be written" in said
+    assert wait(start(out, *LONG, cwd=folder, env=compiled)) == (0, "")
+    assert_identical(superjax.open(folder / out / "study" / "study.nc"), result(folder / "straight"))
+
+
+def test_processes_share_a_run_and_another_number_goes_on_with_it(long_run, compiled):
+    """Three processes, one of which is killed, then two; the dataset is that of one."""
+    folder = long_run[0]
+    with_two = ("--devices", "2", *LONG)
+
+    def processes(count, port):
+        where = [f"localhost:{port},{count},{i}" for i in range(count)]
+        return [start("shared", *with_two, "--distributed", w, cwd=folder, env=compiled) for w in where]
+
+    three = processes(3, 41_731)
+    while not list((folder / "shared").rglob("*.chunk")):
+        time.sleep(0.02)
+        assert three[0].poll() is None
+    for process in reversed(three):
+        process.kill()
+        wait(process)
+    ended = [wait(process) for process in processes(2, 41_732)]
+    assert [status for status, _ in ended] == [0, 0], ended
+    assert_identical(superjax.open(folder / "shared" / "study" / "study.nc"), result(folder / "straight"))
+
+
+def test_processes_stop_together_and_refuse_together(long_run, compiled):
+    folder = long_run[0]
+
+    def processes(port, *arguments):
+        where = [f"localhost:{port},2,{i}" for i in range(2)]
+        return [start("two", *arguments, "--distributed", w, cwd=folder, env=compiled) for w in where]
+
+    two = processes(41_741, *ENDLESS)
+    while len(list((folder / "two").rglob("*.chunk"))) < 2:
+        time.sleep(0.02)
+        assert two[0].poll() is None
+    begun = time.monotonic()
+    for process in two:
+        process.terminate()
+    assert [wait(process)[0] for process in two] == [143, 143] and time.monotonic() - begun < 5
+    refused = [wait(process) for process in processes(41_742, *LONG)]
+    assert [status for status, _ in refused] == [2, 2]
+    assert all("train.steps = 3000, was 2000000" in said for _, said in refused)
