@@ -119,12 +119,12 @@ class Training:
             if keep.done(number):
                 progress(float(self._models(number)))
             else:
-                todo.append((number, keep.load(number)))
-        at = lambda entry: entry[1].step if entry[1] else 0  # noqa: E731
-        for _, equal in groupby(sorted(todo, key=at, reverse=True), at):
-            entries = list(equal)
-            for i in range(0, len(entries), devices):
-                yield dict(entries[i : i + devices])
+                saved = keep.load(number)
+                todo.append((saved.step if saved else 0, number))
+        for _, equal in groupby(sorted(todo, key=lambda entry: (-entry[0], entry[1])), lambda entry: entry[0]):
+            numbers = [number for _, number in equal]
+            for i in range(0, len(numbers), devices):
+                yield {number: keep.load(number) for number in numbers[i : i + devices]}
 
     def _train(self, group: Group, keep: Keep, progress: Tell) -> None:
         """Train and score chunks on one device each, and save them."""
@@ -165,7 +165,7 @@ class Training:
         """The step at which the chunks of a group are, and their state side by side."""
         start = self.program.start(self.first(index), self.cells, self.cell[index], self.plan)
         saved = [entry for entry in group.values() if entry is not None]
-        if not saved:
+        if len(saved) < len(group):
             return 0, start
         leaves = [np.array(leaf) for leaf in jax.tree.leaves(start)]
         for (place, _), entry in zip(self._places(group), saved, strict=True):

@@ -123,7 +123,7 @@ class Pace:
     """
 
     def __init__(self):
-        self.steps = 100
+        self.steps = 10
 
     def end(self, first: int, stops: Sequence[int]) -> int:
         """Where a call from step `first` ends: at the next of the stops, or before."""

@@ -243,7 +243,7 @@ def _help(sweep: Sweep, arguments: argparse.Namespace) -> int:
         raise SweepError(plan["error"])
     folder = arguments.out / sweep.name
     differences = [name for name, value in _settings(sweep, folder).items() if plan[name] != value]
-    problem = f"has another {' and '.join(differences)} than the first" if differences else ""
+    problem = f"has not the first one's {' and '.join(differences)}" if differences else ""
     hosts.answer(problem)
     if problem:
         hosts.wait_for_end()

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ import pytest
 
 import superjax
 from superjax import engine, interrupt, store, studies, sweep
-from superjax.checkpoint import Folder
+from superjax.checkpoint import Folder, Saved
 from superjax.spec import SweepError
 from tests.test_checkpoint import assert_identical
 
@@ -138,6 +139,7 @@ def test_a_full_disk_ends_the_run_with_path_and_bytes_and_it_goes_on_bitwise(str
         if status:
             failed += 1
             assert out in said and "No space left on device" in said
+            assert status == 2 or "bytes were to be written" in said
         assert run(out) == 0
         assert_identical(result(out), dataset)
         assert files(out) == names
@@ -290,34 +292,35 @@ def test_a_file_that_may_not_grow_ends_the_run_with_path_and_bytes(long_run, com
 
 
 def test_processes_share_a_run_and_another_number_goes_on_with_it(long_run, compiled):
-    """Three processes, one of which is killed, then two; the dataset is that of one."""
+    """Three processes, one of which is killed and the others stopped, then two; the dataset is that of one."""
     folder = long_run[0]
-    with_two = ("--devices", "2", *LONG)
-
-    def processes(count, port):
-        where = [f"localhost:{port},{count},{i}" for i in range(count)]
-        return [start("shared", *with_two, "--distributed", w, cwd=folder, env=compiled) for w in where]
-
-    three = processes(3, 41_731)
+    three = together(3, "shared", "--devices", "2", *LONG, cwd=folder, env=compiled)
     while not list((folder / "shared").rglob("*.chunk")):
         time.sleep(0.02)
         assert three[0].poll() is None
-    for process in reversed(three):
-        process.kill()
-        wait(process)
-    ended = [wait(process) for process in processes(2, 41_732)]
+    three[1].kill()
+    three[2].terminate()
+    three[0].terminate()
+    assert [wait(process)[0] for process in three] == [143, -9, 143]
+    ended = [wait(process) for process in together(2, "shared", "--devices", "2", *LONG, cwd=folder, env=compiled)]
     assert [status for status, _ in ended] == [0, 0], ended
     assert_identical(superjax.open(folder / "shared" / "study" / "study.nc"), result(folder / "straight"))
 
 
+def together(count, out, *arguments, more=((), (), ()), cwd, env):
+    """So many processes of one run, each with `more` arguments."""
+    with socket.socket() as unused:
+        unused.bind(("localhost", 0))
+        address = f"localhost:{unused.getsockname()[1]}"
+    return [
+        start(out, *arguments, *more[i], "--distributed", f"{address},{count},{i}", cwd=cwd, env=env)
+        for i in range(count)
+    ]
+
+
 def test_processes_stop_together_and_refuse_together(long_run, compiled):
     folder = long_run[0]
-
-    def processes(port, *arguments):
-        where = [f"localhost:{port},2,{i}" for i in range(2)]
-        return [start("two", *arguments, "--distributed", w, cwd=folder, env=compiled) for w in where]
-
-    two = processes(41_741, *ENDLESS)
+    two = together(2, "two", *ENDLESS, cwd=folder, env=compiled)
     while len(list((folder / "two").rglob("*.chunk"))) < 2:
         time.sleep(0.02)
         assert two[0].poll() is None
@@ -325,6 +328,21 @@ def test_processes_stop_together_and_refuse_together(long_run, compiled):
     for process in two:
         process.terminate()
     assert [wait(process)[0] for process in two] == [143, 143] and time.monotonic() - begun < 5
-    refused = [wait(process) for process in processes(41_742, *LONG)]
+    refused = [wait(process) for process in together(2, "two", *LONG, cwd=folder, env=compiled)]
     assert [status for status, _ in refused] == [2, 2]
     assert all("train.steps = 3000, was 2000000" in said for _, said in refused)
+    odd = together(2, "odd", *GRID, more=(("train.steps=9",), ("train.steps=8",)), cwd=folder, env=compiled)
+    refused = [wait(process) for process in odd]
+    assert [status for status, _ in refused] == [2, 2]
+    assert all("has not the first one's settings" in said and "Traceback" not in said for _, said in refused)
+
+
+def test_what_another_process_left_damaged_is_trained_again(study):
+    """A run of several processes does not wait for a chunk that is there, but unusable."""
+    folder, case = Folder(study, "key", pytest.fail), 0
+    folder.save(case, Saved(False, 3, []))
+    assert not folder.settled(case) and not folder.settled(1)
+    folder.save(case, Saved(True, 3, []))
+    assert folder.settled(case)
+    folder.file(1).write_bytes(b"half of it")
+    assert folder.settled(1)

@@ -52,7 +52,7 @@ def test_a_case_is_done_only_if_recorded_and_unchanged(run):
     again.end()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"cases": 3, "finished": true}', "\0\1\2"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"cases": {}, "finished": true}', '{"sha256": 3}', "\0\1\2"])
 def test_a_damaged_manifest_is_refused_by_name(run, text):
     (run.folder / store.MANIFEST).write_text(text)
     run.end()
@@ -109,3 +109,22 @@ def test_a_disk_too_small_is_noticed_before_any_work(tmp_path):
     with pytest.raises(SweepError, match=r"needs about [\d,]+ bytes, [\d,]+ are free"):
         run.begin(2 * free)
     run.end()
+
+
+def test_every_flipped_bit_of_a_manifest_is_noticed(run):
+    """But for spaces, which say nothing."""
+    manifest = run.folder / store.MANIFEST
+    content, said = manifest.read_bytes(), json.loads(manifest.read_text())
+    run.end()
+    for place in np.random.default_rng(2).integers(0, len(content), 100):
+        damaged = bytearray(content)
+        damaged[place] ^= 4
+        manifest.write_bytes(damaged)
+        try:
+            assert json.loads(bytes(damaged)) != said
+        except ValueError:
+            pass
+        except AssertionError:
+            continue
+        with pytest.raises(SweepError, match="manifest.json: is damaged"):
+            store.Run(run.folder, run.sweep)
