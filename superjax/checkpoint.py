@@ -9,7 +9,6 @@ import hashlib
 import io
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -82,7 +81,8 @@ class Folder:
         self.path, self.key, self._warn = path, key, warn
         self._due = time.monotonic() + _SECONDS
         self._done: set[int] = set()
-        self._seen: dict[int, int] = {}
+        self._settled: set[int] = set()
+        self._seen: dict[int, int] = {}  # when a file that is not settled was written
 
     def file(self, chunk: int) -> Path:
         return self.path / f"{chunk:06d}.chunk"
@@ -95,18 +95,20 @@ class Folder:
         return chunk in self._done
 
     def settled(self, chunk: int) -> bool:
-        if chunk in self._done:
+        if chunk in self._settled or chunk in self._done:
             return True
-        with suppress(FileNotFoundError):
-            if (written := self.file(chunk).stat().st_mtime_ns) != self._seen.get(chunk):
-                self._seen[chunk] = written
-                try:
-                    if not _unpack(self.file(chunk).read_bytes(), self.key, chunk).done:
-                        return False
-                except ValueError:
-                    pass
-                self._done.add(chunk)
-        return chunk in self._done
+        try:
+            if (written := self.file(chunk).stat().st_mtime_ns) == self._seen.get(chunk):
+                return False
+            self._seen[chunk] = written
+            settled = _unpack(self.file(chunk).read_bytes(), self.key, chunk).done
+        except FileNotFoundError:
+            return False
+        except ValueError:
+            settled = True
+        if settled:
+            self._settled.add(chunk)
+        return settled
 
     def load(self, chunk: int) -> Saved | None:
         file = self.file(chunk)

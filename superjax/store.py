@@ -1,4 +1,4 @@
-"""Results on disk: datasets as netCDF, everything written atomically, and the manifest and lock of a run.
+"""Results on disk: datasets as netCDF, everything written atomically, and the manifest of a run.
 
 The folder of a run holds `CASE.nc`, figures, `claims.json`, `sweep.toml` (the resolved sweep) and `manifest.json`, and
 until all is done `chunks/`. A case is done when the manifest says so and the file's checksum agrees, never because a
@@ -12,7 +12,6 @@ import math
 import os
 import platform
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,10 +19,11 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from superjax.lock import Lock
 from superjax.spec import Sweep, SweepError, load
 
 if TYPE_CHECKING:
@@ -167,49 +167,6 @@ def timed(seconds: dict[str, float], phase: str):
 def chunk_folder(folder: Path, case: str) -> Path:
     """Where a run keeps the chunks of a case until its dataset is written."""
     return folder / "chunks" / case
-
-
-class Lock:
-    """The kernel's lock on a folder: held by one process, and free however that process ends."""
-
-    def __init__(self, folder: Path):
-        """Raises SweepError, with the holder's name, if another process holds it; OSError if it cannot be made."""
-        self._path = folder / ".lock"
-        while True:
-            self._file = open(self._path, "a+", encoding="utf-8")  # noqa: SIM115, closed by release
-            if not _try_lock(self._file):
-                self._file.seek(0)
-                holder = self._file.read().strip() or "another process"
-                self._file.close()
-                raise SweepError(
-                    f"{folder}: {holder} is at work here; wait for it, or choose another folder with --out"
-                )
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path)):
-                    break
-            self._file.close()  # the holder before removed the file that this one locked
-        self._file.truncate(0)
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        self._file.write(f"process {os.getpid()} on {socket.gethostname()}, started {started},")
-        self._file.flush()
-
-    def release(self) -> None:
-        try:
-            self._path.unlink(missing_ok=True)
-        finally:
-            self._file.close()
-
-
-def _try_lock(file: IO[str]) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 class Run:

@@ -21,7 +21,7 @@ from typing import NoReturn
 from superjax import __version__, interrupt, spec
 from superjax.cores import usable_cores
 from superjax.spec import Sweep, SweepError
-from superjax.store import Run, chunk_folder, timed
+from superjax.store import Run, chunk_folder, environment, timed
 
 
 class _Parser(argparse.ArgumentParser):
@@ -133,8 +133,6 @@ def _lead(sweep: Sweep, arguments: argparse.Namespace, argv: list[str], start: f
 
 def _settings(sweep: Sweep, folder: Path) -> dict[str, str]:
     """What must be the same in all processes."""
-    from superjax.store import environment
-
     return {
         "settings": sweep.to_toml(),
         "folder": str(folder.resolve()),
@@ -163,7 +161,7 @@ def _prepare(sweep: Sweep, run: Run, arguments: argparse.Namespace):
         missing = ", ".join(todo)
         raise SweepError(f"{run.folder}: nothing to redraw, {missing} has not been run; leave --figures-only out")
     jax = _import_jax()
-    from superjax import store, studies
+    from superjax import studies
 
     if arguments.devices is not None and arguments.devices > jax.local_device_count():
         raise SweepError(f"--devices {arguments.devices}: this machine has {jax.local_device_count()}")
@@ -174,7 +172,7 @@ def _prepare(sweep: Sweep, run: Run, arguments: argparse.Namespace):
         raise SweepError(f"{arguments.sweep}: {error}") from error
     run.begin(sum(case_run.bytes for case_run in running.values()))
     if todo:
-        run.note(store.environment())
+        run.note(environment())
     return running
 
 
