@@ -18,7 +18,7 @@ from superjax import interrupt
 from superjax.store import write_bytes
 
 _MAGIC = b"superjax chunk 1\n"
-_SECONDS = 1.0  # between two savings of chunks that train, or more, so that saving takes at most
+_SECONDS = 0.25  # between two savings of chunks that train, less than a call takes; or more, so that it takes at most
 _SHARE = 0.05  # of the time
 
 

@@ -90,6 +90,16 @@ class Training:
         """Whether no process has anything left to do; `gather` trains what turns out to be unusable."""
         return all(keep.settled(number) for number in range(len(self.chunks)))
 
+    def share_done(self, keep: Keep) -> float:
+        """Which part of all steps of all models is done, from 0 to 1."""
+        steps, done = len(self.plan.factors), 0.0
+        for number in range(len(self.chunks)):
+            if keep.done(number):
+                done += self._models(number)
+            elif saved := keep.load(number):
+                done += self._models(number) * saved.step / steps
+        return done / len(self.cell)
+
     def gather(self, keep: Keep) -> Scored:
         """All models in their order, of `run` in all processes; trains a chunk again whose file is damaged."""
         scored = Scored(

@@ -28,7 +28,7 @@ _LABELS = {
     "explained": "explained fraction of the feature's variance",
     "grad_norm": "norm of the gradient of the loss",
     "diverged_at": "first step whose gradient was not finite (all steps: only the last loss), -1 if there is none",
-    "best": "restart of lowest loss",
+    "best": "restart of lowest loss (the first if all diverged)",
     "norm": "norm of the feature's direction",
     "interference": "sum over all j != i of (unit W_i . W_j)^2",
     "dimensionality": "fraction of a hidden dimension the feature has for itself",

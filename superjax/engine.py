@@ -220,26 +220,48 @@ class Program:
     def chunk_models(self, objective: Objective, models: int, cells: Cell) -> int:
         """Models of one stream in a chunk, where a stream has so many to be trained: fewer if memory is short."""
         form, share = self.form(objective), -(-models // self.mesh.size)
+        steps, count, factors = self._steps_under(objective), np.int32(0), np.zeros(BLOCK, np.float32)
+        key, streams = root_key(0), np.arange(self.shape.streams, dtype=np.int32)
+
+        def arguments(models: PyTree, cells: Cell):
+            return self._begin(models, cells), cells, key, streams, count, count, factors
+
         chunk = _chunk_size(objective, self.shape.n_features, form, share)
-        while chunk > _LEAST[form] and not self._fits(objective, chunk, cells):
+        return self._that_fits(chunk, form, cells, self.shape.streams, steps, arguments, True)
+
+    def evaluated_models(self, models: int, cells: Cell) -> int:
+        """Models of a chunk under evaluation, where so many are evaluated: fewer if memory is short.
+
+        Chunks have one size for all but large models: a loss must not depend on the number of others."""
+        form = self.form(self.fine)
+        chunk = _chunk_size(
+            self.fine, self.shape.n_features, form, -(-models // self.mesh.size) if form == "mapped" else None
+        )
+        on_trial = jax.default_backend() != "cpu"  # where a program that has no room ends the process
+        return self._that_fits(chunk, form, cells, 1, self._evaluate, lambda *arguments: arguments, on_trial)
+
+    def _that_fits(
+        self, chunk: int, form: kernel.Form, cells: Cell, streams: int, function: "_Compiled", arguments, on_trial: bool
+    ) -> int:
+        """The chunk, or half of it and so on, with which a function has room on a device: by the compiled program's
+        own account and, `on_trial`, when it is called. `arguments` follow from models and their cells."""
+        while chunk > _LEAST[form]:
+            numbers = np.zeros((streams, chunk * self.mesh.size), np.int32)
+            models = jax.tree.map(lambda x, n=numbers: np.zeros((*n.shape, *x.shape), x.dtype), self.model)
+            if self._fits(function, lambda m=models, n=numbers: arguments(m, self._cells_of(cells, n)), on_trial):
+                break
             chunk = max(_LEAST[form], chunk // 2 // _LEAST[form] * _LEAST[form])
         return chunk
 
-    def _fits(self, objective: Objective, chunk: int, cells: Cell) -> bool:
-        """Whether training in such chunks has room on a device: by the compiled program's own account, and if it can
-        take 0 steps."""
-        numbers = np.zeros((self.shape.streams, chunk * self.mesh.size), np.int32)
-        models = jax.tree.map(lambda x: np.zeros((*numbers.shape, *x.shape), x.dtype), self.model)
-        cells, count = self._cells_of(cells, numbers), np.int32(0)
-        key, streams, factors = root_key(0), np.arange(self.shape.streams, dtype=np.int32), np.zeros(BLOCK, np.float32)
-        steps = self._steps_under(objective)
+    def _fits(self, function: "_Compiled", arguments: Callable[[], tuple], on_trial: bool) -> bool:
         try:
-            arguments = (self._begin(models, cells), cells, key, streams, count, count, factors)
-            memory = steps.compiled(*arguments).memory_analysis()
+            given = arguments()
+            memory = function.compiled(*given).memory_analysis()
             needed = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
             if needed > memory_of_a_device(self.mesh.devices.flat[0]):
                 return False
-            jax.block_until_ready(steps(*arguments))
+            if on_trial:
+                jax.block_until_ready(function(*given))
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
@@ -285,19 +307,17 @@ class Program:
             progress, step = _with_snapshot(progress._replace(state=state), end, plan), end
             yield step, progress
 
-    def evaluate(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"]) -> Evaluation:
+    def evaluate(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"], chunk: int) -> Evaluation:
         """Loss, feature losses and gradient norm of every model under the evaluation objective."""
-        return self._under_evaluation(self._evaluate, models, cells, cell)
+        return self._under_evaluation(self._evaluate, models, cells, cell, chunk)
 
-    def loss(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"]) -> Float[np.ndarray, " models"]:
+    def loss(
+        self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"], chunk: int
+    ) -> Float[np.ndarray, " models"]:
         """Loss alone of every model under the evaluation objective."""
-        return self._under_evaluation(self._loss, models, cells, cell)
+        return self._under_evaluation(self._loss, models, cells, cell, chunk)
 
-    def _under_evaluation(self, function: Callable, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"]):
-        """Chunks have one size for all but large models: a loss must not depend on the number of others."""
-        form = self.form(self.fine)
-        share = -(-len(cell) // self.mesh.size) if form == "mapped" else None
-        chunk = _chunk_size(self.fine, self.shape.n_features, form, share)
+    def _under_evaluation(self, function: Callable, models: PyTree, cells: Cell, cell: np.ndarray, chunk: int):
 
         def one_chunk(index):
             return function(jax.tree.map(lambda x: x[index], models), self._cells_of(cells, cell[index]))

@@ -7,18 +7,22 @@ JAX's coordinator; no collective runs.
 
 import json
 import re
+import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import jax
 from jax._src.distributed import global_state  # its client is the only way to the coordinator's store
 
+from superjax import interrupt
 from superjax.spec import SweepError
 
 _SECONDS = 0.2  # between two looks at the folder
 _LAST_WORDS = 10.0  # seconds that the first process waits for the others to leave
-_PLAN, _END, _ANSWER, _LEFT = "superjax/plan", "superjax/end", "superjax/answer", "superjax/left"
+_PLAN, _END, _ANSWER, _LEFT, _STOP = (f"superjax/{key}" for key in ("plan", "end", "answer", "left", "stop"))
 
 
 def join(where: str) -> None:
@@ -36,6 +40,7 @@ def join(where: str) -> None:
             "num_processes": int(match[3]),
             "process_id": int(match[4]),
         }
+    print(f"superjax: --distributed {where}: waiting up to five minutes for all processes", file=sys.stderr)
     try:
         jax.distributed.initialize(**arguments)
     except (ValueError, RuntimeError) as error:
@@ -68,18 +73,51 @@ def answer(problem: str) -> None:
 
 
 def end(status: int) -> None:
-    """In the first process: say that the run is over, and let the others leave first."""
+    """In the first process: say that the run is over."""
     _set(_END, str(status))
-    deadline = time.monotonic() + _LAST_WORDS
-    for process in range(1, jax.process_count()):
-        _get(f"{_LEFT}/{process}", deadline)
 
 
 def wait_for_end() -> int:
     """In the others: the status with which the first process ends, once it does."""
-    status = int(_get(_END))
-    _set(f"{_LEFT}/{jax.process_index()}", "yes")
-    return status
+    return int(_get(_END))
+
+
+@contextmanager
+def together():
+    """While this process takes part: what ends it early stops the others too, but for a refusal, which `tell` and
+    `answer` pass on. The first one leaves last: the others talk through it."""
+    leaving = threading.Event()
+
+    def stop_when_told() -> None:
+        with suppress(jax.errors.JaxRuntimeError):  # the first process has left
+            reason = _get(_STOP)
+            if not leaving.is_set():
+                interrupt.ask(reason)
+
+    threading.Thread(target=stop_when_told, daemon=True).start()
+    try:
+        yield
+    except SweepError:
+        raise
+    except BaseException as error:
+        leaving.set()
+        interrupt.caught()
+        what = "was interrupted" if isinstance(error, interrupt.Interrupted) else f"failed: {error}"
+        with suppress(jax.errors.JaxRuntimeError):
+            _set(_STOP, f"process {jax.process_index()} {what}")
+        raise
+    finally:
+        with suppress(jax.errors.JaxRuntimeError):
+            _leave()
+
+
+def _leave() -> None:
+    if not is_first():
+        _set(f"{_LEFT}/{jax.process_index()}", "yes")
+        return
+    deadline = time.monotonic() + _LAST_WORDS
+    for process in range(1, jax.process_count()):
+        _get(f"{_LEFT}/{process}", deadline)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -1,5 +1,6 @@
 """Signals that ask this process to stop: obeyed at once, but while models train only after what runs is saved."""
 
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -7,14 +8,16 @@ from typing import NoReturn
 
 
 class Interrupted(BaseException):
-    """A signal asked the process to stop."""
+    """A signal asked the process to stop; `reason` says why if it came from superjax itself."""
 
-    def __init__(self, number: int):
-        self.status = 128 + number
+    def __init__(self, number: int, reason: str = ""):
+        self.status, self.reason = 128 + number, reason
 
 
 _deferring = False
 _pending: int | None = None
+_asked = False  # by any signal
+_reason = ""
 
 
 def install() -> None:
@@ -29,6 +32,14 @@ def uninstall() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) == _handle:
             signal.signal(number, signal.SIG_DFL)
+
+
+def ask(reason: str) -> None:
+    """From another thread: stop this process as SIGTERM would, unless it is stopping already."""
+    global _reason
+    if not _asked:
+        _reason = reason
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def pending() -> bool:
@@ -63,7 +74,8 @@ def caught() -> None:
 
 
 def _handle(number, frame) -> None:
-    global _pending
+    global _pending, _asked
+    _asked = True
     if _deferring and _pending is None:
         _pending = number
     else:
@@ -76,4 +88,4 @@ def _raise(number: int) -> NoReturn:
         signal.signal(signal.SIGALRM, lambda *_: _raise(number))
         signal.setitimer(signal.ITIMER_REAL, 1.0)
         sys.unraisablehook = lambda dropped: None
-    raise Interrupted(number)
+    raise Interrupted(number, _reason)

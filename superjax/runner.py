@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from superjax.train import Cell, Evaluation, Method
 
 POLISH = Train(steps=100, learning_rate=0.01)
 FINISH = Train(steps=500, learning_rate=0.01)
+_SECONDS_BETWEEN_LINES = 60.0
 
 
 @dataclass
@@ -129,6 +131,9 @@ class CaseRun:
             self.report.plain_because = compiled.refusal(stages[0].objective) or ""
         in_stream = grid.n_cells * -(-case.restarts // case.train.streams)
         chunk = self._chunk("train", compiled, stages[0].objective, in_stream)
+        if "evaluate" not in self.chunks:
+            side_by_side = min(self.report.models, chunk * case.train.streams * compiled.mesh.size)
+            self.chunks["evaluate"] = compiled.evaluated_models(side_by_side, self._cells)
         self._plan = Plan(stages, schedule_factors(case.train), case.seed, self._steps)
         init_std, given = _init_std(case, grid, len(cell)), _given(init, compiled.model, grid, case)
 
@@ -170,6 +175,10 @@ class CaseRun:
                 "take fewer points, restarts or snapshots"
             )
         return size
+
+    def trained(self) -> float:
+        """Which part of the training is done, from 0 to 1."""
+        return self._training.share_done(self._kept)
 
     def complete(self) -> bool:
         """Whether all processes have trained their share."""
@@ -213,15 +222,20 @@ class CaseRun:
     def _evaluate(self, trained: Trained, cell: Int[np.ndarray, " models"]):
         """Evaluation of trained models, and the losses (models, snapshots) of their snapshots."""
         with self.report.timed("evaluate"):
-            evaluation = self._program.evaluate(trained.models, self._cells, cell)
+            chunk = self.chunks["evaluate"]
+            evaluation = self._program.evaluate(trained.models, self._cells, cell, chunk)
             if trained.snapshots is None:
                 return evaluation, None
             series = [jax.tree.map(lambda x, i=i: x[:, i], trained.snapshots) for i in range(len(self._steps))]
-            return evaluation, np.stack([self._program.loss(models, self._cells, cell) for models in series], axis=1)
+            losses = [self._program.loss(models, self._cells, cell, chunk) for models in series]
+            return evaluation, np.stack(losses, axis=1)
 
     def _optimum(self, models: PyTree, loss: Float[np.ndarray, " models"]) -> Optimum:
         """Neighbour transplant under the exact objective, whatever the restarts were trained with."""
         case, cells, compiled, chunk = self.case, self._cells, self._polishing, self.chunks["polish"]
+
+        def loss_of(models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"]) -> Float[np.ndarray, " models"]:
+            return compiled.loss(models, cells, cell, self.chunks["evaluate"])
 
         def solutions(models: PyTree, cell: Int[np.ndarray, " models"], loss) -> Solutions:
             phase, _ = analysis.classify(models.W, **case.phases.model_dump())
@@ -229,7 +243,7 @@ class CaseRun:
             return Solutions(models, cell, loss, analysis.phase_signature(phase, cells.importance[cell], density[cell]))
 
         def score(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
-            return solutions(models, cell, compiled.loss(models, cells._replace(hyper=_hyper_of(POLISH)), cell))
+            return solutions(models, cell, loss_of(models, cells._replace(hyper=_hyper_of(POLISH)), cell))
 
         def polish_with(task: str, train: Train, objective: Objective) -> Solve:
             polish_cells = cells._replace(hyper=_hyper_of(train))
@@ -239,7 +253,7 @@ class CaseRun:
                 polishing = Training(
                     compiled, plan, polish_cells, cell, np.zeros(len(cell), np.int32), chunk,
                     lambda index: jax.tree.map(lambda x: x[index], models),
-                    lambda trained, cell: compiled.loss(trained.models, polish_cells, cell),
+                    lambda trained, cell: loss_of(trained.models, polish_cells, cell),
                     0,
                 )  # fmt: skip
                 keep = self._keep(task, self._key(task, chunk, compiled, cell, *jax.tree.leaves(models)))
@@ -330,13 +344,17 @@ def _hyper_of(train: Train) -> dict[str, np.float32]:
 
 @contextmanager
 def _bar(name: str, models: int, show: bool):
-    """A progress bar in models, with their rate and the time left; none where nobody watches (no terminal)."""
-    finished = 0.0
+    """A progress bar in models, with their rate and the time left; where nobody watches (no terminal) a line now and
+    then."""
+    finished, told = 0.0, time.monotonic()
     with tqdm(total=models, desc=name, unit=" models", unit_scale=True, disable=None if show else True) as bar:
 
         def update(newly_finished: float) -> None:
-            nonlocal finished
+            nonlocal finished, told
             finished += newly_finished
             bar.update(min(round(finished), models) - bar.n)
+            if show and bar.disable and time.monotonic() - told > _SECONDS_BETWEEN_LINES:
+                told = time.monotonic()
+                print(f"{name}: {finished / models:.0%} of {models:,} models", flush=True)
 
         yield update

@@ -14,7 +14,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -25,12 +25,14 @@ import numpy as np
 
 from superjax.lock import Lock
 from superjax.spec import Sweep, SweepError, load
+from superjax.spec.errors import clip
 
 if TYPE_CHECKING:
     import xarray as xr
 
 MANIFEST = "manifest.json"
 _TEMPORARY = ".tmp"
+_SEAL = "sha256"  # the attribute of a file with the checksum of its contents
 _PIECE = 2**22  # bytes written at a time
 
 
@@ -89,14 +91,17 @@ def _finite(value: Any) -> Any:
 
 
 def write_dataset(path: Path, dataset: "xr.Dataset") -> None:
-    """netCDF-4 with a checksum on every variable. Raises OSError as `write_atomically` does."""
+    """netCDF-4 with a checksum of everything in it, read back. Raises OSError as `write_atomically` does, also if the
+    file holds something else than was written."""
     encoding = {name: _storage(v) for name, v in dataset.variables.items() if v.ndim and v.dtype.kind != "U"}
+    sealed = dataset.assign_attrs({_SEAL: _digest_of(dataset)})
 
     def write(temporary: Path) -> None:
         _fill(temporary, int(1.1 * dataset.nbytes) + 2**19)
-        dataset.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
+        sealed.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
 
     write_atomically(path, write, dataset.nbytes)
+    _verify(path, sealed.attrs[_SEAL])
 
 
 def _storage(variable: "xr.Variable") -> dict[str, Any]:
@@ -115,40 +120,64 @@ def _fill(file: Path, size: int) -> None:
 
 
 def open_dataset(path: str | os.PathLike[str]) -> "xr.Dataset":
-    """A dataset that a run wrote, loaded into memory, its checksum compared with the manifest beside it, if any.
+    """A dataset that a run wrote, loaded into memory, compared with the checksum that it carries, and with that of the
+    file in the manifest beside it, if there is one. Others that xarray can read are opened unchecked.
 
     Raises SweepError if there is no such file, it is no dataset, or not what the run wrote.
     """
     import xarray as xr
 
-    _refuse_damaged(Path(path))
+    _refuse_another_file(Path(path))
     try:
-        with xr.open_dataset(path, engine="h5netcdf") as dataset:
-            return dataset.load()
+        with xr.open_dataset(path, engine="h5netcdf") as file:
+            dataset = file.load()
+        seal = dataset.attrs.pop(_SEAL, None)
+        intact = seal is None or seal == _digest_of(dataset)
     except FileNotFoundError:
         raise SweepError(f"{os.fspath(path)}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise SweepError(f"{os.fspath(path)}: cannot be read as a dataset: {error}") from None
+    except Exception as error:  # h5netcdf lets many kinds through where the structure of a file is damaged
+        raise SweepError(f"{os.fspath(path)}: is damaged, or no dataset: {clip(str(error))}") from None
+    if not intact:
+        raise _not_what_was_written(os.fspath(path))
+    return dataset
 
 
-def _verify(path: Path, dataset: "xr.Dataset") -> None:
-    """Raises OSError if the arrays in a file are not those of the dataset."""
+def _verify(path: Path, seal: str) -> None:
+    """Raises OSError if the contents of a file are not those with that checksum."""
     import xarray as xr
 
     with xr.open_dataset(path, engine="h5netcdf", cache=False) as stored:
-        for name, variable in dataset.variables.items():
-            if not np.array_equal(stored[name].values, variable.values, equal_nan=variable.dtype.kind == "f"):
-                raise OSError(errno.EIO, f"{name} reads back differently from what was written", str(path))
+        if stored.attrs.pop(_SEAL) != seal or _digest_of(stored) != seal:
+            raise OSError(errno.EIO, "reads back differently from what was written", str(path))
 
 
-def _refuse_damaged(path: Path) -> None:
+def _digest_of(dataset: "xr.Dataset") -> str:
+    """SHA-256 of all names, dimensions, attributes and arrays, the same before and after they are stored."""
+    digest = hashlib.sha256(_canonical(dataset.attrs))
+    for name in sorted(map(str, dataset.variables)):
+        variable = dataset.variables[name]
+        values, text = np.asarray(variable.values), variable.dtype.kind in "OTU"
+        head = [name, variable.dims, values.shape, "text" if text else values.dtype.str]
+        digest.update(json.dumps(head).encode() + _canonical(variable.attrs))
+        digest.update(json.dumps(values.tolist()).encode() if text else np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
+def _canonical(attributes: Mapping[Any, Any]) -> bytes:
+    return json.dumps({str(key): np.asarray(value).tolist() for key, value in attributes.items()}).encode()
+
+
+def _refuse_another_file(path: Path) -> None:
     try:
-        manifest = json.loads((path.parent / MANIFEST).read_text(encoding="utf-8"))
-        recorded = manifest["cases"][path.stem]["sha256"]
-    except (OSError, ValueError, TypeError, KeyError):
+        recorded = _read_manifest(path.parent / MANIFEST)["cases"][path.stem]["sha256"]
+    except (SweepError, TypeError, KeyError):
         return
     if path.is_file() and checksum(path) != recorded:
-        raise SweepError(f"{path}: is damaged, it is not what the run wrote; the sweep's command makes it again")
+        raise _not_what_was_written(str(path))
+
+
+def _not_what_was_written(path: str) -> SweepError:
+    return SweepError(f"{path}: is damaged, it is not what the run wrote; the sweep's command makes it again")
 
 
 def checksum(path: Path) -> str:
@@ -183,20 +212,17 @@ class Run:
         self._lock: Lock | None = None
         self._stale: list[str] = []
         self.manifest: dict[str, Any] = {}
-        if folder.exists() and not folder.is_dir():
-            raise SweepError(f"{folder}: is a file, must be a folder for results; choose another with --out")
         try:
+            if folder.exists() and not folder.is_dir():
+                raise SweepError(f"{folder}: is a file, must be a folder for results; choose another with --out")
             if folder.exists():
-                self._acquire()
+                self._lock = Lock(folder)
             self._read()
         except SweepError:
             self.end()
             raise
-
-    def _acquire(self) -> None:
-        try:
-            self._lock = Lock(self.folder)
         except OSError as error:
+            self.end()
             raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> SweepError:
@@ -227,7 +253,7 @@ class Run:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if self._lock is None:
-                self._acquire()
+                self._lock = Lock(self.folder)
                 if (self.folder / MANIFEST).exists():
                     raise SweepError(f"{self.folder}: another process has just been at work here; try again")
             if self._fresh:
@@ -258,6 +284,7 @@ class Run:
 
     def note(self, environment: dict[str, Any]) -> None:
         """Record what the run is made with; warn if it was begun with other versions."""
+        self.manifest["starts"] = self.manifest.get("starts", 0) + 1
         here, began = environment["versions"], self.manifest.setdefault("environment", environment)["versions"]
         changed = [f"{name} {began.get(name)}, now {here[name]}" for name in here if began.get(name) != here[name]]
         if changed:
@@ -293,9 +320,7 @@ class Run:
         """Write a case's dataset, read it back, record it as done, and remove the chunks it was made of."""
         path = self.path(case)
         write_dataset(path, dataset)
-        digest = checksum(path)
-        _verify(path, dataset)
-        self.manifest["cases"][case] = {**self.entry(case), **entries, "done": True, "sha256": digest}
+        self.manifest["cases"][case] = {**self.entry(case), **entries, "done": True, "sha256": checksum(path)}
         self.save()
         self.remove_chunks(case)
 

@@ -9,6 +9,7 @@ Exit status: 0 done; 2 the input is wrong (said before any training); 1 the run 
 
 import argparse
 import difflib
+import errno
 import os
 import shlex
 import sys
@@ -23,11 +24,14 @@ from superjax.cores import usable_cores
 from superjax.spec import Sweep, SweepError
 from superjax.store import Run, chunk_folder, environment, timed
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         flags = [flag for action in self._actions for flag in action.option_strings]
-        unknown = next((word for word in message.split() if word.startswith("-") and word not in flags), None)
+        words = message.replace(":", " ").split()
+        unknown = next((word for word in words if word.startswith("-") and word not in flags), None)
         near = difflib.get_close_matches(unknown.split("=")[0], flags, 1) if unknown else []
         hint = f"; did you mean {near[0]}?" if near else ""
         raise SweepError(f"{message}{hint}\n  see python -m superjax.sweep --help")
@@ -69,12 +73,18 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except OSError as error:
         print(f"superjax: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+        if error.errno in _FULL:
+            print(f"  make room; what was trained is kept. {_resume(argv)}", file=sys.stderr)
         return 1
     except interrupt.Interrupted as interruption:
         interrupt.caught()
-        again = shlex.join(["python", "-m", "superjax.sweep", *argv])
-        print(f"\nsuperjax: interrupted; what was trained is kept. Resume with\n  {again}", file=sys.stderr)
+        what = interruption.reason or "interrupted"
+        print(f"\nsuperjax: {what}; what was trained is kept. {_resume(argv)}", file=sys.stderr)
         return interruption.status
+
+
+def _resume(argv: list[str]) -> str:
+    return f"Resume with\n  {shlex.join(['python', '-m', 'superjax.sweep', *argv])}"
 
 
 def _warn(message: str) -> None:
@@ -102,14 +112,16 @@ def _main(argv: list[str]) -> int:
     interrupt.uninstall()  # there is nothing to lose yet, and JAX does not return to Python
     hosts.join(arguments.distributed)
     interrupt.install()
-    if not hosts.is_first():
-        return _help(sweep, arguments)
-    status = 1
-    try:
-        status = _lead(sweep, arguments, argv, start, hosts.tell)
-    finally:
+    with hosts.together():
+        if not hosts.is_first():
+            return _help(sweep, arguments)
+        try:
+            status = _lead(sweep, arguments, argv, start, hosts.tell)
+        except SweepError:
+            hosts.end(2)
+            raise
         hosts.end(status)
-    return status
+        return status
 
 
 def _lead(sweep: Sweep, arguments: argparse.Namespace, argv: list[str], start: float, tell=lambda plan: None) -> int:
@@ -196,11 +208,15 @@ def _execute(sweep: Sweep, run: Run, running, arguments: argparse.Namespace, sta
     for case_run in running.values():
         if case_run.report.form == "plain":
             print(runner.plain_message(case_run.name, case_run.report))
+        if share := case_run.trained():
+            print(f"{case_run.name}: goes on, {share:.0%} of the training is done")
         case_run.train(True, jax.process_index(), jax.process_count())
         if jax.process_count() == 1:
             finish(case_run)
     for case_run in running.values():
         if case_run.name not in datasets:
+            if not case_run.complete():
+                print(f"{case_run.name}: waiting for the other processes", flush=True)
             hosts.wait_until(case_run.complete)
             finish(case_run)
     for name, case in sweep.cases.items():
@@ -222,7 +238,13 @@ def _execute(sweep: Sweep, run: Run, running, arguments: argparse.Namespace, sta
     spent = {"seconds" if running else "redraw_seconds": seconds}
     run.save(files=[file.name for file in files], finished=True, **spent)
     models = sum(dataset["loss"].size for dataset in datasets.values())
-    print(f"{sweep.name}: {models:,} models {'trained' if running else 'redrawn'} in {seconds['all']:.1f} s")
+    print(f"{sweep.name}: {models:,} models {'trained' if running else 'redrawn'} in {seconds['all']:.1f} s", end="")
+    if running and (starts := run.manifest["starts"]) > 1:
+        print(f", at start {starts} of a run begun {run.manifest['environment']['date']}", end="")
+    print()
+    for name, case in sweep.cases.items():
+        if case.phases != spec.Phases():
+            print(f"  {name}: figures and claims under the thresholds {case.phases}")
     diverged = sum(int((dataset["diverged_at"] >= 0).sum()) for dataset in datasets.values())
     _summarise(claims, files, diverged)
     return 1 if arguments.strict and diverged else 0
@@ -248,6 +270,7 @@ def _help(sweep: Sweep, arguments: argparse.Namespace) -> int:
         raise SweepError(f"this process {problem}; start all with the same command")
     for case_run in _cases(folder, sweep, plan["chunks"], arguments.devices).values():
         case_run.train(True, jax.process_index(), jax.process_count())
+    print(f"process {jax.process_index()}: its share is trained; waiting for the first process to finish", flush=True)
     return hosts.wait_for_end()
 
 

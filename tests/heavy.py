@@ -1,17 +1,12 @@
-"""Heavy checks, minutes each.
+"""The optimum of a coarse phase diagram against the float64 reference in every cell, for all features. Minutes.
 
-    python -m tests.heavy [optimum [POINTS_N2 POINTS_N3]] | kills [TIMES]
+    python -m tests.heavy [POINTS_N2 POINTS_N3]
 
-`optimum`, the default: the optimum of a coarse phase diagram against the float64 reference in every cell, for all
-features. Exits with 1 unless the phases agree in at least 99% of the cells whose gap exceeds 1e-3, all differences lie
-within one cell of a boundary, no loss is more than 1e-3 above the true minimum, and the measured boundary is the true
-one. `kills`: a run killed at 50 random moments goes on to the same dataset, bit for bit.
+Exits with 1 unless the phases agree in at least 99% of the cells whose gap exceeds 1e-3, all differences lie within one
+cell of a boundary, no loss is more than 1e-3 above the true minimum, and the measured boundary is the true one.
 """
 
-import os
 import sys
-import tempfile
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -20,7 +15,6 @@ from scipy import ndimage
 import superjax
 from superjax import analysis, oracle
 from superjax.studies._diagram import Diagram
-from tests.test_faults import kill_at_random_moments, run_straight
 
 RESTARTS = 64
 
@@ -72,14 +66,5 @@ def optimum(n2: int = 40, n3: int = 24) -> int:
     return 0 if all([check(Diagram(name, sweep.cases[name], data)) for name, data in datasets.items()]) else 1
 
 
-def kills(times: int = 50) -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        env = os.environ | {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-        kill_at_random_moments(*run_straight(Path(folder), env), env, times)
-    print(f"killed {times} times, and the dataset is the same bit for bit")
-    return 0
-
-
 if __name__ == "__main__":
-    name, *numbers = sys.argv[1:] or ["optimum"]
-    sys.exit({"optimum": optimum, "kills": kills}[name](*map(int, numbers)))
+    sys.exit(optimum(*map(int, sys.argv[1:])))

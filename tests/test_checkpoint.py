@@ -2,6 +2,7 @@
 
 import functools
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -171,6 +172,42 @@ def test_devices_processes_and_calls_change_nothing(
 
 def end(first, stops, steps):
     return min(first + steps, min(stop for stop in stops if stop > first))
+
+
+@pytest.mark.parametrize("overrides", [("train.objective=exact",), BATCHES])
+def test_calls_of_1_to_60_steps_change_nothing(make_case, monkeypatch, overrides):
+    """Weights, snapshots and evaluation."""
+    case = make_case(*overrides, "train.steps=60", "train.snapshots=[11, 60]", "optimum=false")
+    training = runner.CaseRun("case", case)._training
+
+    def trained():
+        training.run(memory := Memory())
+        return [leaf.tobytes() for leaf in jax.tree.leaves(training.gather(memory))]
+
+    straight = trained()
+    for steps in range(1, 61):
+        monkeypatch.setattr(engine.Pace, "end", lambda self, first, stops, steps=steps: end(first, stops, steps))
+        assert trained() == straight, steps
+
+
+@pytest.mark.parametrize("objective", ["exact", "minibatch", "quasi"])
+def test_the_order_of_cells_changes_nothing(make_case, small_chunks, objective):
+    """Rows of a list of points, shuffled: other chunks, other places in them; the same numbers."""
+    rows = np.column_stack([np.geomspace(1, 0.05, 40), np.geomspace(0.2, 5, 40)])
+    order = np.random.default_rng(3).permutation(40)
+    straight, shuffled = (
+        finished(
+            make_case(
+                f"train.objective={objective}", "train.batch=64", "train.steps=50", "train.streams=2",
+                text="n_features = 3\nn_hidden = 2\nrestarts = 3\n[axes.point]\n"
+                f'fields = ["data.density", "importance[-1]"]\nvalues = {points.tolist()}\n',
+            ),
+            lambda task, key: Memory(),
+        )
+        for points in (rows, rows[order])
+    )  # fmt: skip
+    for name in straight.data_vars:
+        assert straight[name].values[order].tobytes() == shuffled[name].values.tobytes(), name
 
 
 def test_other_sizes_of_chunks_change_next_to_nothing(make_case):

@@ -4,6 +4,7 @@ import errno
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,10 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
+from matplotlib.figure import Figure
 
 import superjax
-from superjax import engine, interrupt, store, studies, sweep
+from superjax import chunks, engine, interrupt, store, sweep
 from superjax.checkpoint import Folder, Saved
+from superjax.plots import overview
 from superjax.spec import SweepError
 from tests.test_checkpoint import assert_identical
 
@@ -39,7 +43,10 @@ range = [1, 0.1]
 points = 3
 """
 # What a process does to the disk. A killed one does none of it any more.
-WRITES = [(tempfile, "mkstemp"), (Path, "write_bytes"), (os, "fsync"), (store, "_fill"), (Path, "replace")]
+WRITES = [
+    (tempfile, "mkstemp"), (Path, "write_bytes"), (os, "fsync"), (store, "_fill"), (xr.Dataset, "to_netcdf"),
+    (Path, "replace"),
+]  # fmt: skip
 POINTS = [*WRITES, (Path, "chmod"), (Path, "unlink"), (Path, "rmdir")]
 
 
@@ -49,12 +56,12 @@ class Killed(BaseException):
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    """A sweep file of several chunks, saved after every call; runs in this process, draws nothing."""
+    """A sweep file of several chunks, saved after every call; runs in this process, draws next to nothing."""
     monkeypatch.setattr(Folder, "due", lambda self: True)
     monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 16})
     monkeypatch.setattr(interrupt, "install", lambda: None)
     monkeypatch.setattr(sweep, "_import_jax", lambda: __import__("jax"))
-    monkeypatch.setattr(studies, "draw", lambda *_: [])
+    monkeypatch.setattr(overview, "overview", lambda *_: Figure(figsize=(1, 1)))
     monkeypatch.chdir(tmp_path)
     engine.program.cache_clear()
     Path("study.toml").write_text(STUDY)
@@ -77,7 +84,7 @@ class Disk:
     """Counts what is done to the disk; fails at the `fatal`-th time, and from then on if that is a death."""
 
     def __init__(self, patch, fatal: int | None, death: bool = True):
-        self.count, self._fatal, self._death, self._dead = 0, fatal, death, False
+        self.count, self.failed_at, self._fatal, self._death, self._dead = 0, 0.0, fatal, death, False
         for owner, name in POINTS if death else WRITES:
             patch.setattr(owner, name, self._wrapped(owner, name))
 
@@ -90,6 +97,7 @@ class Disk:
             self.count += 1
             if self.count == self._fatal:
                 if not self._death:
+                    self.failed_at = time.monotonic()
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 self._dead = True
                 if name == "write_bytes":  # in the middle of it
@@ -100,53 +108,145 @@ class Disk:
         return wrapped
 
 
+class Steps:
+    """Counts the steps of models that calls take, and remembers the largest call."""
+
+    def __init__(self, patch):
+        self.total, self.largest, self._models = 0, 0, 0
+        self._train, self._advance = chunks.Training._train, engine.Program.advance
+        patch.setattr(chunks.Training, "_train", lambda *arguments: self._training(*arguments))
+        patch.setattr(engine.Program, "advance", lambda *arguments: self._advancing(*arguments))
+
+    def _training(self, training, group, *rest):
+        self._models = sum(training._models(number) for number in group)
+        self._train(training, group, *rest)
+
+    def _advancing(self, program, progress, step, *rest):
+        for after, following in self._advance(program, progress, step, *rest):
+            size = (after - step) * self._models
+            self.total, self.largest, step = self.total + size, max(self.largest, size), after
+            yield after, following
+
+
 @pytest.fixture
-def straight(study):
-    """The dataset and files of an uninterrupted run."""
-    assert run("straight") == 0
-    return result("straight"), files("straight")
+def straight(study, monkeypatch):
+    """The dataset and files of an uninterrupted run, and how many steps of models its calls took."""
+    with monkeypatch.context() as patch:
+        steps = Steps(patch)
+        assert run("straight") == 0
+    return result("straight"), files("straight"), steps.total
 
 
+def test_killed_at_points_of_writing_it_goes_on_bitwise(straight, monkeypatch):
+    """At every 11th thing that a run does to the disk: writing, merging, clearing up. Half a minute for some 40."""
+    kill_at_points(*straight, monkeypatch, every=11)
+
+
+@pytest.mark.heavy
 def test_killed_at_any_point_of_any_write_it_goes_on_bitwise(straight, monkeypatch):
-    """At every 7th thing that a run does to the disk: writing, merging, clearing up. Half a minute for some 40."""
-    dataset, names = straight
-    for fatal in itertools.count(1, 7):
+    kill_at_points(*straight, monkeypatch, every=1)
+
+
+def kill_at_points(dataset, names, total, monkeypatch, every):
+    for fatal in itertools.count(1, every):
         out = f"killed-{fatal}"
         with monkeypatch.context() as patch:
+            before = Steps(patch)
             Disk(patch, fatal)
             try:
                 run(out)
                 break
             except Killed:
                 pass
-        assert run(out) == 0
+        with monkeypatch.context() as patch:
+            after = Steps(patch)
+            assert run(out) == 0
+        assert before.total + after.total <= total + before.largest  # at most one call is made again
         assert_identical(result(out), dataset)
         assert files(out) == names
     assert fatal > 100
 
 
-def test_a_full_disk_ends_the_run_with_path_and_bytes_and_it_goes_on_bitwise(straight, monkeypatch, capsys):
-    """Whatever it is that fails first, every 7th thing done to the disk; half a minute."""
-    dataset, names = straight
+def test_a_disk_that_fills_up_ends_the_run_with_path_and_bytes_and_it_goes_on_bitwise(straight, monkeypatch, capsys):
+    """Whatever it is that fails first, every 11th thing done to the disk; half a minute."""
+    fill_up_at_points(*straight[:2], monkeypatch, capsys, every=11)
+
+
+@pytest.mark.heavy
+def test_a_disk_full_at_any_write_ends_the_run_with_path_and_bytes(straight, monkeypatch, capsys):
+    fill_up_at_points(*straight[:2], monkeypatch, capsys, every=1)
+
+
+def fill_up_at_points(dataset, names, monkeypatch, capsys, every):
     failed = 0
-    for fatal in itertools.count(1, 7):
+    for fatal in itertools.count(1, every):
         out = f"full-{fatal}"
         with monkeypatch.context() as patch:
             disk = Disk(patch, fatal, death=False)
             status = run(out)
+        ended = time.monotonic()
         said = capsys.readouterr().err
         assert status in (0, 1, 2) and said.count("\n") <= 6, said
         if status:
             failed += 1
-            assert out in said and "No space left on device" in said
-            assert status == 2 or "bytes were to be written" in said
+            assert out in said and "No space left on device" in said and ended - disk.failed_at < 5
+            resume = f"Resume with\n  python -m superjax.sweep study.toml --out {out}\n"
+            assert status == 2 or ("bytes were to be written" in said and said.endswith(resume)), said
         assert run(out) == 0
         assert_identical(result(out), dataset)
         assert files(out) == names
         capsys.readouterr()
         if disk.count < fatal:
             break
-    assert failed > 20
+    assert failed * every > 140
+
+
+def test_a_disk_too_small_for_the_run_is_refused_before_any_training(study, monkeypatch, capsys):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**6, 10**6 - 999, 999))
+    monkeypatch.setattr(engine.Program, "advance", lambda *_: pytest.fail("trains"))
+    assert run("out") == 2
+    assert "out/study: needs about" in (said := capsys.readouterr().err) and "999 are free" in said
+
+
+def test_without_permission_a_run_is_refused_and_nothing_is_changed(compiled, tmp_path):
+    """A folder that may not be written, or read; as root without the right to do it all the same."""
+    under = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    if under and subprocess.run([*under, "true"], capture_output=True).returncode:
+        pytest.skip("root may do everything here")
+    (tmp_path / "study.toml").write_text(STUDY)
+    for name, mode in (("closed", 0o000), ("locked", 0o555)):
+        (folder := tmp_path / name).mkdir()
+        folder.chmod(mode)
+        status, said = wait(start(name, cwd=tmp_path, env=compiled, under=under))
+        folder.chmod(0o755)
+        assert status == 2 and name in said and "Permission denied" in said and "Traceback" not in said, said
+        assert said.count("\n") <= 6 and not list(folder.iterdir())
+    (tmp_path / "ours" / "study").mkdir(parents=True)
+    (tmp_path / "ours" / "study").chmod(0o555)
+    status, said = wait(start("ours", cwd=tmp_path, env=compiled, under=under))
+    assert status == 2 and "ours/study: cannot be written: Permission denied" in said
+    (tmp_path / "study.toml").chmod(0o000)
+    status, said = wait(start("out", cwd=tmp_path, env=compiled, under=under))
+    assert status == 2 and "study.toml" in said and "Permission denied" in said
+
+
+def test_the_size_of_chunks_that_had_room_is_kept(study, monkeypatch):
+    """When the run goes on where there is more memory."""
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_CHUNK_MODELS", {"cpu": 64})
+        patch.setattr(engine, "memory_of_a_device", lambda device: 1)
+        with pytest.raises(Killed):
+            Disk(patch, 60)
+            run("out")
+    manifest = Path("out/study/manifest.json")
+    began = json.loads(manifest.read_text())["cases"]["study"]["chunks"]
+    assert set(began.values()) == {16}
+    monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 64})
+    engine.program.cache_clear()
+    assert run("out") == 0 and json.loads(manifest.read_text())["cases"]["study"]["chunks"] == began
+    assert run("roomy") == 0
+    roomy = json.loads(Path("roomy/study/manifest.json").read_text())["cases"]["study"]["chunks"]
+    assert all(roomy[task] > 16 for task in began)
 
 
 def test_every_flipped_bit_of_a_dataset_is_noticed(straight, capsys):
@@ -159,6 +259,16 @@ def test_every_flipped_bit_of_a_dataset_is_noticed(straight, capsys):
         file.write_bytes(damaged)
         with pytest.raises(SweepError, match="study.nc: is damaged"):
             superjax.open(file)
+    Path("straight/study/manifest.json").rename("manifest.json")
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << random.integers(8)
+        file.write_bytes(damaged)
+        try:  # without a manifest it carries its own checksum, of all that can be read
+            assert_identical(superjax.open(file), straight[0])
+        except SweepError:
+            pass
+    Path("manifest.json").rename("straight/study/manifest.json")
     assert run("straight", "--figures-only") == 2
     assert run("straight") == 0 and "is damaged; study is trained again" in capsys.readouterr().err
     assert_identical(result("straight"), straight[0])
@@ -209,16 +319,12 @@ def wait(process) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def long_run(tmp_path_factory, compiled):
-    return run_straight(tmp_path_factory.mktemp("long"), compiled)
-
-
-def run_straight(folder, env) -> tuple[Path, float]:
+def long_run(tmp_path_factory, compiled) -> tuple[Path, float]:
     """A folder with a run of some seconds, and how long it took with its programs compiled before."""
-    (folder / "study.toml").write_text(STUDY)
+    (folder := tmp_path_factory.mktemp("long")).joinpath("study.toml").write_text(STUDY)
     for out in ("compiling", "straight"):
         begun = time.monotonic()
-        assert wait(start(out, *LONG, cwd=folder, env=env)) == (0, "")
+        assert wait(start(out, *LONG, cwd=folder, env=compiled)) == (0, "")
     return folder, time.monotonic() - begun
 
 
@@ -232,8 +338,13 @@ def test_the_users_compilation_cache_is_used(long_run, compiled):
 
 
 def test_killed_at_random_moments_it_goes_on_bitwise(long_run, compiled):
-    """8 times, with SIGKILL; `tests.heavy` does it 50 times."""
+    """8 times, with SIGKILL."""
     kill_at_random_moments(*long_run, compiled, 8)
+
+
+@pytest.mark.heavy
+def test_killed_at_50_random_moments_it_goes_on_bitwise(long_run, compiled):
+    kill_at_random_moments(*long_run, compiled, 50)
 
 
 def kill_at_random_moments(folder, seconds, env, times):
@@ -307,15 +418,51 @@ def test_processes_share_a_run_and_another_number_goes_on_with_it(long_run, comp
     assert_identical(superjax.open(folder / "shared" / "study" / "study.nc"), result(folder / "straight"))
 
 
-def together(count, out, *arguments, more=((), (), ()), cwd, env):
-    """So many processes of one run, each with `more` arguments."""
+def together(count, out, *arguments, more=((), (), ()), under=((), (), ()), cwd, env):
+    """So many processes of one run, each with `more` arguments and `under` a command."""
     with socket.socket() as unused:
         unused.bind(("localhost", 0))
         address = f"localhost:{unused.getsockname()[1]}"
     return [
-        start(out, *arguments, *more[i], "--distributed", f"{address},{count},{i}", cwd=cwd, env=env)
+        start(out, *arguments, *more[i], "--distributed", f"{address},{count},{i}", cwd=cwd, env=env, under=under[i])
         for i in range(count)
     ]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_any_number_of_processes_makes_the_same_dataset(long_run, compiled, count):
+    folder, out = long_run[0], f"processes-{count}"
+    ended = [wait(process) for process in together(count, out, "--devices", "2", *LONG, cwd=folder, env=compiled)]
+    assert [status for status, _ in ended] == [0] * count, ended
+    assert_identical(superjax.open(folder / out / "study" / "study.nc"), result(folder / "straight"))
+
+
+@pytest.mark.parametrize("stopped", [0, 1])
+def test_a_signal_to_one_process_stops_all(long_run, compiled, stopped):
+    """Each says which one it was, and how to go on."""
+    folder, out = long_run[0], f"stopped-{stopped}"
+    two = together(2, out, *ENDLESS, cwd=folder, env=compiled)
+    while len(list((folder / out).rglob("*.chunk"))) < 2:
+        time.sleep(0.02)
+        assert two[0].poll() is None
+    begun = time.monotonic()
+    two[stopped].send_signal(signal.SIGINT)
+    ended = [wait(process) for process in two]
+    assert time.monotonic() - begun < 10
+    assert ended[stopped][0] == 130 and "superjax: interrupted; what was" in ended[stopped][1], ended
+    status, said = ended[1 - stopped]
+    assert status == 143 and f"superjax: process {stopped} was interrupted; what was trained is kept" in said, ended
+    assert all("Resume with\n  python -m superjax.sweep study.toml" in said for _, said in ended)
+
+
+def test_a_process_without_room_stops_all(long_run, compiled):
+    folder = long_run[0]
+    limited = ["bash", "-c", 'ulimit -f 60; exec "$@"', "bash"]
+    env = {name: value for name, value in compiled.items() if not name.startswith("JAX_")}
+    two = together(2, "narrow", *ENDLESS, under=((), limited), cwd=folder, env=env)
+    (first, said), (second, reason) = (wait(process) for process in two)
+    assert second == 1 and "File too large" in reason and "make room" in reason, reason
+    assert first == 143 and "process 1 failed: " in said and "File too large" in said, said
 
 
 def test_processes_stop_together_and_refuse_together(long_run, compiled):

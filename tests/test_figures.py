@@ -206,12 +206,22 @@ def test_figures_mark_what_diverged(axes, tmp_path):
     (tmp_path / "mine.toml").write_text(text)
     for overrides, marked in (((), True), (("axes.rate.values=[0.01, 0.02, 0.03]",), False)):
         sweep = superjax.load(tmp_path / "mine.toml", *overrides)
-        figure = overview.overview(sweep.cases["mine"], superjax.run(sweep)["mine"], "mine")
+        data = superjax.run(sweep)["mine"]
+        if axes == 2 and marked:  # one more, beside a restart that did not
+            data["diverged_at"][{"rate": 0, "density": 1, "restart": 0}] = 3
+        figure = overview.overview(sweep.cases["mine"], data, "mine")
         legend = (figure.legends or [ax.get_legend() for ax in figure.axes if ax.get_legend()])[-1]
         assert ("some restarts diverged" in [text.get_text() for text in legend.get_texts()]) == marked
-        assert (f"{2 * axes} of {6 * axes} models diverged" in figure.get_suptitle()) == marked
+        count = int((data["diverged_at"] >= 0).sum())
+        assert count == {1: 2, 2: 5}[axes] * marked
+        assert (f"{count} of {6 * axes} models diverged" in figure.get_suptitle()) == marked
         if axes == 1:
             crosses = [line for line in figure.axes[2].lines if line.get_marker() == "x"]
             assert [list(line.get_xdata()) for line in crosses] == ([[1e30]] if marked else [])
         else:
-            assert sum(isinstance(c, ContourSet) for ax in figure.axes for c in ax.collections) == 3 * marked
+            crosses = [c for ax in figure.axes for c in ax.collections if isinstance(c, ContourSet)]
+            assert len(crosses) == 3 * marked
+            for (path,) in (filled.get_paths() for filled in crosses):
+                assert path.contains_point((0.01, 0.5)) and not path.contains_point((1e30, 0.5))
+            *_, superposed = meshes(figure)
+            assert (superposed.mask.any(0) == [False, False, marked]).all()  # along the rate, sorted

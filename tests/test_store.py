@@ -86,7 +86,7 @@ def test_datasets_carry_checksums(tmp_path):
     content = bytearray((tmp_path / "data.nc").read_bytes())
     content[len(content) - 4000] ^= 1  # inside the array
     (tmp_path / "data.nc").write_bytes(content)
-    with pytest.raises(SweepError, match="cannot be read"):
+    with pytest.raises(SweepError, match="is damaged"):
         store.open_dataset(tmp_path / "data.nc")
 
 

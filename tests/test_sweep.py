@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -170,7 +171,7 @@ def test_list_and_version_need_no_jax(tmp_path):
         (("phase_diagram", "--frehs"), "did you mean --fresh"),
         (("phase_diagram", "--devices", "99"), "99"),
         (("phase_diagram", "--devices", "0"), "at least 1"),
-        (("phase_diagram", "--devices", "two"), "two"),
+        (("phase_diagram", "--devices", "two"), "invalid int value: 'two'\n"),
         (("phase_diagram", "train.stepz=3"), "did you mean steps"),
         (("phase_diagram", "data.density=0"), "data.density"),
         (("phase_diagram", "train.steps=3", "train.steps=4"), "twice"),
@@ -218,6 +219,17 @@ def test_bad_input_gets_one_message_and_status_2(arguments, said, tmp_path):
     assert result.returncode == 2, result.stderr
     assert said in result.stderr and "Traceback" not in result.stderr
     assert len(result.stderr.strip().splitlines()) <= 6 and not result.stdout
+
+
+@pytest.mark.heavy
+def test_ten_million_models_need_less_than_3_gib(tmp_path):
+    text = "n_features = 2\nn_hidden = 1\nrestarts = 10\ntrain.steps = 20\n"
+    for name, field, ends in (("importance", "importance[-1]", [0.2, 5]), ("density", "data.density", [1, 0.01])):
+        text += f'[axes.{name}]\nfield = "{field}"\nscale = "log"\nrange = {ends}\npoints = 1000\n'
+    (tmp_path / "many.toml").write_text(text)
+    result = command("many.toml", cwd=tmp_path)
+    assert result.returncode == 0 and "10,000,000 models" in result.stdout, result.stderr
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < 3 * 2**30  # of any process run here
 
 
 def test_strict_fails_if_a_model_diverges(tmp_path):

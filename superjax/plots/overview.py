@@ -50,6 +50,11 @@ def _diverged(data: xr.Dataset) -> xr.DataArray:
     return (data["diverged_at"] >= 0).any("restart")
 
 
+def _unknown(data: xr.Dataset) -> xr.DataArray:
+    """Where there is no phase, since all restarts diverged."""
+    return (best_phase(data) == analysis.PHASES.index("diverged")).any("feature")
+
+
 def _how_many_diverged(data: xr.Dataset) -> str:
     count = int((data["diverged_at"] >= 0).sum())
     return f"\n{count:,} of {data['diverged_at'].size:,} models diverged" if count else ""
@@ -102,8 +107,9 @@ def _losses(case: Case, data: xr.Dataset) -> Figure:
     if len(axes) == 1:
         _draw_loss(ax, axes[0][0], data)
     elif len(axes) == 2:
-        loss = data["loss"].min("restart").values
-        mesh = _sorted_map(value_map, ax, axes[0][0], axes[1][0], loss, vmin=0.0, vmax=float(np.nanmax(loss)))
+        loss = data["loss"].where(np.isfinite(data["loss"])).min("restart").values
+        highest = float(np.max(loss, where=np.isfinite(loss), initial=0.0)) or 1.0
+        mesh = _sorted_map(value_map, ax, axes[0][0], axes[1][0], loss, vmin=0.0, vmax=highest)
         figure.colorbar(mesh, ax=ax, label="loss of the best restart")
     else:
         ax.hist(data["loss"].values[np.isfinite(data["loss"].values)], bins=50, color=BLUE)
@@ -142,12 +148,13 @@ def _maps(case: Case, data: xr.Dataset) -> Figure:
     for point, axes in zip(points, rows, strict=True):
         place = dict(zip(rest, point, strict=True))
         phase = best_phase(data).isel(place).transpose(first, second, "feature").values
-        lost = _diverged(data).isel(place).transpose(first, second).values
+        unknown = _unknown(data).isel(place).transpose(first, second).values  # black, where no cross is seen
+        lost = _diverged(data).isel(place).transpose(first, second).values & ~unknown
         for feature, ax in enumerate(axes[:-1]):
             ax.set(xscale="log" if x_log else "linear", yscale="log" if y_log else "linear")
             _sorted_map(phase_map, ax, x, y, phase[..., feature])
             ax.set_title(f"feature {feature}")
-        count = (phase == analysis.PHASES.index("superposed")).sum(-1).astype(float)
+        count = np.where(unknown, np.nan, (phase == analysis.PHASES.index("superposed")).sum(-1))
         axes[-1].set(xscale=axes[0].get_xscale(), yscale=axes[0].get_yscale(), title="number superposed")
         mesh = _sorted_map(value_map, axes[-1], x, y, count, vmin=0.0, vmax=float(case.n_features))
         figure.colorbar(mesh, ax=axes[-1])
@@ -157,8 +164,8 @@ def _maps(case: Case, data: xr.Dataset) -> Figure:
             hatch(ax, np.sort(x), np.sort(y), lost[np.argsort(x)][:, np.argsort(y)], "xxxx")
     for ax in rows[-1]:
         ax.set_xlabel(x_label)
-    handles = phase_handles(bool((best_phase(data) == analysis.PHASES.index("diverged")).any()))
-    if _diverged(data).any():
+    handles = phase_handles(bool(_unknown(data).any()))
+    if (_diverged(data) & ~_unknown(data)).any():
         handles.append(Patch(facecolor="none", edgecolor="black", hatch="xxxx", label="some restarts diverged"))
     figure.legend(handles=handles, loc="outside lower left", ncols=5, frameon=False)
     return figure
