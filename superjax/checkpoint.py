@@ -9,6 +9,7 @@ import hashlib
 import io
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -52,6 +53,10 @@ class Keep(Protocol):
         """Whether chunks that train should be saved now."""
         ...
 
+    def took(self, seconds: float) -> None:
+        """So long it took to save all that train."""
+        ...
+
 
 class Memory:
     """Keeps finished chunks until they are asked for."""
@@ -72,6 +77,9 @@ class Memory:
 
     def due(self) -> bool:
         return False
+
+    def took(self, seconds: float) -> None:
+        pass
 
 
 class Folder:
@@ -104,7 +112,7 @@ class Folder:
             settled = _unpack(self.file(chunk).read_bytes(), self.key, chunk).done
         except FileNotFoundError:
             return False
-        except ValueError:
+        except (OSError, ValueError):
             settled = True
         if settled:
             self._settled.add(chunk)
@@ -113,26 +121,27 @@ class Folder:
     def load(self, chunk: int) -> Saved | None:
         file = self.file(chunk)
         try:
-            content = file.read_bytes()
+            return _unpack(file.read_bytes(), self.key, chunk)
         except FileNotFoundError:
             return None
-        try:
-            return _unpack(content, self.key, chunk)
         except ValueError as error:
             self._warn(f"{file}: {error}; these models are trained again")
-            file.unlink(missing_ok=True)
-            return None
+        except OSError as error:
+            self._warn(f"{file}: cannot be read, {error.strerror}; these models are trained again")
+        with suppress(OSError):
+            file.unlink()
+        return None
 
     def save(self, chunk: int, saved: Saved) -> None:
         """Raises OSError with the path and the size if there is no room."""
-        start = time.monotonic()
         self.path.mkdir(parents=True, exist_ok=True)
         write_bytes(self.file(chunk), _pack(saved, self.key, chunk))
-        now = time.monotonic()
-        self._due = now + max(_SECONDS, (now - start) / _SHARE)
 
     def due(self) -> bool:
         return interrupt.pending() or time.monotonic() >= self._due
+
+    def took(self, seconds: float) -> None:
+        self._due = time.monotonic() + max(_SECONDS, seconds / _SHARE)
 
 
 def _pack(saved: Saved, key: str, chunk: int) -> bytes:

@@ -4,6 +4,7 @@ Memory stays bounded whatever the grid, and a run can be stopped at any moment a
 or processes: a chunk's models, hence their numbers, never depend on who trains it.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -149,9 +150,10 @@ class Training:
             progress(models * (after - step) / steps)
             step, state = after, following
             if keep.due():
+                start, whole = time.monotonic(), [np.asarray(x) for x in jax.tree.leaves(state)]
                 for place, number in self._places(group):
-                    part = [np.asarray(x[:, place] if np.ndim(x) else x) for x in jax.tree.leaves(state)]
-                    keep.save(number, Saved(False, step, part))
+                    keep.save(number, Saved(False, step, [x[:, place] if x.ndim else x for x in whole]))
+                keep.took(time.monotonic() - start)
             interrupt.check()
         self._finish(group, state, keep)
 

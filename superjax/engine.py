@@ -219,14 +219,16 @@ class Program:
 
     def chunk_models(self, objective: Objective, models: int, cells: Cell) -> int:
         """Models of one stream in a chunk, where a stream has so many to be trained: fewer if memory is short."""
-        form, share = self.form(objective), -(-models // self.mesh.size)
+        form = self.form(objective)
+        # Every process should get its share, but in the plain form the size of a chunk changes the last digits.
+        devices = self.mesh.size * (1 if form == "plain" else jax.process_count())
         steps, count, factors = self._steps_under(objective), np.int32(0), np.zeros(BLOCK, np.float32)
         key, streams = root_key(0), np.arange(self.shape.streams, dtype=np.int32)
 
         def arguments(models: PyTree, cells: Cell):
             return self._begin(models, cells), cells, key, streams, count, count, factors
 
-        chunk = _chunk_size(objective, self.shape.n_features, form, share)
+        chunk = _chunk_size(objective, self.shape.n_features, form, -(-models // devices))
         return self._that_fits(chunk, form, cells, self.shape.streams, steps, arguments, True)
 
     def evaluated_models(self, models: int, cells: Cell) -> int:

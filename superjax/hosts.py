@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,10 +20,16 @@ from jax._src.distributed import global_state  # its client is the only way to t
 
 from superjax import interrupt
 from superjax.spec import SweepError
+from superjax.store import checksum
 
 _SECONDS = 0.2  # between two looks at the folder
 _LAST_WORDS = 10.0  # seconds that the first process waits for the others to leave
-_PLAN, _END, _ANSWER, _LEFT, _STOP = (f"superjax/{key}" for key in ("plan", "end", "answer", "left", "stop"))
+_UNSEEN = 30.0  # seconds that another host's file may take to be seen
+_PATIENCE = 20.0  # seconds between two lines that say for whom this process waits
+_joined = _agreed = False
+_leaving = threading.Event()
+_KEYS = ("plan", "answer", "share", "end", "stop", "left")
+_PLAN, _ANSWER, _SHARE, _END, _STOP, _LEFT = (f"superjax/{key}" for key in _KEYS)
 
 
 def join(where: str) -> None:
@@ -40,14 +47,26 @@ def join(where: str) -> None:
             "num_processes": int(match[3]),
             "process_id": int(match[4]),
         }
-    print(f"superjax: --distributed {where}: waiting up to five minutes for all processes", file=sys.stderr)
-    try:
-        jax.distributed.initialize(**arguments)
-    except (ValueError, RuntimeError) as error:
-        raise SweepError(
-            f"--distributed {where}: {str(error).splitlines()[0]}\n"
-            "  JAX knows the processes of Slurm, Open MPI, Kubernetes and TPU pods; else HOST:PORT,PROCESSES,PROCESS"
-        ) from None
+    failures: list[Exception] = []
+
+    def initialise() -> None:
+        try:
+            jax.distributed.initialize(**arguments)
+        except (ValueError, RuntimeError) as error:
+            failures.append(error)
+
+    waiting = threading.Thread(target=initialise, daemon=True)  # in C++, where no signal is heard
+    waiting.start()
+    while waiting.is_alive():
+        waiting.join(_PATIENCE)
+        if waiting.is_alive():
+            print(f"superjax: --distributed {where}: waits for the other processes", file=sys.stderr)
+    if failures:
+        reason = str(failures[0]).splitlines()[0]
+        known = "\n  JAX knows the processes of Slurm, Open MPI and TPU pods; else HOST:PORT,PROCESSES,PROCESS"
+        raise SweepError(f"--distributed {where}: {reason}{known if where == 'auto' else ''}")
+    global _joined
+    _joined = True
 
 
 def is_first() -> bool:
@@ -58,8 +77,10 @@ def tell(plan: dict[str, Any]) -> None:
     """In the first process: let the others hear what is to be done. Raises SweepError if one of them cannot do it."""
     _set(_PLAN, json.dumps(plan))
     for process in range(1, jax.process_count()):
-        if answer := _get(f"{_ANSWER}/{process}"):
+        if (answer := _get(f"{_ANSWER}/{process}")) and "error" not in plan:
             raise SweepError(f"process {process}: {answer}")
+    global _agreed
+    _agreed = "error" not in plan
 
 
 def hear() -> dict[str, Any]:
@@ -69,11 +90,40 @@ def hear() -> dict[str, Any]:
 
 def answer(problem: str) -> None:
     """In the others: say why the plan cannot be followed, or "" if it can."""
+    global _agreed
+    _agreed = not problem
     _set(f"{_ANSWER}/{jax.process_index()}", problem)
+
+
+def share_done() -> None:
+    """In the others: say that their share is trained."""
+    _set(f"{_SHARE}/{jax.process_index()}", "done")
+
+
+def wait_for_shares(complete: Callable[[], bool]) -> None:
+    """In the first process: until all chunks are there, or have had time to appear after all others were done."""
+    deadline = float("inf")
+    while not complete() and time.monotonic() < deadline:
+        time.sleep(_SECONDS)
+        processes = range(1, jax.process_count())
+        if deadline == float("inf") and all(_get(f"{_SHARE}/{k}", time.monotonic() + 0.01) for k in processes):
+            deadline = time.monotonic() + _UNSEEN
+
+
+def sees(file: Path, digest: str) -> bool:
+    """Whether a file with that SHA-256 is, or within some seconds comes to be, seen from here."""
+    deadline = time.monotonic() + _UNSEEN
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            if checksum(file) == digest:
+                return True
+        time.sleep(_SECONDS)
+    return False
 
 
 def end(status: int) -> None:
     """In the first process: say that the run is over."""
+    _leaving.set()
     _set(_END, str(status))
 
 
@@ -84,44 +134,41 @@ def wait_for_end() -> int:
 
 @contextmanager
 def together():
-    """While this process takes part: what ends it early stops the others too, but for a refusal, which `tell` and
-    `answer` pass on. The first one leaves last: the others talk through it."""
-    leaving = threading.Event()
+    """While this process takes part: what ends it early stops the others too, but for the refusals that `tell` and
+    `answer` pass on."""
 
     def stop_when_told() -> None:
         with suppress(jax.errors.JaxRuntimeError):  # the first process has left
             reason = _get(_STOP)
-            if not leaving.is_set():
+            if not _leaving.is_set():
                 interrupt.ask(reason)
 
     threading.Thread(target=stop_when_told, daemon=True).start()
     try:
         yield
-    except SweepError:
-        raise
     except BaseException as error:
-        leaving.set()
+        _leaving.set()
         interrupt.caught()
-        what = "was interrupted" if isinstance(error, interrupt.Interrupted) else f"failed: {error}"
-        with suppress(jax.errors.JaxRuntimeError):
-            _set(_STOP, f"process {jax.process_index()} {what}")
+        if _agreed or not isinstance(error, SweepError):
+            what = "was interrupted" if isinstance(error, interrupt.Interrupted) else f"failed: {error}"
+            if isinstance(error, OSError) and error.filename:
+                what = f"failed: {error.filename}: {error.strerror}"
+            with suppress(jax.errors.JaxRuntimeError):
+                _set(_STOP, f"process {jax.process_index()} {what}")
         raise
-    finally:
-        with suppress(jax.errors.JaxRuntimeError):
-            _leave()
 
 
-def _leave() -> None:
-    if not is_first():
-        _set(f"{_LEFT}/{jax.process_index()}", "yes")
+def leave() -> None:
+    """The last thing before a process ends. The first one waits for the others, whom JAX kills once it is gone."""
+    if not _joined:
         return
-    deadline = time.monotonic() + _LAST_WORDS
-    for process in range(1, jax.process_count()):
-        _get(f"{_LEFT}/{process}", deadline)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    while not condition():
+    with suppress(jax.errors.JaxRuntimeError):
+        if not is_first():
+            _set(f"{_LEFT}/{jax.process_index()}", "yes")
+            return
+        deadline = time.monotonic() + _LAST_WORDS
+        for process in range(1, jax.process_count()):
+            _get(f"{_LEFT}/{process}", deadline)
         time.sleep(_SECONDS)
 
 

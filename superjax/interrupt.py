@@ -1,4 +1,5 @@
-"""Signals that ask this process to stop: obeyed at once, but while models train only after what runs is saved."""
+"""Signals that ask this process to stop (Ctrl-C, SIGTERM, a terminal that closes): obeyed at once, but while models
+train only after what runs is saved."""
 
 import os
 import signal
@@ -14,6 +15,7 @@ class Interrupted(BaseException):
         self.status, self.reason = 128 + number, reason
 
 
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _deferring = False
 _pending: int | None = None
 _asked = False  # by any signal
@@ -21,15 +23,15 @@ _reason = ""
 
 
 def install() -> None:
-    """Turn SIGINT and SIGTERM into `Interrupted`, unless the parent ignores them, as a shell does in the background."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    """Turn signals into `Interrupted`, unless the parent ignores them, as a shell does in the background and nohup."""
+    for number in _SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _handle)
 
 
 def uninstall() -> None:
     """Let the signals end the process at once, even outside Python."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         if signal.getsignal(number) == _handle:
             signal.signal(number, signal.SIG_DFL)
 

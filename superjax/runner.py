@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -346,15 +347,18 @@ def _hyper_of(train: Train) -> dict[str, np.float32]:
 def _bar(name: str, models: int, show: bool):
     """A progress bar in models, with their rate and the time left; where nobody watches (no terminal) a line now and
     then."""
-    finished, told = 0.0, time.monotonic()
-    with tqdm(total=models, desc=name, unit=" models", unit_scale=True, disable=None if show else True) as bar:
+    finished, start = 0.0, time.monotonic()
+    told, columns, disable = start, shutil.get_terminal_size().columns, None if show else True
+    with tqdm(total=models, desc=name, unit=" models", unit_scale=True, ncols=columns, disable=disable) as bar:
+        if show and bar.disable:
+            print(f"{name}: {models:,} models to be trained", flush=True)
 
         def update(newly_finished: float) -> None:
             nonlocal finished, told
             finished += newly_finished
             bar.update(min(round(finished), models) - bar.n)
-            if show and bar.disable and time.monotonic() - told > _SECONDS_BETWEEN_LINES:
-                told = time.monotonic()
-                print(f"{name}: {finished / models:.0%} of {models:,} models", flush=True)
+            if show and bar.disable and (now := time.monotonic()) - told > _SECONDS_BETWEEN_LINES:
+                told = now
+                print(f"{name}: {finished / models:.0%} of the training after {now - start:.0f} s", flush=True)
 
         yield update

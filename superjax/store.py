@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from superjax.lock import Lock
-from superjax.spec import Sweep, SweepError, load
+from superjax.spec import Sweep, SweepError, parse
 from superjax.spec.errors import clip
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ def write_atomically(path: Path, write: Callable[[Path], object], size: int) -> 
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        reason = f"{error.strerror or error} ({size:,} bytes were to be written)"
-        raise OSError(error.errno, reason, str(path)) from error
+        if "bytes were to be written" in (reason := error.strerror or str(error)):  # of another file meanwhile
+            raise
+        raise OSError(error.errno, f"{reason} ({size:,} bytes were to be written)", str(path)) from error
     finally:
         if temporary:
             temporary.unlink(missing_ok=True)
@@ -90,18 +91,22 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_dataset(path: Path, dataset: "xr.Dataset") -> None:
-    """netCDF-4 with a checksum of everything in it, read back. Raises OSError as `write_atomically` does, also if the
-    file holds something else than was written."""
+def write_dataset(path: Path, dataset: "xr.Dataset", announce: Callable[[str], object] = lambda checksum: None) -> None:
+    """netCDF-4 with a checksum of everything in it, read back before it replaces what is at `path`; `announce` is told
+    the checksum of the file then. Raises OSError as `write_atomically` does, also if the file holds something else
+    than was written."""
     encoding = {name: _storage(v) for name, v in dataset.variables.items() if v.ndim and v.dtype.kind != "U"}
     sealed = dataset.assign_attrs({_SEAL: _digest_of(dataset)})
 
-    def write(temporary: Path) -> None:
-        _fill(temporary, int(1.1 * dataset.nbytes) + 2**19)
-        sealed.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
+    size = int(1.1 * dataset.nbytes) + 2**19
 
-    write_atomically(path, write, dataset.nbytes)
-    _verify(path, sealed.attrs[_SEAL])
+    def write(temporary: Path) -> None:
+        _fill(temporary, size)
+        sealed.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
+        _verify(temporary, sealed.attrs[_SEAL])
+        announce(checksum(temporary))
+
+    write_atomically(path, write, size)
 
 
 def _storage(variable: "xr.Variable") -> dict[str, Any]:
@@ -164,15 +169,16 @@ def _digest_of(dataset: "xr.Dataset") -> str:
 
 
 def _canonical(attributes: Mapping[Any, Any]) -> bytes:
-    return json.dumps({str(key): np.asarray(value).tolist() for key, value in attributes.items()}).encode()
+    values = {str(key): np.asarray(value).tolist() for key, value in attributes.items()}
+    return json.dumps(values, sort_keys=True).encode()
 
 
 def _refuse_another_file(path: Path) -> None:
     try:
-        recorded = _read_manifest(path.parent / MANIFEST)["cases"][path.stem]["sha256"]
+        entry = _read_manifest(path.parent / MANIFEST)["cases"][path.stem]
     except (SweepError, TypeError, KeyError):
         return
-    if path.is_file() and checksum(path) != recorded:
+    if "sha256" in entry and path.is_file() and checksum(path) not in (entry["sha256"], entry.get("coming")):
         raise _not_what_was_written(str(path))
 
 
@@ -210,7 +216,7 @@ class Run:
         (unless `fresh`) or an unreadable one."""
         self.folder, self.sweep, self._fresh, self._warn = folder, sweep, fresh, warn
         self._lock: Lock | None = None
-        self._stale: list[str] = []
+        self._stale: list[Path] = []
         self.manifest: dict[str, Any] = {}
         try:
             if folder.exists() and not folder.is_dir():
@@ -239,9 +245,10 @@ class Run:
                 raise
             return
         if self._fresh:
-            self._stale = [f"{case}.nc" for case in manifest["cases"]] + manifest["files"]
+            self._stale = [self.folder / Path(name).name for name in manifest["files"]]
+            self._stale += [self.path(case) for case in manifest["cases"]]
         else:
-            _refuse_differences(self.folder, self.sweep)
+            _refuse_differences(self.folder, self.sweep, parse(manifest["settings"], self.folder / "sweep.toml"))
             self.manifest = manifest
 
     def begin(self, size: int = 0) -> None:
@@ -256,23 +263,27 @@ class Run:
                 self._lock = Lock(self.folder)
                 if (self.folder / MANIFEST).exists():
                     raise SweepError(f"{self.folder}: another process has just been at work here; try again")
-            if self._fresh:
-                (self.folder / MANIFEST).unlink(missing_ok=True)  # the old run ends here
-            for name in self._stale:
-                (self.folder / Path(name).name).unlink(missing_ok=True)
             remove_leftovers(self.folder)
-            if (free := shutil.disk_usage(self.folder).free) < size:
+            free = shutil.disk_usage(self.folder).free
+            free += sum(file.stat().st_size for file in self._stale if file.exists())
+            if free < size:
                 raise SweepError(
                     f"{self.folder}: needs about {size:,} bytes, {free:,} are free; make room, or choose another "
                     "folder with --out"
                 )
+            if self._fresh:
+                (self.folder / MANIFEST).unlink(missing_ok=True)  # the old run ends here
+            for file in self._stale:
+                file.unlink(missing_ok=True)
             for case in (path.name for path in chunk_folder(self.folder, "").glob("*/")):
                 if self._fresh or self.manifest["cases"].get(case, {"done": True})["done"]:
                     self.remove_chunks(case)
+            _remove_if_empty(chunk_folder(self.folder, ""))
             if not all(self.entry(case)["done"] for case in self.sweep.cases):
                 self.manifest["finished"] = False
-            write_text(self.folder / "sweep.toml", self.sweep.to_toml())
-            self.save()
+            settings = self.sweep.to_toml()
+            write_text(self.folder / "sweep.toml", settings)
+            self.save(settings=settings)
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -285,12 +296,20 @@ class Run:
     def note(self, environment: dict[str, Any]) -> None:
         """Record what the run is made with; warn if it was begun with other versions."""
         self.manifest["starts"] = self.manifest.get("starts", 0) + 1
-        here, began = environment["versions"], self.manifest.setdefault("environment", environment)["versions"]
+        here, began = map(_what_decides_digits, (environment, self.manifest.setdefault("environment", environment)))
         changed = [f"{name} {began.get(name)}, now {here[name]}" for name in here if began.get(name) != here[name]]
         if changed:
             self._warn(f"{self.folder}: begun with {'; '.join(changed)}: numbers may differ in the last digits")
             self.manifest.setdefault("continued", []).append(environment)
         self.save()
+
+    def check_code(self, case: str, kind: str, code: str) -> None:
+        """Record the code of a case's model. Raises SweepError if it was trained, or begun, with another."""
+        if self.entry(case).setdefault("code", code) != code:
+            raise SweepError(
+                f"{self.folder}: holds a run of another {kind}, its file has changed since\n"
+                "  start over with --fresh, or choose another folder with --out"
+            )
 
     def save(self, **entries: Any) -> None:
         self.manifest |= entries
@@ -304,23 +323,31 @@ class Run:
     def path(self, case: str) -> Path:
         return self.folder / f"{case}.nc"
 
-    def is_done(self, case: str) -> bool:
-        """Whether the case is recorded as done and its dataset is what was written; warns if it is not."""
-        entry, path = self.manifest["cases"].get(case, {}), self.path(case)
-        if not entry.get("done", False):
-            return False
-        if path.is_file() and checksum(path) == entry["sha256"]:
-            return True
-        what = "is damaged" if path.is_file() else "is gone"
-        self._warn(f"{path}: {what}; {case} is trained again")
-        entry["done"] = False
-        return False
+    def missing(self, case: str) -> str:
+        """Why there is nothing to draw of a case: "" if it is recorded as done and its dataset is what was written."""
+        entry, path = self.entry(case), self.path(case)
+        if not entry["done"]:
+            return f"{case} has not been run"
+        if not path.is_file():
+            return f"{path.name} is gone"
+        if (there := checksum(path)) == entry.get("coming"):
+            entry["sha256"] = entry.pop("coming")
+        return "" if there == entry["sha256"] else f"{path.name} is damaged"
+
+    def undo(self, case: str) -> None:
+        """A case is to be trained again."""
+        self.entry(case)["done"] = False
 
     def store(self, case: str, dataset: "xr.Dataset", **entries: Any) -> None:
         """Write a case's dataset, read it back, record it as done, and remove the chunks it was made of."""
-        path = self.path(case)
-        write_dataset(path, dataset)
-        self.manifest["cases"][case] = {**self.entry(case), **entries, "done": True, "sha256": checksum(path)}
+        entry = self.entry(case)
+
+        def announce(coming: str) -> None:  # or a death before the last line would leave a file that is not recorded
+            entry["coming"] = coming
+            self.save()
+
+        write_dataset(self.path(case), dataset, announce)
+        entry.update(entries, done=True, sha256=entry.pop("coming"))
         self.save()
         self.remove_chunks(case)
 
@@ -331,8 +358,12 @@ class Run:
             for file in task.glob("*.chunk"):
                 file.unlink(missing_ok=True)
             remove_leftovers(task)
-            with suppress(OSError):  # not there, or not empty
-                task.rmdir()
+            _remove_if_empty(task)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):  # not there, or not empty
+        folder.rmdir()
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -362,13 +393,23 @@ def _version(package: str) -> str:
         return "not installed"
 
 
+def _what_decides_digits(environment: dict[str, Any]) -> dict[str, str]:
+    """Versions, and the kind of device without how many there are."""
+    return {**environment["versions"], "device": environment["device"].partition(" x ")[2]}
+
+
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(path.read_bytes())
         if manifest.pop("sha256") != _digest(manifest):
             raise ValueError
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        raise _damaged(path) from None
+    except OSError as error:
+        raise SweepError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise SweepError(
+            f"{path}: is damaged; start over with --fresh, or choose another folder with --out; without it the run "
+            "goes on with its chunks"
+        ) from None
     return manifest
 
 
@@ -376,15 +417,7 @@ def _digest(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
-def _damaged(path: Path) -> SweepError:
-    return SweepError(f"{path}: is damaged; start over with --fresh, or choose another folder with --out")
-
-
-def _refuse_differences(folder: Path, sweep: Sweep) -> None:
-    try:
-        stored = load(folder / "sweep.toml")
-    except SweepError:
-        raise _damaged(folder / "sweep.toml") from None
+def _refuse_differences(folder: Path, sweep: Sweep, stored: Sweep) -> None:
     differences = sweep.differences(stored)
     if differences:
         shown = differences[:3] + ([f"and {len(differences) - 3} more"] if len(differences) > 3 else [])

@@ -14,16 +14,20 @@ import os
 import shlex
 import sys
 import time
+import traceback
 from dataclasses import asdict
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from superjax import __version__, interrupt, spec
 from superjax.cores import usable_cores
 from superjax.spec import Sweep, SweepError
-from superjax.store import Run, chunk_folder, environment, timed
+from superjax.spec.errors import clip
+from superjax.store import MANIFEST, Run, checksum, chunk_folder, environment, timed
 
+_SHOWN = 10  # claims that do not hold, in the summary
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -31,9 +35,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         flags = [flag for action in self._actions for flag in action.option_strings]
         words = message.replace(":", " ").split()
-        unknown = next((word for word in words if word.startswith("-") and word not in flags), None)
-        near = difflib.get_close_matches(unknown.split("=")[0], flags, 1) if unknown else []
+        unknown = next((word.split("=")[0] for word in words if word.startswith("-") and word not in flags), "")
+        near = difflib.get_close_matches(unknown, flags, 1, 0.75)
         hint = f"; did you mean {near[0]}?" if near else ""
+        if unknown in ("--resume", "--continue"):
+            hint = "; the same command goes on with an unfinished run"
         raise SweepError(f"{message}{hint}\n  see python -m superjax.sweep --help")
 
 
@@ -55,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_argument(
         "--distributed",
         metavar="auto|HOST:PORT,PROCESSES,PROCESS",
-        help="this is one of several processes; auto under Slurm, Open MPI, Kubernetes and on TPU pods",
+        help="this is one of several processes; auto under Slurm, Open MPI and on TPU pods",
     )
     commands.add_argument("--list", action="store_true", help="list the packaged sweeps")
     commands.add_argument("--version", action="version", version=f"superjax {__version__}")
@@ -74,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         print(f"superjax: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
         if error.errno in _FULL:
-            print(f"  make room; what was trained is kept. {_resume(argv)}", file=sys.stderr)
+            print(f"  make room, or lift the limit; what was trained is kept. {_resume(argv)}", file=sys.stderr)
         return 1
     except interrupt.Interrupted as interruption:
         interrupt.caught()
@@ -109,12 +115,11 @@ def _main(argv: list[str]) -> int:
     _import_jax()
     from superjax import hosts
 
-    interrupt.uninstall()  # there is nothing to lose yet, and JAX does not return to Python
     hosts.join(arguments.distributed)
-    interrupt.install()
+    interrupt.install()  # again: JAX has put its own handler of SIGTERM in place
     with hosts.together():
         if not hosts.is_first():
-            return _help(sweep, arguments)
+            return _help(sweep, arguments, argv)
         try:
             status = _lead(sweep, arguments, argv, start, hosts.tell)
         except SweepError:
@@ -135,12 +140,18 @@ def _lead(sweep: Sweep, arguments: argparse.Namespace, argv: list[str], start: f
             said = str(error) if isinstance(error, SweepError) else "the first process has ended"
             tell({"error": said})
             raise
-        argv[:] = [word for word in argv if word != "--fresh"]  # from here on the run can be resumed
-        tell({"chunks": {name: case_run.chunks for name, case_run in running.items()}, **_settings(sweep, run.folder)})
+        _can_be_resumed(argv)
+        chunks = {name: case_run.chunks for name, case_run in running.items()}
+        tell({"chunks": chunks, "manifest": checksum(run.folder / MANIFEST), **_settings(sweep, run.folder)})
         return _execute(sweep, run, running, arguments, start)
     finally:
         if run is not None:
             run.end()
+
+
+def _can_be_resumed(argv: list[str]) -> None:
+    """From here on the command that resumes is not `--fresh`."""
+    argv[:] = [word for word in argv if word != "--fresh"]
 
 
 def _settings(sweep: Sweep, folder: Path) -> dict[str, str]:
@@ -152,9 +163,11 @@ def _settings(sweep: Sweep, folder: Path) -> dict[str, str]:
     }
 
 
-def _check_devices(devices: int | None) -> None:
+def _check_devices(devices: int | None, there: int | None = None) -> None:
     if devices is not None and devices < 1:
         raise SweepError(f"--devices {devices}: must be at least 1")
+    if devices is not None and there is not None and devices > there:
+        raise SweepError(f"--devices {devices}: this machine has {there}")
 
 
 def _import_jax():
@@ -168,16 +181,28 @@ def _import_jax():
 
 def _prepare(sweep: Sweep, run: Run, arguments: argparse.Namespace):
     """The cases that are still to be run, by name. Raises SweepError if something cannot be done."""
-    todo = [name for name in sweep.cases if not run.is_done(name)]
-    if arguments.figures_only and todo:
-        missing = ", ".join(todo)
-        raise SweepError(f"{run.folder}: nothing to redraw, {missing} has not been run; leave --figures-only out")
+    missing = {name: why for name in sweep.cases if (why := run.missing(name))}
+    if arguments.figures_only and missing:
+        what = "; ".join(missing.values())
+        raise SweepError(f"{run.folder}: cannot be redrawn, {what}; leave --figures-only out")
+    for name, why in missing.items():
+        if run.entry(name)["done"]:
+            _warn(f"{run.folder}: {why}; {name} is trained again")
+            run.undo(name)
+    todo = list(missing)
     jax = _import_jax()
-    from superjax import studies
+    from superjax import models, studies
 
-    if arguments.devices is not None and arguments.devices > jax.local_device_count():
-        raise SweepError(f"--devices {arguments.devices}: this machine has {jax.local_device_count()}")
+    _check_devices(arguments.devices, jax.local_device_count())
     try:
+        for name, case in sweep.cases.items():
+            try:
+                code = models.code_of(case.model.kind)
+            except SweepError:
+                if name in todo:
+                    raise
+            else:
+                run.check_code(name, case.model.kind, code)
         studies.check(sweep)
         running = _cases(run.folder, sweep, {name: run.entry(name)["chunks"] for name in todo}, arguments.devices)
     except SweepError as error:
@@ -217,13 +242,14 @@ def _execute(sweep: Sweep, run: Run, running, arguments: argparse.Namespace, sta
         if case_run.name not in datasets:
             if not case_run.complete():
                 print(f"{case_run.name}: waiting for the other processes", flush=True)
-            hosts.wait_until(case_run.complete)
+            hosts.wait_for_shares(case_run.complete)
             finish(case_run)
     for name, case in sweep.cases.items():
         if name not in datasets:
             stored = store.open_dataset(run.path(name))
             datasets[name] = derive(stored, case)
-            if thresholds(stored) not in (None, case.phases):
+            if (before := thresholds(stored)) not in (None, case.phases):
+                print(f"{name}: phases anew under the thresholds {case.phases}, before {before}")
                 run.store(name, datasets[name])
     datasets = {name: datasets[name] for name in sweep.cases}
 
@@ -247,31 +273,50 @@ def _execute(sweep: Sweep, run: Run, running, arguments: argparse.Namespace, sta
             print(f"  {name}: figures and claims under the thresholds {case.phases}")
     diverged = sum(int((dataset["diverged_at"] >= 0).sum()) for dataset in datasets.values())
     _summarise(claims, files, diverged)
-    return 1 if arguments.strict and diverged else 0
+    if arguments.strict and diverged:
+        print(f"superjax: --strict: {diverged:,} models diverged", file=sys.stderr)
+        return 1
+    return 0
 
 
-def _help(sweep: Sweep, arguments: argparse.Namespace) -> int:
+def _help(sweep: Sweep, arguments: argparse.Namespace, argv: list[str]) -> int:
     """What a process other than the first does: its share of the training, then it waits for the end."""
     import jax
 
     from superjax import hosts
 
-    plan = hosts.hear()
-    if "error" in plan:
-        hosts.answer("")
+    plan, folder = hosts.hear(), arguments.out / sweep.name
+    try:
+        if "error" in plan:
+            raise SweepError(plan["error"])
+        _check_same(_settings(sweep, folder), plan)
+        if not hosts.sees(folder / MANIFEST, plan["manifest"]):
+            raise SweepError(f"{folder}: is not the first process's folder, or not seen from here")
+        _check_devices(arguments.devices, jax.local_device_count())
+        running = _cases(folder, sweep, plan["chunks"], arguments.devices)
+    except SweepError as error:
+        hosts.answer(str(error))
         hosts.wait_for_end()
-        raise SweepError(plan["error"])
-    folder = arguments.out / sweep.name
-    differences = [name for name, value in _settings(sweep, folder).items() if plan[name] != value]
-    problem = f"has not the first one's {' and '.join(differences)}" if differences else ""
-    hosts.answer(problem)
-    if problem:
-        hosts.wait_for_end()
-        raise SweepError(f"this process {problem}; start all with the same command")
-    for case_run in _cases(folder, sweep, plan["chunks"], arguments.devices).values():
+        raise
+    hosts.answer("")
+    _can_be_resumed(argv)
+    for case_run in running.values():
         case_run.train(True, jax.process_index(), jax.process_count())
-    print(f"process {jax.process_index()}: its share is trained; waiting for the first process to finish", flush=True)
+    hosts.share_done()
+    print(f"process {jax.process_index()}: its share is done, the first process goes on", flush=True)
     return hosts.wait_for_end()
+
+
+def _check_same(here: dict[str, str], plan: dict[str, Any]) -> None:
+    """Raises SweepError if this process was started otherwise than the first."""
+    lines = []
+    for name in (name for name in here if here[name] != plan[name]):
+        pairs = zip_longest(here[name].splitlines(), plan[name].splitlines(), fillvalue="nothing")
+        ours, theirs = next((one, other) for one, other in pairs if one != other)
+        lines.append(f"  {clip(ours, 100)} here, {clip(theirs, 100)} in the first process")
+    if lines:
+        lines.insert(0, "has other settings than the first process; start all with the same command")
+        raise SweepError("\n".join(lines))
 
 
 def _cases(folder: Path, sweep: Sweep, chunks: dict[str, dict[str, int]], devices: int | None):
@@ -294,17 +339,28 @@ def _summarise(claims, files: list[Path], diverged: int) -> None:
         print(f"  {file}")
     failed = [claim for claim in claims if not claim.holds]
     print(f"  {len(claims) - len(failed)} of {len(claims)} claims hold")
-    for claim in failed:
+    for claim in failed[:_SHOWN]:
         print(f"    does not hold: {claim.claim}")
+    if len(failed) > _SHOWN:
+        print(f"    and {len(failed) - _SHOWN} more, see claims.json")
 
 
 def _exit(status: int) -> NoReturn:
-    if "superjax.hosts" in sys.modules:  # else JAX waits, perhaps in vain, for all processes to end
+    if "superjax.hosts" in sys.modules:
+        from superjax import hosts
+
+        interrupt.uninstall()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(status)
+        hosts.leave()
+        os._exit(status)  # else JAX waits, perhaps in vain, for all processes to end
     sys.exit(status)
 
 
 if __name__ == "__main__":
-    _exit(main())
+    try:
+        ended = main()
+    except Exception:  # a bug: said here, as other processes must not wait for this one
+        traceback.print_exc()
+        ended = 1
+    _exit(ended)

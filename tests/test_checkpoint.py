@@ -219,19 +219,49 @@ def test_other_sizes_of_chunks_change_next_to_nothing(make_case):
     assert np.mean(one["phase"].values == other["phase"].values) >= 0.999
 
 
+def test_what_cannot_be_read_is_trained_again(tmp_path):
+    """As a damaged chunk; here there is a folder in its place."""
+    warnings = []
+    folder = Folder(tmp_path, "key", warnings.append)
+    folder.file(0).mkdir()
+    assert folder.load(0) is None and folder.settled(0)
+    assert len(warnings) == 1 and "cannot be read" in warnings[0]
+
+
+def test_saving_compiles_nothing(make_case, small_chunks, tmp_path, monkeypatch):
+    """What is saved comes from the devices as it is: no program gathers it."""
+    case = make_case(*BATCHES, "axes.importance.points=9")
+    finished(case, lambda task, key: Memory())
+    monkeypatch.setattr(Folder, "due", lambda self: True)
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: compiled.append(name))
+    running = runner.CaseRun("case", case, keep=folders(tmp_path))
+    running.train()
+    assert list(tmp_path.rglob("*.chunk")) and not [name for name in compiled if "backend_compile" in name]
+
+
+def test_processes_get_chunks_each(make_case, monkeypatch):
+    case = make_case("axes.importance.points=40", "axes.density.points=40", "train.steps=9")
+    for processes in (1, 3):
+        monkeypatch.setattr(jax, "process_count", lambda processes=processes: processes)
+        running = runner.CaseRun("case", case)
+        assert len(running._training.chunks) >= processes * min(running._program.mesh.size, 2) - 1, processes
+
+
 def test_savings_take_a_small_part_of_the_time(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
     folder = Folder(tmp_path, "key", pytest.fail)
 
-    def slow(path, content):
-        now[0] += 3.0
-
-    monkeypatch.setattr(checkpoint, "write_bytes", slow)
     assert not folder.due()
     now[0] += checkpoint._SECONDS
     assert folder.due()
-    folder.save(0, Saved(False, 1, []))
+    folder.took(0.001)
+    now[0] += checkpoint._SECONDS - 0.01
+    assert not folder.due()
+    now[0] += 0.02
+    assert folder.due()
+    folder.took(3.0)  # all chunks side by side
     now[0] += 59.9
     assert not folder.due()
     now[0] += 0.2

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import superjax
-from superjax import chunks, engine, interrupt, store, sweep
+from superjax import chunks, engine, hosts, interrupt, store, sweep
 from superjax.checkpoint import Folder, Saved
 from superjax.plots import overview
 from superjax.spec import SweepError
@@ -191,7 +192,7 @@ def fill_up_at_points(dataset, names, monkeypatch, capsys, every):
             failed += 1
             assert out in said and "No space left on device" in said and ended - disk.failed_at < 5
             resume = f"Resume with\n  python -m superjax.sweep study.toml --out {out}\n"
-            assert status == 2 or ("bytes were to be written" in said and said.endswith(resume)), said
+            assert "bytes were to be written" in said and (status == 2 or said.endswith(resume)), said
         assert run(out) == 0
         assert_identical(result(out), dataset)
         assert files(out) == names
@@ -199,6 +200,42 @@ def fill_up_at_points(dataset, names, monkeypatch, capsys, every):
         if disk.count < fatal:
             break
     assert failed * every > 140
+
+
+def test_new_thresholds_lose_nothing_when_killed(straight, monkeypatch, capsys):
+    """The dataset is written again then, and there are no chunks any more. At every 3rd point."""
+    assert run("straight", "phases.represented=0.8") == 0
+    dataset = result("straight")
+    assert "study: phases anew under the thresholds represented=0.8" in capsys.readouterr().out
+    assert run("straight") == 0
+    for fatal, death in ((number, death) for number in itertools.count(1, 3) for death in (True, False)):
+        with monkeypatch.context() as patch:
+            disk = Disk(patch, fatal, death)
+            with suppress(Killed):
+                run("straight", "phases.represented=0.8")
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.Program, "advance", lambda *_: pytest.fail("trains"))
+            superjax.open("straight/study/study.nc")  # whichever of the two it is
+            assert run("straight", "phases.represented=0.8") == 0
+            assert_identical(result("straight"), dataset)
+            assert run("straight") == 0
+            assert_identical(result("straight"), straight[0])
+        assert "trained again" not in capsys.readouterr().err
+        if disk.count < fatal:
+            break
+    assert fatal > 20
+
+
+def test_a_model_whose_code_has_changed_is_refused(study, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(study)
+    Path("own_model.py").write_text("from superjax.models import ReLUOutput\n\n\nclass Own(ReLUOutput):\n    pass\n")
+    assert run("out", "model.kind=own_model:Own") == 0
+    assert run("out", "model.kind=own_model:Own") == 0
+    Path("own_model.py").write_text("from superjax.models import Linear\n\n\nclass Own(Linear):\n    pass\n")
+    capsys.readouterr()
+    assert run("out", "model.kind=own_model:Own") == 2
+    assert "holds a run of another own_model:Own, its file has changed since" in capsys.readouterr().err
+    assert run("out", "model.kind=own_model:Own", "--fresh") == 0
 
 
 def test_a_disk_too_small_for_the_run_is_refused_before_any_training(study, monkeypatch, capsys):
@@ -361,7 +398,7 @@ def kill_at_random_moments(folder, seconds, env, times):
         assert not list((folder / out).rglob(".*")) and not (folder / out / "study" / "chunks").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_obeyed_within_a_block_and_what_was_trained_is_kept(long_run, compiled, number):
     folder, out = long_run[0], f"signal-{number}"
     process = start(out, *ENDLESS, cwd=folder, env=compiled)
@@ -424,7 +461,16 @@ def together(count, out, *arguments, more=((), (), ()), under=((), (), ()), cwd,
         unused.bind(("localhost", 0))
         address = f"localhost:{unused.getsockname()[1]}"
     return [
-        start(out, *arguments, *more[i], "--distributed", f"{address},{count},{i}", cwd=cwd, env=env, under=under[i])
+        start(
+            out,
+            *arguments,
+            *more[i],
+            "--distributed",
+            f"{address},{count},{i}",
+            cwd=cwd,
+            under=under[i],
+            env=env[i] if isinstance(env, list) else env,
+        )
         for i in range(count)
     ]
 
@@ -441,7 +487,7 @@ def test_any_number_of_processes_makes_the_same_dataset(long_run, compiled, coun
 def test_a_signal_to_one_process_stops_all(long_run, compiled, stopped):
     """Each says which one it was, and how to go on."""
     folder, out = long_run[0], f"stopped-{stopped}"
-    two = together(2, out, *ENDLESS, cwd=folder, env=compiled)
+    two = together(2, out, *ENDLESS, "--fresh", cwd=folder, env=compiled)
     while len(list((folder / out).rglob("*.chunk"))) < 2:
         time.sleep(0.02)
         assert two[0].poll() is None
@@ -453,6 +499,39 @@ def test_a_signal_to_one_process_stops_all(long_run, compiled, stopped):
     status, said = ended[1 - stopped]
     assert status == 143 and f"superjax: process {stopped} was interrupted; what was trained is kept" in said, ended
     assert all("Resume with\n  python -m superjax.sweep study.toml" in said for _, said in ended)
+    assert not any("--fresh" in said for _, said in ended)
+
+
+def test_what_one_process_cannot_do_is_refused_by_all(long_run, compiled):
+    two = together(2, "few", *GRID, more=((), ("--devices", "99")), cwd=long_run[0], env=compiled)
+    ended = [wait(process) for process in two]
+    assert [status for status, _ in ended] == [2, 2], ended
+    assert all("--devices 99: this machine has" in said and "Traceback" not in said for _, said in ended)
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_a_bug_in_one_process_ends_all(long_run, compiled, tmp_path, broken):
+    """None waits for it until JAX notices."""
+    what = {0: "studies.draw", 1: "chunks.Training.run"}[broken]
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import superjax.{what.split('.')[0]}\ndef bug(*_): raise ZeroDivisionError\nsuperjax.{what} = bug\n"
+    )
+    env = [dict(compiled), dict(compiled)]
+    env[broken]["PYTHONPATH"] = os.pathsep.join([str(tmp_path), compiled.get("PYTHONPATH", "")])
+    begun = time.monotonic()
+    two = together(2, f"broken-{broken}", *LONG, cwd=long_run[0], env=env)
+    ended = [wait(process) for process in two]
+    assert ended[broken][0] == 1 and "ZeroDivisionError" in ended[broken][1], ended
+    assert ended[1 - broken][0] in (1, 143) and f"process {broken} failed" in ended[1 - broken][1], ended
+    assert time.monotonic() - begun < 60
+
+
+def test_another_hosts_file_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(hosts, "_UNSEEN", 0.5)
+    assert not hosts.sees(tmp_path / "manifest.json", "digest")
+    (tmp_path / "manifest.json").write_text("{}")
+    assert not hosts.sees(tmp_path / "manifest.json", "digest")
+    assert hosts.sees(tmp_path / "manifest.json", store.checksum(tmp_path / "manifest.json"))
 
 
 def test_a_process_without_room_stops_all(long_run, compiled):
@@ -481,7 +560,10 @@ def test_processes_stop_together_and_refuse_together(long_run, compiled):
     odd = together(2, "odd", *GRID, more=(("train.steps=9",), ("train.steps=8",)), cwd=folder, env=compiled)
     refused = [wait(process) for process in odd]
     assert [status for status, _ in refused] == [2, 2]
-    assert all("has not the first one's settings" in said and "Traceback" not in said for _, said in refused)
+    assert all("has other settings than the first process" in said for _, said in refused)
+    assert all(
+        "steps = 8 here, steps = 9 in the first process" in said and "Traceback" not in said for _, said in refused
+    )
 
 
 def test_what_another_process_left_damaged_is_trained_again(study):

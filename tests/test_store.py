@@ -37,18 +37,20 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_a_case_is_done_only_if_recorded_and_unchanged(run):
     data = xr.Dataset({"loss": ("restart", np.arange(4.0))})
-    assert not run.is_done("n2_m1")
+    assert run.missing("n2_m1") == "n2_m1 has not been run"
     store.write_dataset(run.path("n2_m1"), data)
-    assert not run.is_done("n2_m1")  # a file is no record
+    assert run.missing("n2_m1") == "n2_m1 has not been run"  # a file is no record
     run.store("n2_m1", data)
-    assert run.is_done("n2_m1")
+    assert not run.missing("n2_m1")
     run.end()
     again = store.Run(run.folder, run.sweep)
-    assert again.is_done("n2_m1")
+    assert not again.missing("n2_m1")
     content = bytearray(run.path("n2_m1").read_bytes())
     content[100] ^= 4
     run.path("n2_m1").write_bytes(content)
-    assert not again.is_done("n2_m1")
+    assert again.missing("n2_m1") == "n2_m1.nc is damaged"
+    again.path("n2_m1").unlink()
+    assert again.missing("n2_m1") == "n2_m1.nc is gone"
     again.end()
 
 
@@ -61,11 +63,39 @@ def test_a_damaged_manifest_is_refused_by_name(run, text):
     store.Run(run.folder, run.sweep, fresh=True).end()
 
 
-def test_a_damaged_record_of_the_settings_is_refused_by_name(run):
+def test_a_lost_record_of_the_settings_is_written_again(run):
+    """The manifest has them too, with a checksum."""
     (run.folder / "sweep.toml").unlink()
     run.end()
-    with pytest.raises(SweepError, match="sweep.toml: is damaged.*--fresh"):
-        store.Run(run.folder, run.sweep)
+    with pytest.raises(SweepError, match="train.steps = 21, was 20"):
+        store.Run(run.folder, run.sweep.override("train.steps=21"))
+    again = store.Run(run.folder, run.sweep)
+    again.begin()
+    again.end()
+    assert superjax.load(run.folder / "sweep.toml").cases == run.sweep.cases
+
+
+def test_another_kind_of_device_is_warned_of_but_not_another_number(run):
+    warnings = []
+    run._warn = warnings.append
+    run.note({"versions": {"jax": "1"}, "device": "2 x cpu (cpu)"})
+    run.note({"versions": {"jax": "1"}, "device": "4 x cpu (cpu)"})
+    assert not warnings
+    run.note({"versions": {"jax": "1"}, "device": "1 x NVIDIA H100 (gpu)"})
+    assert len(warnings) == 1 and "begun with device cpu (cpu), now NVIDIA H100 (gpu)" in warnings[0]
+
+
+def test_a_fresh_start_without_room_keeps_the_old_run(run, monkeypatch):
+    run.store("n2_m1", xr.Dataset({"loss": ("restart", np.arange(4.0))}))
+    run.end()
+    fresh = store.Run(run.folder, run.sweep, fresh=True)
+    with monkeypatch.context() as patch, pytest.raises(SweepError, match="0 are free|are free; make room"):
+        patch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(9, 9, 0))
+        fresh.begin(10**9)
+    fresh.end()
+    again = store.Run(run.folder, run.sweep)
+    assert not again.missing("n2_m1")
+    again.end()
 
 
 def test_drawing_and_thresholds_are_no_difference_but_training_is(run):

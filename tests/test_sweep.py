@@ -116,7 +116,7 @@ def test_a_damaged_dataset_is_trained_again(finished, tmp_path):
 
 def test_figures_only_without_a_run(tmp_path):
     result = command("phase_diagram", "--figures-only", cwd=tmp_path)
-    assert result.returncode == 2 and "nothing to redraw" in result.stderr
+    assert result.returncode == 2 and "cannot be redrawn, n2_m1 has not been run" in result.stderr
     assert not (tmp_path / "results").exists()
 
 
@@ -169,6 +169,7 @@ def test_list_and_version_need_no_jax(tmp_path):
         ((), "which sweep"),
         (("phase_diagramm",), "phase_diagram"),
         (("phase_diagram", "--frehs"), "did you mean --fresh"),
+        (("phase_diagram", "--resume"), "the same command goes on"),
         (("phase_diagram", "--devices", "99"), "99"),
         (("phase_diagram", "--devices", "0"), "at least 1"),
         (("phase_diagram", "--devices", "two"), "invalid int value: 'two'\n"),
@@ -237,7 +238,7 @@ def test_strict_fails_if_a_model_diverges(tmp_path):
     wild = "axes.learning_rate.range=[0.1, 1e20]"
     assert command("wild.toml", wild, cwd=tmp_path).returncode == 0
     result = command("wild.toml", wild, "--strict", cwd=tmp_path)
-    assert result.returncode == 1 and "diverged" in result.stdout
+    assert result.returncode == 1 and "superjax: --strict: " in result.stderr and "diverged" in result.stdout
     data = superjax.open(tmp_path / "results" / "wild" / "wild.nc")
     assert (data["diverged_at"].isel(learning_rate=-1) >= 0).all()
     assert (data["diverged_at"].isel(learning_rate=0) == -1).all()

@@ -91,6 +91,8 @@ def _lines(case: Case, data: xr.Dataset) -> Figure:
             (line,) = ax.plot(x, _best(data, name).isel(feature=feature), label=f"feature {feature}")
             ax.fill_between(x, values.min("restart"), values.max("restart"), color=line.get_color(), alpha=0.2)
         ax.set_ylabel(name)
+        if np.nanmax(data[name].values, initial=0.0) > 10:
+            ax.set_yscale("symlog", linthresh=1)
     axes[0].legend(fontsize=8)
     _draw_loss(axes[2], x, data)
     axes[2].set(xlabel=label, xscale="log" if log else "linear")
@@ -129,10 +131,15 @@ def _draw_loss(ax: Axes, x: np.ndarray, data: xr.Dataset) -> None:
     ax.plot(x, data["loss"].min("restart"), color=VERMILION, label="best restart")
     ax.fill_between(x, data["loss"].min("restart"), data["loss"].max("restart"), color=VERMILION, alpha=0.2,
                     label="all restarts")  # fmt: skip
-    if (lost := _diverged(data).values).any():
-        ax.plot(x[lost], np.zeros(lost.sum()), "kx", transform=ax.get_xaxis_transform(), clip_on=False,
-                label="some restarts diverged")  # fmt: skip
+    every = (data["diverged_at"] >= 0).all("restart").values
+    for lost, marker, words in ((_diverged(data).values & ~every, "kx", "some"), (every, "kX", "all")):
+        if lost.any():
+            ax.plot(x[lost], np.full(lost.sum(), 0.04), marker, transform=ax.get_xaxis_transform(),
+                    label=f"{words} restarts diverged")  # fmt: skip
     ax.set_ylabel("loss")
+    loss = data["loss"].values[np.isfinite(data["loss"].values)]
+    if loss.size and 0 < loss.min() < loss.max() / 1000:
+        ax.set_yscale("log")
     ax.legend(fontsize=8)
 
 

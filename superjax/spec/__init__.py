@@ -9,7 +9,7 @@ from superjax.spec.axis import Axis
 from superjax.spec.case import RESERVED, Case
 from superjax.spec.errors import SweepError
 from superjax.spec.fields import MODELS, Phases, Train
-from superjax.spec.loading import available, load
+from superjax.spec.loading import available, load, parse
 from superjax.spec.presets import PRESETS
 from superjax.spec.sweep import Sweep
 
@@ -25,4 +25,5 @@ __all__ = [
     "Train",
     "available",
     "load",
+    "parse",
 ]

@@ -13,7 +13,8 @@ from superjax.spec.sweep import Given, Sweep
 
 def available() -> dict[str, str]:
     """Name and title of the packaged sweeps. Raises SweepError if one of them is no TOML."""
-    return {name: str(_read(path, _shown(path)).get("title", "")) for name, path in packaged.sweeps().items()}
+    sweeps = {name: (path, _shown(path)) for name, path in packaged.sweeps().items()}
+    return {name: str(_parse(_content(*at), at[1]).get("title", "")) for name, at in sweeps.items()}
 
 
 def load(name: str | os.PathLike[str], *overrides: str) -> Sweep:
@@ -25,8 +26,13 @@ def load(name: str | os.PathLike[str], *overrides: str) -> Sweep:
     else:
         path = _find(text)
         shown = _shown(path)
-    raw = _read(path, shown)
+    raw = _parse(_content(path, shown), shown)
     return Given(path, shown, raw, packaged.study_of(path), (overrides,)).resolve()
+
+
+def parse(text: str, path: Path) -> Sweep:
+    """The sweep of a file with the content `text` that is, or was, at `path`. Raises SweepError."""
+    return Given(path, str(path), _parse(text.encode(), str(path)), None, ()).resolve()
 
 
 def _find(name: str) -> Path:
@@ -42,12 +48,17 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _read(path: Path, shown: str) -> dict[str, Any]:
+def _content(path: Path, shown: str) -> bytes:
     try:
-        raw = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        return path.read_bytes()
     except OSError as error:
         hint = f"; the packaged sweep is {path.stem}, without .toml" if path.stem in packaged.sweeps() else ""
         raise SweepError(f"{shown}: cannot be read, must be a sweep file: {error.strerror}{hint}") from None
+
+
+def _parse(content: bytes, shown: str) -> dict[str, Any]:
+    try:
+        raw = tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise SweepError(f"{shown}: is not UTF-8 text, must be a sweep file (TOML)") from None
     except (ValueError, RecursionError) as error:
