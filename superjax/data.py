@@ -9,14 +9,18 @@ so all of them can be swept inside one compiled program. It offers the same law 
 * sampled: `sample(uniforms)` maps `n_uniforms` uniform numbers to one input, so that all models share one draw.
 """
 
+import functools
 import itertools
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
+
+from superjax.spec import Data
 
 Nodes = int | tuple[int, ...]
 """Quadrature nodes a feature: one number, or one for each number of active features, 1, 2, ... (the last repeats)."""
@@ -34,18 +38,20 @@ class Segments(NamedTuple):
     weight: Float[np.ndarray, " rows"]
 
 
-class Independent(eqx.Module):
-    """Independent sparse uniform features: x_i = 0 with probability 1 - s_i, else uniform on [0, 1].
-
-    `density` is s = 1 - S of each feature (paper, "Demonstrating Superposition").
-    """
+class Distribution(eqx.Module):
+    """What all distributions have in common: features that are uniform on [0, 1] where they are active."""
 
     density: Float[Array, " n_features"]
 
     @classmethod
-    def example(cls, n_features: int) -> "Independent":
+    def of(cls, numbers: Mapping[str, Any]) -> "Distribution":
+        """A member of the family from the numbers of a cell, by the names of `Grid.numbers`."""
+        return cls(numbers["density"])
+
+    @classmethod
+    def example(cls, n_features: int) -> "Distribution":
         """Some member of the family, for its shapes."""
-        return cls(jnp.ones(n_features))
+        return cls.of({"density": jnp.ones(n_features), "correlation": jnp.zeros(())})
 
     @staticmethod
     def segments(n_features: int, nodes: Nodes, closed: bool = True) -> Segments:
@@ -56,6 +62,21 @@ class Independent(eqx.Module):
     def n_rows(n_features: int, nodes: Nodes, closed: bool = True) -> int:
         """Number of rows of `segments`, without making them."""
         return segment_rows(n_features, nodes, closed)
+
+    def activity(self) -> Float[Array, ""]:
+        """Mean probability of a feature to be active."""
+        return jnp.mean(self.density)
+
+    def variance(self) -> Float[Array, " n_features"]:
+        """Var(x_i) = s/3 - s²/4."""
+        return self.density / 3 - self.density**2 / 4
+
+
+class Independent(Distribution):
+    """Independent sparse uniform features: x_i = 0 with probability 1 - s_i, else uniform on [0, 1].
+
+    `density` is s = 1 - S of each feature (paper, "Demonstrating Superposition").
+    """
 
     @staticmethod
     def n_uniforms(n_features: int) -> int:
@@ -85,13 +106,60 @@ class Independent(eqx.Module):
         below, above = jnp.append(0.0, edges), jnp.append(edges, 1.0)
         return jnp.where(first >= above, 0.0, jnp.where(first >= below, x, self.sample(x)))
 
-    def activity(self) -> Float[Array, ""]:
-        """Mean probability of a feature to be active."""
-        return jnp.mean(self.density)
 
-    def variance(self) -> Float[Array, " n_features"]:
-        """Var(x_i) = s/3 - s²/4."""
-        return self.density / 3 - self.density**2 / 4
+class Sets(Distribution):
+    """Features in sets of `size` consecutive ones; the sets are independent, the members of one are not.
+
+    `correlation` ρ in [-1, 1] is how strongly: with probability |ρ| the whole set is decided together, else every
+    member by itself. Together means for ρ > 0 one coin for all, so that P(two active) = s² + ρ s (1 - s); for ρ < 0 as
+    few at once as the density allows, k s or the whole numbers beside it, any of the k members alike (paper,
+    "Correlated and Anticorrelated Features": sets that are off with probability S, else have exactly one active
+    member, are ρ = -1 with s = (1 - S) / k). Magnitudes are independent. Equal densities in a set; those of the first
+    member count.
+    """
+
+    correlation: Float[Array, ""]
+    size: ClassVar[int]
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, Any]) -> "Sets":
+        return cls(numbers["density"], numbers["correlation"])
+
+    @classmethod
+    def n_uniforms(cls, n_features: int) -> int:
+        """How many uniform numbers make one input: two a feature, two a set."""
+        return 2 * n_features + 2 * (n_features // cls.size)
+
+    def probability(self, active: Bool[np.ndarray, "rows n_features"]) -> Float[Array, " rows"]:
+        """Probability that exactly the given features are active."""
+        k = self.size
+        in_sets = active.reshape(len(active), -1, k)
+        count, s = in_sets.sum(-1), self.density[::k]
+        alone = jnp.prod(jnp.where(active, self.density, 1 - self.density).reshape(in_sets.shape), axis=-1)
+        one_coin = jnp.where(count == k, s, 0.0) + jnp.where(count == 0, 1 - s, 0.0)
+        choices = np.array([math.comb(k, c) for c in range(k + 1)], np.float32)[count]
+        few = jnp.maximum(0.0, 1 - jnp.abs(k * s - count.astype(np.float32))) / choices
+        strength = jnp.abs(self.correlation)
+        together = jnp.where(self.correlation > 0, one_coin, few)
+        return jnp.prod((1 - strength) * alone + strength * together, axis=-1)
+
+    def sample(self, uniforms: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
+        """One input from uniforms on [0, 1): a magnitude and a place in the queue of its set for every feature, then
+        for every set whether it is decided together, and how."""
+        n, k = self.density.shape[-1], self.size
+        u, queue, (together, coin) = uniforms[:n], uniforms[n : 2 * n], uniforms[2 * n :].reshape(2, -1)
+        s = self.density[::k]
+        few = jnp.floor(k * s) + jnp.where(coin < k * s - jnp.floor(k * s), 1.0, 0.0)
+        x = []
+        for member in range(n):
+            own = member // k
+            first = own * k
+            place = sum(jnp.where(queue[other] < queue[member], 1.0, 0.0) for other in range(first, first + k))
+            chosen = jnp.where(self.correlation > 0, coin[own] < s[own], place < few[own])
+            alone = jnp.where(u[member] < s[own], u[member] / s[own], 0.0)
+            joint = jnp.where(chosen, u[member], 0.0)
+            x.append(jnp.where(together[own] < jnp.abs(self.correlation), joint, alone))
+        return jnp.stack(x)
 
 
 def _nodes_by_active(n_features: int, nodes: Nodes) -> list[int]:
@@ -131,4 +199,12 @@ def unit_segments(n_features: int, nodes: Nodes, closed: bool = True) -> Segment
     return Segments(start, end, active, weight)
 
 
-KINDS: dict[str, type[Independent]] = {"independent": Independent}
+@functools.cache
+def sets_of(size: int) -> type[Sets]:
+    """The distributions of features in sets of a size, one class for each."""
+    return type(f"SetsOf{size}", (Sets,), {"size": size, "__doc__": Sets.__doc__, "__module__": __name__})
+
+
+def family(data: Data) -> type[Distribution]:
+    """The family of distributions that a case's features have."""
+    return {"independent": Independent, "sets": sets_of(data.set_size)}[data.kind]

@@ -15,6 +15,7 @@ from superjax.optimum import Optimum
 from superjax.spec import Case, Phases
 from superjax.train import Cell, Evaluation
 
+NEGLIGIBLE = 1e-4  # a loss below this fraction of that of predicting the means counts as so much in `loss_error`
 REACHED = 0.01  # a restart reaches the optimum if its loss is at most this fraction above it
 _LABELS = {
     "restart": "number of the independent initialisation",
@@ -97,7 +98,9 @@ def assemble(
             for name, ds in array_dims.items():
                 data[f"{prefix}_{name}"] = ((*grid.dims, *ds), grid.unflatten(getattr(models, name)))
     dataset = xr.Dataset(data, coordinates)
-    error = np.abs(evaluation.coarse_loss - evaluation.loss) / evaluation.loss
+    nothing = np.sum(cells.importance * variance, axis=-1)  # the loss of a model that predicts the means
+    floor = np.repeat(NEGLIGIBLE * nothing, case.restarts)
+    error = np.abs(evaluation.coarse_loss - evaluation.loss) / np.maximum(evaluation.loss, floor)
     dataset["loss"].attrs["loss_error"] = float(np.max(error, where=np.isfinite(error), initial=0.0))
     return derive(dataset, case)
 
@@ -151,8 +154,9 @@ def _derive_optimum(dataset: xr.Dataset, case: Case, grid: Grid, phase: np.ndarr
     numbers = grid.numbers()
     importance, density = (grid.unflatten(numbers[name]) for name in ("importance", "density"))
     best = analysis.measure(dataset["optimum_W"].values, **case.phases.model_dump())
-    signature = analysis.phase_signature(phase, importance[..., None, :], density[..., None, :])
-    reference = analysis.phase_signature(best.phase, importance, density)
+    size = case.data.set_size
+    signature = analysis.phase_signature(phase, importance[..., None, :], density[..., None, :], size)
+    reference = analysis.phase_signature(best.phase, importance, density, size)
     loss, optimum_loss = dataset["loss"].values, dataset["optimum_loss"].values
     gap = (dataset["optimum_other_loss"].values - optimum_loss) / optimum_loss
     per_feature = (*grid.dims, "feature")

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int, PyTree
 
 from superjax import kernel, spec
 from superjax.cores import usable_memory
-from superjax.data import KINDS
+from superjax.data import Distribution
 from superjax.grid import HYPER
 from superjax.loss import Objective, Stage
 from superjax.models import model_class
@@ -46,7 +46,7 @@ class Shape:
     """What the models of a program have in common; `swept` names the optimiser's numbers that differ."""
 
     kind: str
-    data: str
+    data: type[Distribution]
     n_features: int
     n_hidden: int
     streams: int = 1
@@ -172,7 +172,7 @@ class Program:
 
         number = jax.ShapeDtypeStruct((), jnp.float32)
         numbers = jax.ShapeDtypeStruct((shape.n_features,), jnp.float32)
-        data = jax.eval_shape(functools.partial(KINDS[shape.data].example, shape.n_features))
+        data = jax.eval_shape(functools.partial(shape.data.example, shape.n_features))
         cell = Cell(numbers, data, dict.fromkeys(HYPER, number))
         self.model = model = jax.eval_shape(self._new, jax.random.key(0), number)
         self.form = functools.cache(lambda objective: _choose_form(objective, model, cell))

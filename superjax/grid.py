@@ -76,7 +76,10 @@ class Grid:
         self._set("data.density", density)
         scalars = {name: self.fields.get(f"train.{name}", self._default(name)) for name in HYPER}
         init_std = self.fields.get("model.init_std", case.model.init_std)
-        return {"importance": importance, "density": density, "init_std": init_std, **scalars}
+        correlation = np.broadcast_to(self.fields.get("data.correlation", case.data.correlation), self.n_cells)
+        return {
+            "importance": importance, "density": density, "correlation": correlation, "init_std": init_std, **scalars
+        }  # fmt: skip
 
     def _default(self, name: str) -> float:
         value = getattr(self.case.train, name)

@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Key
 
-from superjax.data import KINDS, Independent, Nodes, Segments
+from superjax.data import Distribution, Independent, Nodes, Segments, family
 from superjax.spec import Case, SweepError
 
 MAX_ROWS = 8192
@@ -132,7 +132,7 @@ class Exact:
     n_features: int
     nodes: Nodes | None = None
     closed: bool = True
-    distribution: type[Independent] = Independent
+    distribution: type[Distribution] = Independent
     max_rows: int = MAX_ROWS
     fixed: ClassVar[bool] = True
     weighted: ClassVar[bool] = True
@@ -163,14 +163,14 @@ class Exact:
     def draw(self, key: Key[Array, ""]) -> None:
         return None
 
-    def rows(self, data: Independent, draw: None) -> SegmentRow:
+    def rows(self, data: Distribution, draw: None) -> SegmentRow:
         """The table of rows; only the weights depend on the model's own numbers."""
         start, end, active, weight = (_pad(x, self.n_rows) for x in self.table)
         probability = data.probability(active)
         start, end, weight = (jnp.asarray(x.T, probability.dtype) for x in (start, end, weight))
         return SegmentRow(start, end, weight * probability)
 
-    def row_losses(self, model, data: Independent, row: SegmentRow) -> Float[Array, " n_features"]:
+    def row_losses(self, model, data: Distribution, row: SegmentRow) -> Float[Array, " n_features"]:
         losses = segment_losses(model, row.start, row.end) if self.closed else sample_losses(model, row.start)
         return row.weight * losses
 
@@ -199,10 +199,10 @@ class Minibatch:
     def draw(self, key: Key[Array, ""]) -> Float[Array, "n_uniforms size"]:
         return jax.random.uniform(key, (self.n_uniforms, self.size))
 
-    def rows(self, data: Independent, draw: Float[Array, "n_uniforms size"]) -> Float[Array, "n_uniforms size"]:
+    def rows(self, data: Distribution, draw: Float[Array, "n_uniforms size"]) -> Float[Array, "n_uniforms size"]:
         return draw
 
-    def row_losses(self, model, data: Independent, row: Float[Array, " n_uniforms"]) -> Float[Array, " n_features"]:
+    def row_losses(self, model, data: Distribution, row: Float[Array, " n_uniforms"]) -> Float[Array, " n_features"]:
         return sample_losses(model, data.sample(row))
 
 
@@ -217,7 +217,7 @@ class ActiveMinibatch(Minibatch):
     def draw(self, key: Key[Array, ""]) -> Float[Array, "uniforms size"]:
         return jax.random.uniform(key, (self.n_uniforms + 1, self.size))
 
-    def row_losses(self, model, data: Independent, row: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
+    def row_losses(self, model, data: Distribution, row: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
         x, active = data.sample_active(row), jnp.sum(data.first_active())
         return active * sample_losses(model, x) + (1 - active) * sample_losses(model, jnp.zeros_like(x))
 
@@ -247,7 +247,7 @@ def training_stages(case: Case, model: type[eqx.Module]) -> list[Stage]:
     a fraction of a percent of the loss; the last steps take the closed innermost integral, or more product nodes where
     the model has none.
     """
-    n, train, distribution = case.n_features, case.train, KINDS[case.data.kind]
+    n, train, distribution = case.n_features, case.train, family(case.data)
     if train.objective == "exact":
         nodes = train.nodes or _TRAINING_NODES.get(n, _TRAINING_NODES_ABOVE)
         search = Exact(n, nodes, False, distribution)
@@ -262,7 +262,7 @@ def training_stages(case: Case, model: type[eqx.Module]) -> list[Stage]:
 
 def optimum_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, Objective]:
     """The exact objective, whatever the case is trained with: one to search with, a finer one to finish with."""
-    n, closed, distribution = case.n_features, closed_form(model), KINDS[case.data.kind]
+    n, closed, distribution = case.n_features, closed_form(model), family(case.data)
     try:
         search = Exact(n, None, closed, distribution)
     except SweepError:
@@ -281,7 +281,7 @@ def evaluation_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objectiv
     The exact loss at more nodes than any training uses where enumeration is affordable, else a large fixed sample
     (its seeds are out of reach of a sweep's own, so that no model is scored on what it was trained on).
     """
-    n, closed, distribution = case.n_features, closed_form(model), KINDS[case.data.kind]
+    n, closed, distribution = case.n_features, closed_form(model), family(case.data)
     choices = range(1, _EVALUATION_NODES + 1)
     affordable = [k for k in choices if distribution.n_rows(n, k, closed) <= _EVALUATION_ROWS]
     nodes = max([*affordable, (case.train.nodes or _default_nodes(n, closed)) + 1])

@@ -21,7 +21,7 @@ from superjax import analysis
 from superjax.checkpoint import Keep, Memory
 from superjax.chunks import Trained, Training
 from superjax.cores import usable_memory
-from superjax.data import KINDS
+from superjax.data import family
 from superjax.dataset import assemble
 from superjax.engine import Plan, Program, Shape, program, schedule_factors
 from superjax.grid import HYPER, Grid
@@ -151,7 +151,7 @@ class CaseRun:
         self._kept = keep("train", self._key("train", chunk, compiled))
         if case.optimum:
             kind = model_class(case.model.kind)
-            shape = Shape(case.model.kind, case.data.kind, case.n_features, case.n_hidden)
+            shape = Shape(case.model.kind, family(case.data), case.n_features, case.n_hidden)
             self._polishing = program(shape, Method(), *evaluation_objectives(case, kind), devices)
             self._search, self._fine = optimum_objectives(case, kind)
             if case.train.objective == "exact":  # spares compiling for another size
@@ -241,7 +241,8 @@ class CaseRun:
         def solutions(models: PyTree, cell: Int[np.ndarray, " models"], loss) -> Solutions:
             phase, _ = analysis.classify(models.W, **case.phases.model_dump())
             density = cells.data.density
-            return Solutions(models, cell, loss, analysis.phase_signature(phase, cells.importance[cell], density[cell]))
+            importance, size = cells.importance[cell], case.data.set_size
+            return Solutions(models, cell, loss, analysis.phase_signature(phase, importance, density[cell], size))
 
         def score(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
             return solutions(models, cell, loss_of(models, cells._replace(hyper=_hyper_of(POLISH)), cell))
@@ -278,9 +279,9 @@ class CaseRun:
 def cells_of(grid: Grid) -> Cell:
     """All numbers of all cells, leaves (cells, ...), those of the optimiser that no axis sweeps scalars."""
     numbers = grid.numbers()
-    importance, density = (np.asarray(numbers[name], np.float32) for name in ("importance", "density"))
-    data = jax.tree.map(np.asarray, jax.vmap(KINDS[grid.case.data.kind])(density))
-    return Cell(importance, data, {name: np.asarray(numbers[name], np.float32) for name in HYPER})
+    law = {name: np.asarray(numbers[name], np.float32) for name in ("density", "correlation")}
+    data = jax.tree.map(np.asarray, jax.vmap(family(grid.case.data).of)(law))
+    return Cell(np.asarray(numbers["importance"], np.float32), data, {name: np.asarray(numbers[name], np.float32) for name in HYPER})
 
 
 def program_of(case: Case, devices: int | None = None) -> Program:
@@ -298,7 +299,7 @@ def program_of(case: Case, devices: int | None = None) -> Program:
     swept = frozenset(name for name in HYPER if f"train.{name}" in fields)
     clip = case.train.clip_norm is not None or "clip_norm" in swept
     method = Method(case.train.optimizer, clip, case.train.normalize)
-    shape = Shape(kind, case.data.kind, case.n_features, case.n_hidden, case.train.streams, swept)
+    shape = Shape(kind, family(case.data), case.n_features, case.n_hidden, case.train.streams, swept)
     return program(shape, method, *evaluation_objectives(case, model), devices)
 
 

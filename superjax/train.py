@@ -14,7 +14,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from superjax import kernel
-from superjax.data import Independent
+from superjax.data import Distribution
 from superjax.loss import Objective
 
 
@@ -25,7 +25,7 @@ class Cell(NamedTuple):
     """
 
     importance: Float[Array, " n_features"]
-    data: Independent
+    data: Distribution
     hyper: dict[str, Float[Array, ""]]
 
 

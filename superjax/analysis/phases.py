@@ -99,13 +99,19 @@ def phase_signature(
     phase: Int8[np.ndarray, "... n_features"],
     importance: Float[np.ndarray, "... n_features"],
     density: Float[np.ndarray, "... n_features"],
+    set_size: int = 1,
 ) -> UInt64[np.ndarray, "..."]:
     """A number for the phases of all features, the same for solutions that differ by a permutation of features with
-    equal importance and density: those are interchangeable."""
+    equal importance and density: those are interchangeable. Features of correlated sets (`set_size` consecutive ones)
+    are so within their set, and whole sets with each other."""
     same = (importance[..., :, None] == importance[..., None, :]) & (density[..., :, None] == density[..., None, :])
     kinds = np.argmax(same, axis=-1) * len(PHASES)
-    canonical = np.sort(kinds + phase, axis=-1).astype(np.uint64)
+    in_sets = (kinds + phase).reshape(*phase.shape[:-1], -1, set_size).astype(np.uint64)
+    return _hash(np.sort(_hash(np.sort(in_sets, axis=-1)), axis=-1))
+
+
+def _hash(values: UInt64[np.ndarray, "... values"]) -> UInt64[np.ndarray, "..."]:
     base = np.uint64(0x9E3779B97F4A7C15)  # odd, so its powers mix all bits modulo 2^64
     with np.errstate(over="ignore"):
-        powers = np.cumprod(np.full(phase.shape[-1], base, np.uint64))
-        return np.asarray(np.sum(canonical * powers, axis=-1, dtype=np.uint64))
+        powers = np.cumprod(np.full(values.shape[-1], base, np.uint64))
+        return np.asarray(np.sum(values * powers, axis=-1, dtype=np.uint64))

@@ -8,7 +8,7 @@ replaces a `range` from below and the other way round. A density is the probabil
 from superjax.spec.axis import Axis
 from superjax.spec.case import RESERVED, Case
 from superjax.spec.errors import SweepError
-from superjax.spec.fields import MODELS, Phases, Train
+from superjax.spec.fields import MODELS, Data, Phases, Train
 from superjax.spec.loading import available, load, parse
 from superjax.spec.presets import PRESETS
 from superjax.spec.sweep import Sweep
@@ -19,6 +19,7 @@ __all__ = [
     "RESERVED",
     "Axis",
     "Case",
+    "Data",
     "Phases",
     "Sweep",
     "SweepError",

@@ -69,6 +69,13 @@ class Case(Frozen):
                 raise refusal(f"must have n_features = {self.n_features} entries, has {len(value)}", *at)
             if isinstance(value, Profile) and self.n_features * math.log(value.ratio) > 700:
                 raise refusal(f"must not overflow at n_features = {self.n_features}", *at, "ratio")
+        size, density = self.data.set_size, self.density_vector()
+        if self.n_features % size:
+            raise refusal(f"must divide n_features = {self.n_features}", "data", "set_size")
+        if any(density[i] != density[i - i % size] for i in range(self.n_features)):
+            raise refusal(f"must be equal in every set of {size} features", "data", "density")
+        if self.train.skip_empty and self.data.kind != "independent":
+            raise refusal(f'must be false with data.kind = "{self.data.kind}"', "train", "skip_empty")
         if not any(self.importance_vector()):
             raise refusal("must have at least one entry > 0", "importance")
         return self

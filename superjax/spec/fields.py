@@ -60,12 +60,23 @@ class Model(Frozen):
 
 
 class Data(Frozen):
-    """The distribution of the features, and the density of all of them or of each."""
+    """The distribution of the features, and the density of all of them or of each; of kind "sets", whose members are
+    correlated, how many consecutive features make a set, and how strongly they are: 1 one coin for all, -1 as few at
+    once as can be."""
 
-    kind: Literal["independent"] = "independent"
+    kind: Literal["independent", "sets"] = "independent"
     density: Annotated[Annotated[Density, NUMBER] | Annotated[list[Density], LIST], BY_KIND] = Field(
         default=1.0, description="a number in (0, 1] or a list of them, one a feature"
     )
+    set_size: Count = 1
+    correlation: Annotated[float, Field(ge=-1, le=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> "Data":
+        for key, default in ("set_size", 1), ("correlation", 0.0):
+            if self.kind != "sets" and getattr(self, key) != default:
+                raise refusal(f'must be {default} with data.kind = "{self.kind}"; it needs sets', key)
+        return self
 
 
 class Train(Frozen):

@@ -97,6 +97,8 @@ def check(case: Case) -> None:
         raise SweepError("needs at least 3 points on both axes")
     if not case.optimum:
         raise SweepError("needs optimum = true")
+    if case.data.kind != "independent":
+        raise SweepError('knows the theory of data.kind = "independent" only')
     if any(value != 1 for value in case.importance_vector()[:-1]):
         raise SweepError("needs importance 1 of all features but the last: the axis is the relative importance")
     if (case.n_features, case.n_hidden) not in ((2, 1), (3, 2)):
