@@ -12,6 +12,7 @@ so all of them can be swept inside one compiled program. It offers the same law 
 import functools
 import itertools
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -63,6 +64,19 @@ class Distribution(eqx.Module):
         """Number of rows of `segments`, without making them."""
         return segment_rows(n_features, nodes, closed)
 
+    @classmethod
+    @abstractmethod
+    def n_uniforms(cls, n_features: int) -> int:
+        """How many uniform numbers make one input."""
+
+    @abstractmethod
+    def probability(self, active: Bool[np.ndarray, "rows n_features"]) -> Float[Array, " rows"]:
+        """Probability that exactly the given features are active."""
+
+    @abstractmethod
+    def sample(self, uniforms: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
+        """One input from uniforms on [0, 1)."""
+
     def activity(self) -> Float[Array, ""]:
         """Mean probability of a feature to be active."""
         return jnp.mean(self.density)
@@ -78,8 +92,8 @@ class Independent(Distribution):
     `density` is s = 1 - S of each feature (paper, "Demonstrating Superposition").
     """
 
-    @staticmethod
-    def n_uniforms(n_features: int) -> int:
+    @classmethod
+    def n_uniforms(cls, n_features: int) -> int:
         """How many uniform numbers make one input."""
         return n_features
 
@@ -87,7 +101,7 @@ class Independent(Distribution):
         """Probability that exactly the given features are active."""
         return jnp.prod(jnp.where(active, self.density, 1 - self.density), axis=-1)
 
-    def sample(self, uniforms: Float[Array, " n_features"]) -> Float[Array, " n_features"]:
+    def sample(self, uniforms: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
         """One input from uniforms on [0, 1): x = u / s if u < s else 0 has exactly this law."""
         return jnp.where(uniforms < self.density, uniforms / self.density, 0.0)
 
@@ -132,10 +146,9 @@ class Sets(Distribution):
 
     def probability(self, active: Bool[np.ndarray, "rows n_features"]) -> Float[Array, " rows"]:
         """Probability that exactly the given features are active."""
-        k = self.size
-        in_sets = active.reshape(len(active), -1, k)
-        count, s = in_sets.sum(-1), self.density[::k]
-        alone = jnp.prod(jnp.where(active, self.density, 1 - self.density).reshape(in_sets.shape), axis=-1)
+        k, s = self.size, self.density[None, :: self.size]
+        count = active.reshape(len(active), -1, k).sum(-1)
+        alone = jnp.prod(jnp.where(active, self.density, 1 - self.density).reshape(*count.shape, k), axis=-1)
         one_coin = jnp.where(count == k, s, 0.0) + jnp.where(count == 0, 1 - s, 0.0)
         choices = np.array([math.comb(k, c) for c in range(k + 1)], np.float32)[count]
         few = jnp.maximum(0.0, 1 - jnp.abs(k * s - count.astype(np.float32))) / choices
@@ -144,21 +157,24 @@ class Sets(Distribution):
         return jnp.prod((1 - strength) * alone + strength * together, axis=-1)
 
     def sample(self, uniforms: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
-        """One input from uniforms on [0, 1): a magnitude and a place in the queue of its set for every feature, then
-        for every set whether it is decided together, and how."""
+        """One input from uniforms on [0, 1): a magnitude and a ticket for every feature, then for every set whether it
+        is decided together, and how. Where few are to be active, those whose ticket is below the number of members
+        still wanted over that of members still to come are, which makes all choices alike."""
         n, k = self.density.shape[-1], self.size
-        u, queue, (together, coin) = uniforms[:n], uniforms[n : 2 * n], uniforms[2 * n :].reshape(2, -1)
+        u, ticket, (together, coin) = uniforms[:n], uniforms[n : 2 * n], uniforms[2 * n :].reshape(2, -1)
         s = self.density[::k]
-        few = jnp.floor(k * s) + jnp.where(coin < k * s - jnp.floor(k * s), 1.0, 0.0)
+        wanted = jnp.floor(k * s) + jnp.where(coin < k * s - jnp.floor(k * s), 1.0, 0.0)
         x = []
-        for member in range(n):
-            own = member // k
-            first = own * k
-            place = sum(jnp.where(queue[other] < queue[member], 1.0, 0.0) for other in range(first, first + k))
-            chosen = jnp.where(self.correlation > 0, coin[own] < s[own], place < few[own])
-            alone = jnp.where(u[member] < s[own], u[member] / s[own], 0.0)
-            joint = jnp.where(chosen, u[member], 0.0)
-            x.append(jnp.where(together[own] < jnp.abs(self.correlation), joint, alone))
+        for own in range(n // k):
+            still_wanted = wanted[own]
+            for member in range(own * k, (own + 1) * k):
+                still_to_come = (own + 1) * k - member
+                few = ticket[member] * still_to_come < still_wanted
+                still_wanted = still_wanted - jnp.where(few, 1.0, 0.0)
+                chosen = jnp.where(self.correlation > 0, coin[own] < s[own], few)
+                alone = jnp.where(u[member] < s[own], u[member] / s[own], 0.0)
+                joint = jnp.where(chosen, u[member], 0.0)
+                x.append(jnp.where(together[own] < jnp.abs(self.correlation), joint, alone))
         return jnp.stack(x)
 
 

@@ -218,6 +218,7 @@ class ActiveMinibatch(Minibatch):
         return jax.random.uniform(key, (self.n_uniforms + 1, self.size))
 
     def row_losses(self, model, data: Distribution, row: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
+        assert isinstance(data, Independent)
         x, active = data.sample_active(row), jnp.sum(data.first_active())
         return active * sample_losses(model, x) + (1 - active) * sample_losses(model, jnp.zeros_like(x))
 

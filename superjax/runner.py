@@ -281,7 +281,11 @@ def cells_of(grid: Grid) -> Cell:
     numbers = grid.numbers()
     law = {name: np.asarray(numbers[name], np.float32) for name in ("density", "correlation")}
     data = jax.tree.map(np.asarray, jax.vmap(family(grid.case.data).of)(law))
-    return Cell(np.asarray(numbers["importance"], np.float32), data, {name: np.asarray(numbers[name], np.float32) for name in HYPER})
+    return Cell(
+        np.asarray(numbers["importance"], np.float32),
+        data,
+        {name: np.asarray(numbers[name], np.float32) for name in HYPER},
+    )
 
 
 def program_of(case: Case, devices: int | None = None) -> Program:

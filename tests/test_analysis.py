@@ -286,3 +286,12 @@ def test_band():
     assert low.tolist() == [1, 1] and high.tolist() == [9, 9]
     low, high = analysis.band(np.full((4, 1), np.nan))
     assert np.isnan(low).all() and np.isnan(high).all()
+
+
+def test_sets_are_interchangeable_as_a_whole():
+    """Members of a set with each other, and sets; not a member of one set with one of another."""
+    equal = np.ones((4, 4))
+    phase = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0], [0, 1, 1, 0]], np.int8)
+    one, swapped, mixed, turned = analysis.phase_signature(phase, equal, equal, set_size=2)
+    assert one == swapped and mixed == turned and one != mixed
+    assert len(set(analysis.phase_signature(phase, equal, equal).tolist())) == 1

@@ -526,6 +526,38 @@ def test_divergence_at_the_last_step_is_noticed(make_case):
     assert (data["diverged_at"][0] == 1).all() and (data["diverged_at"][1] == -1).all()
 
 
+# --- correlated features --------------------------------------------------------------------------
+
+PAIRS = """
+n_features = 4
+n_hidden = 2
+restarts = 8
+data = {kind = "sets", set_size = 2}
+axes.correlation = {field = "data.correlation", values = [-1, 0, 1]}
+axes.density = {field = "data.density", values = [0.4, 0.05]}
+"""
+
+
+@pytest.mark.parametrize(("objective", "within"), [("exact", 1e-3), ("quasi", 0.03), ("minibatch", 0.08)])
+def test_two_pairs_in_two_dimensions(make_case, objective, within):
+    """Partners that exclude each other become antipodal and lose nothing; correlated ones orthogonal if sparse, and
+    one feature if dense (paper, "Correlated and Anticorrelated Features"). One program for all strengths."""
+    case = make_case(f"train.objective={objective}", "train.batch=4096", text=PAIRS)
+    data, report = runner.run_case("pairs", case)
+    assert report.form == "fused"
+    W = data["W"].isel(restart=data["best"]).transpose("correlation", "density", "hidden", "feature").values
+    gram = np.einsum("cshi,cshj->csij", W, W)
+    scale = 10 * within
+    for density in range(2):
+        np.testing.assert_allclose(gram[0, density, [0, 2], [1, 3]], -1, atol=scale)  # the partner's
+        assert float(data["loss"][0, density].min()) < 1e-3 * within
+    np.testing.assert_allclose(gram[2, 0, [0, 2], [1, 3]], 0.5, atol=scale)
+    np.testing.assert_allclose(data["norm"].isel(restart=data["best"])[2, 0], np.sqrt(0.5), atol=scale)
+    if objective == "exact":
+        np.testing.assert_allclose(gram[2, 1, [0, 2], [1, 3]], 0, atol=scale)
+        assert data["loss"].attrs["loss_error"] < 0.01
+
+
 # --- models of the user ---------------------------------------------------------------------------
 
 

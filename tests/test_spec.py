@@ -247,7 +247,10 @@ WRONG = [
     ("data.density", "true", "must be a number in (0, 1] or a list of them"),
     ("data.density", '"abc"', "must be a number in (0, 1] or a list of them"),
     ("data.density", "[0.5, 0.5]", "must have n_features = 3 entries, has 2"),
-    ("data.kind", '"independant"', 'must be one of "independent"; did you mean independent?'),
+    ("data.kind", '"independant"', 'must be one of "independent" or "sets"; did you mean independent?'),
+    ("data.set_size", "3", 'must be 1 with data.kind = "independent"; it needs sets'),
+    ("data.correlation", "0.5", 'must be 0.0 with data.kind = "independent"; it needs sets'),
+    ("data.correlation", "1.5", "must be <= 1"),
     ("importance", "[1, 2]", "must have n_features = 3 entries, has 2"),
     ("importance", "0", "must be > 0"),
     ("importance", "[0, 0, 0.0]", "must have at least one entry > 0"),
@@ -282,6 +285,19 @@ WRONG = [
     ("cases", "[]", "must list one case or more, each once"),
     ("cases", '["s", "s"]', "must list one case or more, each once"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("data.set_size = 2", "data.set_size = 2, must divide n_features = 3"),
+        ("data.set_size = 3\ndata.density = [0.1, 0.2, 0.1]", "must be equal in every set of 3 features"),
+        ("train = {skip_empty = true, objective = 'minibatch'}", 'must be false with data.kind = "sets"'),
+        ("data.set_size = 3\naxes.d = {field = 'data.density[1]', values = [0.1, 1]}", "must be equal in every set"),
+    ],
+)
+def test_wrong_sets(lines: str, says: str) -> None:
+    assert says in refused(f"data.kind = 'sets'\n{lines}\n{SMALL}")
 
 
 @pytest.mark.parametrize(("key", "value", "says"), WRONG)

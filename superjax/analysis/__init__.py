@@ -4,6 +4,7 @@ Everything here takes plain arrays, trained by superjax or not.
 """
 
 from superjax.analysis.boundary import at_importance, band, boundary, has_superposition, superposition_excess
+from superjax.analysis.geometry import Component, Polytope, polytopes, recognise, solution_name
 from superjax.analysis.phases import (
     PHASES,
     Measures,
@@ -26,7 +27,9 @@ from superjax.analysis.restarts import (
 
 __all__ = [
     "PHASES",
+    "Component",
     "Measures",
+    "Polytope",
     "agreement",
     "best_restart",
     "at_importance",
@@ -41,7 +44,10 @@ __all__ = [
     "norm",
     "phase_fractions",
     "phase_signature",
+    "polytopes",
     "reached",
+    "recognise",
+    "solution_name",
     "superposition_excess",
     "take_restart",
     "typical_outcome",

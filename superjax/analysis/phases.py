@@ -114,4 +114,5 @@ def _hash(values: UInt64[np.ndarray, "... values"]) -> UInt64[np.ndarray, "..."]
     base = np.uint64(0x9E3779B97F4A7C15)  # odd, so its powers mix all bits modulo 2^64
     with np.errstate(over="ignore"):
         powers = np.cumprod(np.full(values.shape[-1], base, np.uint64))
-        return np.asarray(np.sum(values * powers, axis=-1, dtype=np.uint64))
+        total = np.asarray(np.sum(values * powers, axis=-1, dtype=np.uint64))
+        return (total ^ (total >> np.uint64(29))) * base  # not linear: hashes of hashes do not coincide

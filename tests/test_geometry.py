@@ -1,0 +1,100 @@
+"""Polytopes are recognised turned, reordered, stretched and shaken, alone and together; random weights are not."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ortho_group
+
+from superjax.analysis import geometry
+from superjax.analysis.geometry import polytopes, recognise, solution_name
+
+ALL = {polytope.name: polytope for vertices in range(1, 9) for polytope in polytopes(vertices)}
+parts = st.lists(st.sampled_from(sorted(ALL)), min_size=1, max_size=4)
+
+
+def tegum_product(names, seed, noise=0.0, spare=0):
+    """Polytopes in orthogonal subspaces, turned, in any order, with other norms for every feature; `spare` absent."""
+    random = np.random.default_rng(seed)
+    blocks = [ALL[name].vertices for name in names]
+    m, n = np.sum([block.shape for block in blocks], axis=0)
+    W, row, column = np.zeros((m, n + spare)), 0, 0
+    for block in blocks:
+        W[row : row + block.shape[0], column : column + block.shape[1]] = block
+        row, column = row + block.shape[0], column + block.shape[1]
+    W = W * random.uniform(0.7, 1.3, n + spare) + noise * random.standard_normal(W.shape)
+    W[:, n:] = 0.3 * random.uniform(-1, 1, (m, spare)) / np.sqrt(m)
+    turn = ortho_group.rvs(m, random_state=random) if m > 1 else np.ones((1, 1))
+    return (turn @ W)[:, random.permutation(n + spare)]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_polytopes_are_what_the_paper_says(name):
+    """Unit vertices, all dimensions used alike, hence D = dimensions / vertices for each."""
+    vertices = ALL[name].vertices
+    m, n = vertices.shape
+    np.testing.assert_allclose(np.linalg.norm(vertices, axis=0), 1)
+    np.testing.assert_allclose(vertices @ vertices.T, n / m * np.eye(m), atol=1e-12)
+    D = 1 / np.square(vertices.T @ vertices).sum(1)
+    np.testing.assert_allclose(D, ALL[name].dimensionality)
+    paper = {"tetrahedron": 3 / 4, "triangle": 2 / 3, "digon": 1 / 2, "pentagon": 2 / 5, "square antiprism": 3 / 8}
+    assert ALL[name].dimensionality == pytest.approx(paper.get(name, m / n))
+
+
+@given(names=parts, seed=st.integers(0, 99), spare=st.integers(0, 3))
+def test_tegum_products_are_taken_apart(names, seed, spare):
+    """Exactly, whatever their number; a feature without norm belongs to none."""
+    W = tegum_product(names, seed, spare=spare)
+    found = recognise(W)
+    assert sorted(component.polytope.name for component in found) == sorted(names)
+    assert max(component.deviation for component in found) < 1e-6
+    members = np.concatenate([component.features for component in found])
+    assert len(set(members)) == len(members) == W.shape[1] - spare
+    assert (np.linalg.norm(W[:, members], axis=0) >= 0.5).all()
+
+
+@given(names=parts, seed=st.integers(0, 99))
+def test_noise_up_to_a_few_percent_hides_nothing(names, seed):
+    found = recognise(tegum_product(names, seed, noise=0.005))
+    assert sorted(component.polytope.name for component in found) == sorted(names)
+    assert all(component.deviation > 0 for component in found if len(component.features) > 2)
+
+
+@pytest.mark.parametrize(("n", "m"), [(400, 30), (40, 10), (20, 5), (12, 3), (8, 2), (7, 2)])
+def test_random_weights_are_no_polytope(n, m):
+    random = np.random.default_rng(n)
+    for _ in range(20):
+        W = random.standard_normal((m, n))
+        assert solution_name(recognise(W / np.linalg.norm(W, axis=0))) == "other"
+
+
+def test_a_bent_polygon_is_no_polygon():
+    """The deviation grows with the bend, and decides."""
+    pentagon = ALL["pentagon"].vertices
+    deviations = []
+    for bend in (0.0, 0.02, 0.05, 0.3):
+        W = pentagon.copy()
+        W[:, 0] = [np.cos(bend), np.sin(bend)]
+        (component,) = recognise(W)
+        deviations.append(component.deviation)
+        assert (component.polytope is not None) == (component.deviation <= geometry.TOLERANCE)
+    assert deviations == sorted(deviations) and deviations[0] < 1e-9 and deviations[-1] > geometry.TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["digon", "digon"], "2 digons"),
+        (["digon", "digon", "digon"], "3 digons"),
+        (["digon", "triangle"], "triangle + digon"),
+        (["pentagon"], "pentagon"),
+        (["single", "single"], "2 singles"),
+        (["simplex of 5", "simplex of 5"], "2 simplices of 5"),
+    ],
+)
+def test_names(names, said):
+    assert solution_name(recognise(tegum_product(names, 0))) == said
+
+
+def test_nothing_is_represented():
+    assert recognise(np.zeros((2, 5))) == [] and solution_name([]) == "nothing"
