@@ -1,6 +1,6 @@
 """Feature distributions: what a toy model is trained on.
 
-A distribution is an unbatched module that holds the numbers of one model (densities, later correlation strengths),
+A distribution is an unbatched module that holds the numbers of one model (densities, a correlation strength),
 so all of them can be swept inside one compiled program. It offers the same law in two ways:
 
 * enumerated: `segments(n, k)` is a static table of line segments in input space, shared by all models, and

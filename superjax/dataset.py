@@ -34,6 +34,8 @@ _LABELS = {
     "interference": "sum over all j != i of (unit W_i . W_j)^2",
     "dimensionality": "fraction of a hidden dimension the feature has for itself",
     "phase": "how the feature is represented",
+    "solution": "polytopes that the represented features form, as a tegum product",
+    "solution_deviation": "largest deviation of a component from its polytope, in overlaps of unit vectors",
     "margin": "distance of the deciding quantity to its threshold, divided by the threshold",
     "typical_norm": "norm, the worst tenth of the restarts (rounded) dropped, the others averaged",
     "typical_interference": "interference, the worst tenth of the restarts (rounded) dropped, the others averaged",
@@ -114,6 +116,7 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
     grid = Grid(case)
     loss = dataset["loss"].values
     data: Variables = {"best": (grid.dims, analysis.best_restart(loss).astype(np.int32))}
+    found = None
     if "W" in dataset and dataset["W"].dims[-2:] == ("hidden", "feature"):
         per_feature = (*grid.dims, "restart", "feature")
         measures = analysis.measure(dataset["W"].values, **case.phases.model_dump())
@@ -121,6 +124,9 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
         for name in ("norm", "interference"):
             outcome = analysis.typical_outcome(loss, data[name][1])
             data[f"typical_{name}"] = ((*grid.dims, "feature"), outcome)
+        found = analysis.solutions(dataset["W"].values, case.phases.represented)
+        data["solution"] = ((*grid.dims, "restart"), found.number.astype(np.int16))
+        data["solution_deviation"] = ((*grid.dims, "restart"), found.deviation)
         fractions = analysis.phase_fractions(measures.phase).astype(np.float32)
         data["phase_fraction"] = ((*grid.dims, "feature", "phase_kind"), fractions)
     if "optimum_W" in dataset:
@@ -139,6 +145,10 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
                 "flag_meanings": " ".join(analysis.PHASES),
                 **case.phases.model_dump(),
             }
+    if found:
+        words = [name.replace(" + ", "+").replace(" ", "_") for name in found.names]
+        flags = {"flag_values": np.arange(len(words), dtype=np.int16), "flag_meanings": " ".join(words)}
+        dataset["solution"].attrs |= flags
     dataset.attrs |= {"Conventions": "CF-1.11", **_attributes(case)}
     return dataset
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
 from superjax.analysis import geometry
-from superjax.analysis.geometry import polytopes, recognise, solution_name
+from superjax.analysis.geometry import polytopes, recognise, solution_name, solutions
 
 ALL = {polytope.name: polytope for vertices in range(1, 9) for polytope in polytopes(vertices)}
 parts = st.lists(st.sampled_from(sorted(ALL)), min_size=1, max_size=4)
@@ -98,3 +98,49 @@ def test_names(names, said):
 
 def test_nothing_is_represented():
     assert recognise(np.zeros((2, 5))) == [] and solution_name([]) == "nothing"
+
+
+def test_many_models_at_once_are_named_as_one_by_one():
+    """Polytopes, shaken ones, random and dead weights and a diverged model, together."""
+    random = np.random.default_rng(5)
+    pieces = [["pentagon"], ["digon", "digon"], ["digon", "single"], ["single", "single"]]
+    W = [tegum_product(names, seed, noise=0.005, spare=5 - k) for seed in range(30) for names, k in
+         zip(pieces, (5, 4, 3, 2), strict=True)]  # fmt: skip
+    W += [*random.standard_normal((200, 2, 5)), np.zeros((2, 5)), np.full((2, 5), np.nan)]
+    models = random.permutation(np.stack(W)).reshape(2, -1, 2, 5)
+    found = solutions(models)
+    assert found.number.shape == found.deviation.shape == models.shape[:-2]
+    assert {"pentagon", "2 digons", "digon + single", "2 singles", "other", "nothing", "diverged"} <= set(found.names)
+    for model, number, deviation in zip(
+        models.reshape(-1, 2, 5), found.number.ravel(), found.deviation.ravel(), strict=True
+    ):
+        if np.isnan(model).any():
+            assert found.names[number] == "diverged" and np.isnan(deviation)
+            continue
+        alone = recognise(model)
+        assert found.names[number] == solution_name(alone)
+        assert deviation == pytest.approx(max((component.deviation for component in alone), default=0), abs=1e-6)
+
+
+def test_large_components_are_looked_for_no_polytope():
+    found = solutions(np.random.default_rng(0).standard_normal((3, 30, 400)))
+    assert {found.names[k] for k in found.number} == {"other"} and np.isinf(found.deviation).all()
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (2, 1), (3, 2), (5, 2), (8, 3)])
+def test_names_have_the_same_numbers_whatever_else_is_there(n, m):
+    """All that fit into the shape, each once."""
+    random, names = np.random.default_rng(0), geometry.possible_names(n, m)
+    assert len(set(names)) == len(names) and names[0] == "diverged"
+    products = [[name] for name, p in ALL.items() if p.vertices.shape[0] <= m and p.vertices.shape[1] <= n]
+    models = []
+    for (name,) in products:
+        vertices = ALL[name].vertices
+        W = np.zeros((m, n))
+        W[: vertices.shape[0], : vertices.shape[1]] = vertices
+        models.append(W)
+    models = np.stack([*models, *random.standard_normal((50, m, n))])
+    alone, together = [solutions(model[None]).number[0] for model in models], solutions(models)
+    np.testing.assert_array_equal(together.number, alone)
+    assert tuple(together.names) == names
+    assert {name for (name,) in products} <= {names[k] for k in together.number}

@@ -4,7 +4,7 @@ Everything here takes plain arrays, trained by superjax or not.
 """
 
 from superjax.analysis.boundary import at_importance, band, boundary, has_superposition, superposition_excess
-from superjax.analysis.geometry import Component, Polytope, polytopes, recognise, solution_name
+from superjax.analysis.geometry import Component, Polytope, Solutions, polytopes, recognise, solution_name, solutions
 from superjax.analysis.phases import (
     PHASES,
     Measures,
@@ -30,6 +30,7 @@ __all__ = [
     "Component",
     "Measures",
     "Polytope",
+    "Solutions",
     "agreement",
     "best_restart",
     "at_importance",
@@ -48,6 +49,7 @@ __all__ = [
     "reached",
     "recognise",
     "solution_name",
+    "solutions",
     "superposition_excess",
     "take_restart",
     "typical_outcome",

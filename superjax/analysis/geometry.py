@@ -19,6 +19,9 @@ from superjax.analysis.phases import norm
 
 EDGE = 0.1  # an overlap |Ŵ_i·Ŵ_j| from which two features interact
 TOLERANCE = 0.1  # a deviation up to which a component counts as a polytope
+MAX_VERTICES = 12  # of a polytope that is looked for
+MAX_NAMES = 1000
+_AT_ONCE = 2**22  # overlaps held at a time
 _GONS = {5: "pentagon", 6: "hexagon", 7: "heptagon", 8: "octagon"}
 _SIMPLICES = {1: "single", 2: "digon", 3: "triangle", 4: "tetrahedron"}
 
@@ -40,7 +43,7 @@ class Component(NamedTuple):
     """Features that interact with each other and with no other, and the polytope that they form.
 
     `deviation` is the largest difference of an overlap or of an eigenvalue (relative to the polytope's) from that of
-    the nearest polytope; `polytope` is None if that exceeds the tolerance.
+    the nearest polytope, infinite if there is none of so many vertices; `polytope` is None if it exceeds the tolerance.
     """
 
     features: Int[np.ndarray, " members"]
@@ -50,7 +53,10 @@ class Component(NamedTuple):
 
 @functools.cache
 def polytopes(vertices: int) -> tuple[Polytope, ...]:
-    """The polytopes with so many vertices that are no tegum product: simplex, polygon, square antiprism."""
+    """The polytopes with so many vertices that are no tegum product: simplex, polygon, square antiprism; none beyond
+    MAX_VERTICES."""
+    if vertices > MAX_VERTICES:
+        return ()
     found = [Polytope(_SIMPLICES.get(vertices, f"simplex of {vertices}"), _simplex(vertices))]
     if vertices >= 5:
         found.append(Polytope(_GONS.get(vertices, f"{vertices}-gon"), _polygon(vertices)))
@@ -79,18 +85,34 @@ def _square_antiprism() -> Float[np.ndarray, "3 8"]:
     return np.stack([math.sqrt(2 / 3) * np.cos(angle), math.sqrt(2 / 3) * np.sin(angle), height])
 
 
-def interacting(
-    W: Float[np.ndarray, "n_hidden n_features"],
-    represented: Bool[np.ndarray, " n_features"],
-    edge: float = EDGE,
-) -> list[Int[np.ndarray, " members"]]:
-    """The groups of represented features that interact, largest first, then by their first feature."""
-    features = np.flatnonzero(represented)
-    if not len(features):
-        return []
-    _, owner = connected_components(np.abs(_overlaps(W[:, features])) >= edge, directed=False)
-    groups = [features[owner == k] for k in range(owner.max() + 1)]
-    return sorted(groups, key=lambda group: (-len(group), group[0]))
+@functools.cache
+def possible_names(n_features: int, n_hidden: int) -> tuple[str, ...]:
+    """The names that models of a shape can have, "diverged" first; where there are more than MAX_NAMES only those that
+    are no product."""
+    general = ("diverged", "nothing", "other")
+    parts = [polytope for k in range(min(n_features, MAX_VERTICES), 0, -1) for polytope in polytopes(k)]
+    products: list[list[Polytope]] = [[]]
+    for polytope in parts:
+        dimension, vertices = polytope.vertices.shape
+        for product in list(products):
+            free = n_hidden - sum(part.vertices.shape[0] for part in product)
+            left = n_features - sum(part.vertices.shape[1] for part in product)
+            more = min(free // dimension, left // vertices)
+            products += [product + [polytope] * count for count in range(1, more + 1)]
+        if len(products) > MAX_NAMES:
+            return general
+    return general + tuple(_in_words([part.name for part in product]) for product in products[1:])
+
+
+class Solutions(NamedTuple):
+    """What many models are: the number of a name, and the largest deviation of a component from its polytope.
+
+    The numbers of the names are the same for all models of a shape with up to MAX_NAMES `possible_names`.
+    """
+
+    names: list[str]
+    number: Int[np.ndarray, "..."]
+    deviation: Float[np.ndarray, "..."]
 
 
 def recognise(
@@ -99,41 +121,123 @@ def recognise(
     edge: float = EDGE,
     tolerance: float = TOLERANCE,
 ) -> list[Component]:
-    """The components of one model and the polytopes they form. Features below the norm `represented` are left out.
+    """The components of one model, largest first, and the polytopes they form. Features below the norm `represented`
+    are left out.
 
     Example:
         >>> [component.polytope.name for component in recognise(np.array([[1.0, -1.0, 0.0], [0.0, 0.0, 1.0]]))]
         ['digon', 'single']
     """
+    is_represented = norm(W) >= represented
+    overlaps = _overlaps(W[None], is_represented[None])
     found = []
-    for features in interacting(W, norm(W) >= represented, edge):
-        overlaps = _overlaps(W[:, features])
-        candidates = [(_deviation(overlaps, polytope), polytope) for polytope in polytopes(len(features))]
-        deviation, polytope = min(candidates, key=lambda candidate: candidate[0])
-        found.append(Component(features, polytope if deviation <= tolerance else None, deviation))
+    for features in _groups(is_represented, np.abs(overlaps[0]) >= edge):
+        (which,), (deviation,) = _nearest(overlaps[:, features[:, None], features], tolerance)
+        found.append(Component(features, polytopes(len(features))[which] if which >= 0 else None, float(deviation)))
     return found
+
+
+def solutions(
+    W: Float[np.ndarray, "... n_hidden n_features"],
+    represented: float = 0.5,
+    edge: float = EDGE,
+    tolerance: float = TOLERANCE,
+) -> Solutions:
+    """`recognise` for many models: the name of each as a whole (`solution_name`); "diverged" if W is not finite."""
+    shape, n = W.shape[:-2], W.shape[-1]
+    models = W.reshape(-1, *W.shape[-2:])
+    number, deviation = np.zeros(len(models), np.int32), np.full(len(models), np.nan, np.float32)
+    known = possible_names(n, W.shape[-2])
+    numbers = {name: k for k, name in enumerate(known)}  # more are added as they are met
+    finite = np.flatnonzero(np.isfinite(models).all((-2, -1)))
+    size = max(1, _AT_ONCE // n**2)
+    for part in (finite[start : start + size] for start in range(0, len(finite), size)):
+        number[part], deviation[part] = _named(models[part], numbers, represented, edge, tolerance)
+    names = [*known, *sorted(list(numbers)[len(known) :])]
+    final = np.array([names.index(name) for name in numbers], np.int32)
+    return Solutions(names, final[number].reshape(shape), deviation.reshape(shape))
+
+
+def _named(
+    W: Float[np.ndarray, "models n_hidden n_features"],
+    numbers: dict[str, int],
+    represented: float,
+    edge: float,
+    tolerance: float,
+) -> tuple[Int[np.ndarray, " models"], Float[np.ndarray, " models"]]:
+    """The number of the name (new names get the next) and the deviation of every model, those with the same
+    interactions together."""
+    is_represented = norm(W) >= represented
+    overlaps = _overlaps(W, is_represented)
+    edges = np.abs(overlaps) >= edge
+    pattern = np.packbits(np.concatenate([is_represented[:, None], edges], axis=1).reshape(len(W), -1), axis=1)
+    _, first, owner = np.unique(pattern, axis=0, return_index=True, return_inverse=True)
+    number, deviation = np.zeros(len(W), np.int32), np.zeros(len(W), np.float32)
+    order = np.argsort(owner.ravel(), kind="stable")
+    for same in np.split(order, np.flatnonzero(np.diff(owner.ravel()[order])) + 1):
+        groups = _groups(is_represented[same[0]], edges[same[0]])
+        near = [_nearest(overlaps[same][:, group[:, None], group], tolerance) for group in groups]
+        which = np.stack([which for which, _ in near], axis=1) if near else np.zeros((len(same), 0), int)
+        for row in np.unique(which, axis=0):
+            found = [
+                Component(group, polytopes(len(group))[k] if k >= 0 else None, 0.0)
+                for group, k in zip(groups, row, strict=True)
+            ]
+            number[same[(which == row).all(1)]] = numbers.setdefault(solution_name(found), len(numbers))
+        if near:
+            deviation[same] = np.max([off for _, off in near], axis=0)
+    return number, deviation
+
+
+def _groups(
+    represented: Bool[np.ndarray, " n_features"], edges: Bool[np.ndarray, "n_features n_features"]
+) -> list[Int[np.ndarray, " members"]]:
+    """The connected components of the represented features, largest first, then by their first feature."""
+    _, owner = connected_components(edges, directed=False)
+    groups = [np.flatnonzero((owner == k) & represented) for k in np.unique(owner[represented])]
+    return sorted(groups, key=lambda group: (-len(group), group[0]))
 
 
 def solution_name(components: list[Component]) -> str:
     """The tegum product in words, as "2 digons" or "triangle + digon"; "other" if a component is no polytope."""
     if any(component.polytope is None for component in components):
         return "other"
-    names = [component.polytope.name for component in components if component.polytope]
-    counts = {name: names.count(name) for name in names}  # in order: largest first
-    return " + ".join(name if count == 1 else f"{count} {_plural(name)}" for name, count in counts.items()) or "nothing"
+    return _in_words([component.polytope.name for component in components if component.polytope]) or "nothing"
+
+
+def _in_words(names: list[str]) -> str:
+    counts = {name: names.count(name) for name in sorted(names, key=_ORDER.__getitem__)}  # largest first
+    return " + ".join(name if count == 1 else f"{count} {_plural(name)}" for name, count in counts.items())
 
 
 def _plural(name: str) -> str:
     return name.replace("simplex", "simplices") if name.startswith("simplex") else f"{name}s"
 
 
-def _overlaps(W: Float[np.ndarray, "n_hidden members"]) -> Float[np.ndarray, "members members"]:
-    units = W / np.linalg.norm(W, axis=0)
-    return units.T @ units
+def _overlaps(
+    W: Float[np.ndarray, "models n_hidden n_features"], which: Bool[np.ndarray, "models n_features"]
+) -> Float[np.ndarray, "models n_features n_features"]:
+    """Ŵ_i·Ŵ_j of the features chosen, 0 for others."""
+    units = W * np.where(which, 1 / np.where(which, norm(W), 1), 0)[:, None, :]
+    return np.einsum("khi,khj->kij", units, units)
 
 
-def _deviation(overlaps: Float[np.ndarray, "members members"], polytope: Polytope) -> float:
-    ideal = _overlaps(polytope.vertices)
-    rows = np.abs(np.sort(overlaps, axis=1) - np.sort(ideal, axis=1)).max()
-    values = np.abs(np.linalg.eigvalsh(overlaps) - np.linalg.eigvalsh(ideal)).max() * polytope.dimensionality
-    return float(max(rows, values))
+def _nearest(
+    overlaps: Float[np.ndarray, "models members members"], tolerance: float
+) -> tuple[Int[np.ndarray, " models"], Float[np.ndarray, " models"]]:
+    """Which of the polytopes with so many vertices is nearest, -1 if none is near enough, and how far it is."""
+    candidates = polytopes(overlaps.shape[-1])
+    if not candidates:
+        return np.full(len(overlaps), -1), np.full(len(overlaps), np.inf)
+    rows, values = np.sort(overlaps, axis=-1), np.linalg.eigvalsh(overlaps)
+    deviations = []
+    for polytope in candidates:
+        ideal = polytope.vertices.T @ polytope.vertices
+        off = np.abs(rows - np.sort(ideal, axis=-1)).max((-2, -1))
+        spread = np.abs(values - np.linalg.eigvalsh(ideal)).max(-1) * polytope.dimensionality
+        deviations.append(np.maximum(off, spread))
+    deviation = np.min(deviations, axis=0)
+    return np.where(deviation <= tolerance, np.argmin(deviations, axis=0), -1), deviation
+
+
+_ORDER = {polytope.name: (-k, polytope.name) for k in range(1, MAX_VERTICES + 1) for polytope in polytopes(k)}

@@ -115,4 +115,4 @@ def _hash(values: UInt64[np.ndarray, "... values"]) -> UInt64[np.ndarray, "..."]
     with np.errstate(over="ignore"):
         powers = np.cumprod(np.full(values.shape[-1], base, np.uint64))
         total = np.asarray(np.sum(values * powers, axis=-1, dtype=np.uint64))
-        return (total ^ (total >> np.uint64(29))) * base  # not linear: hashes of hashes do not coincide
+        return np.asarray((total ^ (total >> np.uint64(29))) * base)  # not linear: hashes of hashes must differ

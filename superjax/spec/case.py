@@ -16,9 +16,9 @@ from superjax.spec.messages import unknown, untagged, wanted
 from superjax.spec.trees import Keys, Location, lookup, merge, nest, split_key
 
 RESERVED = frozenset(  # what a dataset can have, besides names that begin with "optimum"
-    "restart feature hidden snapshot step phase_kind solution W b loss W_snapshots b_snapshots loss_snapshots"
-    " feature_loss explained grad_norm diverged_at best norm interference dimensionality phase margin typical_norm"
-    " typical_interference phase_fraction gap success agreement".split()
+    "restart feature hidden snapshot step phase_kind solution solution_deviation W b loss W_snapshots b_snapshots"
+    " loss_snapshots feature_loss explained grad_norm diverged_at best norm interference dimensionality phase margin"
+    " typical_norm typical_interference phase_fraction gap success agreement".split()
 )
 _NO_SUCH_KEY = object()
 
