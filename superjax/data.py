@@ -162,17 +162,17 @@ class Sets(Distribution):
         still wanted over that of members still to come are, which makes all choices alike."""
         n, k = self.density.shape[-1], self.size
         u, ticket, (together, coin) = uniforms[:n], uniforms[n : 2 * n], uniforms[2 * n :].reshape(2, -1)
-        s = self.density[::k]
-        wanted = jnp.floor(k * s) + jnp.where(coin < k * s - jnp.floor(k * s), 1.0, 0.0)
         x = []
         for own in range(n // k):
-            still_wanted = wanted[own]
+            s = self.density[own * k]
+            least = jnp.floor(k * s)
+            still_wanted = least + jnp.where(coin[own] < k * s - least, 1.0, 0.0)
             for member in range(own * k, (own + 1) * k):
                 still_to_come = (own + 1) * k - member
                 few = ticket[member] * still_to_come < still_wanted
                 still_wanted = still_wanted - jnp.where(few, 1.0, 0.0)
-                chosen = jnp.where(self.correlation > 0, coin[own] < s[own], few)
-                alone = jnp.where(u[member] < s[own], u[member] / s[own], 0.0)
+                chosen = jnp.where(self.correlation > 0, coin[own] < s, few)
+                alone = jnp.where(u[member] < s, u[member] / s, 0.0)
                 joint = jnp.where(chosen, u[member], 0.0)
                 x.append(jnp.where(together[own] < jnp.abs(self.correlation), joint, alone))
         return jnp.stack(x)

@@ -137,7 +137,9 @@ def _evaluate_rows(jaxpr, consts, arguments, n_rows):
     environment.update(zip(jaxpr.invars, arguments, strict=True))
 
     def read(variable):
-        return (variable.val, False) if isinstance(variable, jex.Literal) else environment[variable]
+        if isinstance(variable, jex.Literal):
+            return jnp.asarray(variable.val), False
+        return environment[variable]
 
     for equation in jaxpr.eqns:
         inputs = [read(v) for v in equation.invars]

@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from jax import export
 
 from superjax import analysis, engine, oracle, runner
 from superjax.checkpoint import Folder
@@ -709,6 +710,6 @@ def test_programs_lower_for_accelerators(make_case, monkeypatch, text, form):
     functions = {id(jitted): (jitted, arguments) for jitted, arguments in called}.values()
     assert len(functions) >= 5  # initialise, begin, train, evaluate, loss
     for jitted, arguments in functions:
-        text = jax.export.export(jitted, platforms=["cuda", "tpu"])(*arguments).mlir_module()
+        text = export.export(jitted, platforms=["cuda", "tpu"])(*arguments).mlir_module()
         assert "stablehlo" in text
         assert form == "plain" or "stablehlo.dot_general" not in text
