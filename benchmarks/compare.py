@@ -31,9 +31,10 @@ import superjax
 from benchmarks import pytorch_loop, rates
 from superjax import engine, runner
 from superjax.cores import usable_cores
+from superjax.files import write_json, write_text
 from superjax.loss import training_stages
 from superjax.models import model_class
-from superjax.store import environment, write_json, write_text
+from superjax.store import environment
 
 LOOPS = ("straightforward", "fresh", "shared")  # PyTorch: as first written, tuned, tuned with one batch for all models
 RESULTS = Path("benchmarks/results")

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from superjax.cores import usable_cores
-from superjax.store import environment, write_json, write_text
+from superjax.files import write_json, write_text
+from superjax.store import environment
 
 RESULTS = Path("benchmarks/results")
 REPEATS = 5

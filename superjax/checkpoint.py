@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from superjax import interrupt
-from superjax.store import write_bytes
+from superjax.files import write_bytes
 
 _MAGIC = b"superjax chunk 1\n"
 _SECONDS = 0.25  # between two savings of chunks that train, less than a call takes; or more, so that it takes at most

@@ -19,8 +19,8 @@ import jax
 from jax._src.distributed import global_state  # its client is the only way to the coordinator's store
 
 from superjax import interrupt
+from superjax.files import checksum
 from superjax.spec import SweepError
-from superjax.store import checksum
 
 _SECONDS = 0.2  # between two looks at the folder
 _LAST_WORDS = 10.0  # seconds that the first process waits for the others to leave

@@ -7,11 +7,11 @@ protocol: `Class(n_features, n_hidden, init_std, key=key)` builds it, `model(x)`
 field with `eqx.field(static=True)`.
 """
 
-import hashlib
 import importlib
 import inspect
 from abc import abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from superjax.files import checksum
 from superjax.spec import RESERVED, Case, SweepError
 from superjax.spec.emit import toml
 from superjax.spec.errors import clip
@@ -82,8 +83,7 @@ def code_of(kind: str) -> str:
     """SHA-256 of the file with the user's class, "" for a built-in kind. Raises SweepError as `model_class`."""
     if kind in KINDS:
         return ""
-    with open(inspect.getfile(model_class(kind)), "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return checksum(Path(inspect.getfile(model_class(kind))))
 
 
 def model_class(kind: str) -> type[ToyModel]:

@@ -1,4 +1,4 @@
-"""Results on disk: datasets as netCDF, everything written atomically, and the manifest of a run.
+"""Results on disk: datasets as netCDF, and the manifest of a run.
 
 The folder of a run holds `CASE.nc`, figures, `claims.json`, `sweep.toml` (the resolved sweep) and `manifest.json`, and
 until all is done `chunks/`. A case is done when the manifest says so and the file's checksum agrees, never because a
@@ -8,14 +8,12 @@ file exists.
 import errno
 import hashlib
 import json
-import math
 import os
 import platform
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from superjax.files import checksum, finite, remove_if_empty, remove_leftovers, write_atomically, write_json, write_text
 from superjax.lock import Lock
 from superjax.spec import Sweep, SweepError, parse
 from superjax.spec.errors import clip
@@ -31,64 +30,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 MANIFEST = "manifest.json"
-_TEMPORARY = ".tmp"
 _SEAL = "sha256"  # the attribute of a file with the checksum of its contents
 _PIECE = 2**22  # bytes written at a time
-
-
-def write_atomically(path: Path, write: Callable[[Path], object], size: int) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in place: readers see all of it or the old one.
-
-    Raises OSError with the path, and the `size` in bytes it was to have, if there is no room or no permission.
-    """
-    temporary = None
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_TEMPORARY, dir=path.parent)
-        os.close(descriptor)
-        temporary = Path(name)
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        if "bytes were to be written" in (reason := error.strerror or str(error)):  # of another file meanwhile
-            raise
-        raise OSError(error.errno, f"{reason} ({size:,} bytes were to be written)", str(path)) from error
-    finally:
-        if temporary:
-            temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(path: Path) -> None:
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        folder = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    write_atomically(path, lambda temporary: temporary.write_bytes(content), len(content))
-
-
-def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
-
-
-def write_json(path: Path, value: Any) -> None:
-    """JSON as every parser reads it: what is not finite becomes null."""
-    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_dataset(path: Path, dataset: "xr.Dataset", announce: Callable[[str], object] = lambda checksum: None) -> None:
@@ -186,11 +129,6 @@ def _not_what_was_written(path: str) -> SweepError:
     return SweepError(f"{path}: is damaged, it is not what the run wrote; the sweep's command makes it again")
 
 
-def checksum(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @contextmanager
 def timed(seconds: dict[str, float], phase: str):
     """Add the seconds that the body takes to a phase."""
@@ -278,7 +216,7 @@ class Run:
             for case in (path.name for path in chunk_folder(self.folder, "").glob("*/")):
                 if self._fresh or self.manifest["cases"].get(case, {"done": True})["done"]:
                     self.remove_chunks(case)
-            _remove_if_empty(chunk_folder(self.folder, ""))
+            remove_if_empty(chunk_folder(self.folder, ""))
             if not all(self.entry(case)["done"] for case in self.sweep.cases):
                 self.manifest["finished"] = False
             settings = self.sweep.to_toml()
@@ -313,7 +251,7 @@ class Run:
 
     def save(self, **entries: Any) -> None:
         self.manifest |= entries
-        manifest = _finite(self.manifest)
+        manifest = finite(self.manifest)
         write_json(self.folder / MANIFEST, {**manifest, "sha256": _digest(manifest)})
 
     def entry(self, case: str) -> dict[str, Any]:
@@ -358,18 +296,7 @@ class Run:
             for file in task.glob("*.chunk"):
                 file.unlink(missing_ok=True)
             remove_leftovers(task)
-            _remove_if_empty(task)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):  # not there, or not empty
-        folder.rmdir()
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of a process that was killed."""
-    for file in folder.glob(f".*{_TEMPORARY}"):
-        file.unlink(missing_ok=True)
+            remove_if_empty(task)
 
 
 def environment() -> dict[str, Any]:

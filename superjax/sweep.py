@@ -23,9 +23,10 @@ from typing import Any, NoReturn
 
 from superjax import __version__, interrupt, spec
 from superjax.cores import usable_cores
+from superjax.files import checksum, write_json
 from superjax.spec import Sweep, SweepError
 from superjax.spec.errors import clip
-from superjax.store import MANIFEST, Run, checksum, chunk_folder, environment, timed
+from superjax.store import MANIFEST, Run, chunk_folder, environment, timed
 
 _SHOWN = 10  # claims that do not hold, in the summary
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -256,7 +257,7 @@ def _execute(sweep: Sweep, run: Run, running, arguments: argparse.Namespace, sta
     results = studies.Results(sweep, datasets, run.manifest)
     with timed(seconds, "claims"):
         claims = studies.claims(results)
-        store.write_json(run.folder / "claims.json", [claim._asdict() for claim in claims])
+        write_json(run.folder / "claims.json", [claim._asdict() for claim in claims])
     with timed(seconds, "draw"):
         figures = studies.draw(results, run.folder)
     seconds["all"] = time.perf_counter() - start

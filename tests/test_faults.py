@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 import superjax
 from superjax import chunks, engine, hosts, interrupt, store, sweep
 from superjax.checkpoint import Folder, Saved
+from superjax.files import checksum
 from superjax.plots import overview
 from superjax.spec import SweepError
 from tests.test_checkpoint import assert_identical
@@ -531,7 +532,7 @@ def test_another_hosts_file_is_waited_for(tmp_path, monkeypatch):
     assert not hosts.sees(tmp_path / "manifest.json", "digest")
     (tmp_path / "manifest.json").write_text("{}")
     assert not hosts.sees(tmp_path / "manifest.json", "digest")
-    assert hosts.sees(tmp_path / "manifest.json", store.checksum(tmp_path / "manifest.json"))
+    assert hosts.sees(tmp_path / "manifest.json", checksum(tmp_path / "manifest.json"))
 
 
 def test_a_process_without_room_stops_all(long_run, compiled):

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 import superjax
 from superjax import analysis, plots, studies, theory
+from superjax.files import write_json
 from superjax.plots import maps, overview
 from superjax.plots.phase_diagram import CUTS
-from superjax.store import write_dataset, write_json
+from superjax.store import write_dataset
 from superjax.studies import phase_diagram
 from superjax.studies._diagram import diagrams
 

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 import superjax
-from superjax import SweepError, store
+from superjax import SweepError, files, store
 
 SMALL = ("axes.importance.points=2", "axes.density.points=2", "restarts=2", "train.steps=20", "cases=n2_m1")
 
@@ -23,14 +23,14 @@ def run(tmp_path):
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "file"
-    store.write_text(path, "old")
+    files.write_text(path, "old")
 
     def fail(temporary):
         temporary.write_text("half of the new")
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left on device") as caught:
-        store.write_atomically(path, fail, 17)
+        files.write_atomically(path, fail, 17)
     assert caught.value.filename == str(path)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
@@ -129,7 +129,7 @@ def test_what_is_no_dataset_is_refused(tmp_path, content):
 
 
 def test_json_is_readable_and_complete(tmp_path):
-    store.write_json(tmp_path / "claims.json", [{"claim": "L*(1/r) = L*(r) / r", "holds": True}])
+    files.write_json(tmp_path / "claims.json", [{"claim": "L*(1/r) = L*(r) / r", "holds": True}])
     assert json.loads((tmp_path / "claims.json").read_text())[0]["holds"] is True
 
 

@@ -133,7 +133,7 @@ def recognise(
     found = []
     for features in _groups(is_represented, np.abs(overlaps[0]) >= edge):
         (which,), (deviation,) = _nearest(overlaps[:, features[:, None], features], tolerance)
-        found.append(Component(features, polytopes(len(features))[which] if which >= 0 else None, float(deviation)))
+        found.append(Component(features, _polytope(len(features), which), float(deviation)))
     return found
 
 
@@ -171,7 +171,7 @@ def _named(
     overlaps = _overlaps(W, is_represented)
     edges = np.abs(overlaps) >= edge
     pattern = np.packbits(np.concatenate([is_represented[:, None], edges], axis=1).reshape(len(W), -1), axis=1)
-    _, first, owner = np.unique(pattern, axis=0, return_index=True, return_inverse=True)
+    _, owner = np.unique(pattern, axis=0, return_inverse=True)
     number, deviation = np.zeros(len(W), np.int32), np.zeros(len(W), np.float32)
     order = np.argsort(owner.ravel(), kind="stable")
     for same in np.split(order, np.flatnonzero(np.diff(owner.ravel()[order])) + 1):
@@ -179,11 +179,8 @@ def _named(
         near = [_nearest(overlaps[same][:, group[:, None], group], tolerance) for group in groups]
         which = np.stack([which for which, _ in near], axis=1) if near else np.zeros((len(same), 0), int)
         for row in np.unique(which, axis=0):
-            found = [
-                Component(group, polytopes(len(group))[k] if k >= 0 else None, 0.0)
-                for group, k in zip(groups, row, strict=True)
-            ]
-            number[same[(which == row).all(1)]] = numbers.setdefault(solution_name(found), len(numbers))
+            name = _product([_polytope(len(group), k) for group, k in zip(groups, row, strict=True)])
+            number[same[(which == row).all(1)]] = numbers.setdefault(name, len(numbers))
         if near:
             deviation[same] = np.max([off for _, off in near], axis=0)
     return number, deviation
@@ -200,9 +197,17 @@ def _groups(
 
 def solution_name(components: list[Component]) -> str:
     """The tegum product in words, as "2 digons" or "triangle + digon"; "other" if a component is no polytope."""
-    if any(component.polytope is None for component in components):
-        return "other"
-    return _in_words([component.polytope.name for component in components if component.polytope]) or "nothing"
+    return _product([component.polytope for component in components])
+
+
+def _product(found: list[Polytope | None]) -> str:
+    names = [polytope.name for polytope in found if polytope]
+    return "other" if len(names) < len(found) else _in_words(names) or "nothing"
+
+
+def _polytope(vertices: int, which: int | np.integer) -> Polytope | None:
+    """As `_nearest` numbers them."""
+    return polytopes(vertices)[which] if which >= 0 else None
 
 
 def _in_words(names: list[str]) -> str:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from superjax.files import write_bytes
 from superjax.spec import Sweep, SweepError
-from superjax.store import write_bytes
 
 
 class Results(NamedTuple):
