@@ -32,7 +32,8 @@ _FINER_NODES = {1: 1, 2: 13, 3: 9, 4: 7, 5: 5, 6: 4}
 # The same for models that are no ReLU of an affine map, in product nodes throughout.
 _PRODUCT_NODES = {1: 31, 2: 13, 3: 7, 4: 4, 5: 3}
 _FINER_PRODUCT_NODES = {1: 63, 2: 24, 3: 11, 4: 6, 5: 4, 6: 3}
-_EVALUATION_NODES, _EVALUATION_ROWS, _EVALUATION_MAX_ROWS, _EVALUATION_SAMPLES = 45, 1200, 2**15, 2**14
+_EVALUATION_NODES, _EVALUATION_MAX_ROWS, _EVALUATION_SAMPLES = 45, 2**15, 2**14
+_EVALUATION_ROWS, _EVALUATION_ROWS_ABOVE = {1: 1200, 2: 1200, 3: 1200}, 2**13  # few rows do for few features
 
 
 def _default_nodes(n_features: int, closed: bool) -> int:
@@ -284,7 +285,8 @@ def evaluation_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objectiv
     """
     n, closed, distribution = case.n_features, closed_form(model), family(case.data)
     choices = range(1, _EVALUATION_NODES + 1)
-    affordable = [k for k in choices if distribution.n_rows(n, k, closed) <= _EVALUATION_ROWS]
+    rows = _EVALUATION_ROWS.get(n, _EVALUATION_ROWS_ABOVE)
+    affordable = [k for k in choices if distribution.n_rows(n, k, closed) <= rows]
     nodes = max([*affordable, (case.train.nodes or _default_nodes(n, closed)) + 1])
     if distribution.n_rows(n, nodes, closed) <= _EVALUATION_MAX_ROWS:
         fine, coarse = (

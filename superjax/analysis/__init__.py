@@ -3,8 +3,25 @@
 Everything here takes plain arrays, trained by superjax or not.
 """
 
-from superjax.analysis.boundary import at_importance, band, boundary, has_superposition, superposition_excess
-from superjax.analysis.geometry import Component, Polytope, Solutions, polytopes, recognise, solution_name, solutions
+from superjax.analysis.boundary import (
+    at_importance,
+    band,
+    boundary,
+    crossings,
+    has_superposition,
+    superposition_excess,
+)
+from superjax.analysis.canonical import canonical
+from superjax.analysis.geometry import (
+    TOLERANCE,
+    Component,
+    Polytope,
+    Solutions,
+    polytopes,
+    recognise,
+    solution_name,
+    solutions,
+)
 from superjax.analysis.phases import (
     PHASES,
     Measures,
@@ -27,6 +44,7 @@ from superjax.analysis.restarts import (
 
 __all__ = [
     "PHASES",
+    "TOLERANCE",
     "Component",
     "Measures",
     "Polytope",
@@ -36,7 +54,9 @@ __all__ = [
     "at_importance",
     "band",
     "boundary",
+    "canonical",
     "classify",
+    "crossings",
     "dimensionality",
     "dropped",
     "has_superposition",

@@ -74,3 +74,18 @@ def band(
         index = np.clip(np.round(share * (count - 1)).astype(int), 0, None)
         ends.append(np.take_along_axis(found, index[None], 0)[0])
     return ends[0], ends[1]
+
+
+def crossings(
+    coordinate: Float[np.ndarray, " points"], difference: Float[np.ndarray, " points"]
+) -> Float[np.ndarray, " crossings"]:
+    """Where a difference of two curves changes sign, increasing, interpolated between neighbouring points (in
+    log(coordinate) if that exists); points where it is NaN are left out."""
+    known = np.isfinite(difference)
+    order = np.argsort(coordinate[known])
+    logarithmic = (coordinate > 0).all()
+    x, y = coordinate[known][order], difference[known][order]
+    x = np.log(x) if logarithmic else x
+    k = np.flatnonzero((y[:-1] < 0) != (y[1:] < 0))
+    at = x[k] + (x[k + 1] - x[k]) * y[k] / (y[k] - y[k + 1])
+    return np.exp(at) if logarithmic else at

@@ -12,16 +12,23 @@ from superjax.plots.maps import (
     typical_map,
     value_map,
 )
+from superjax.plots.weights import gram, importance_scale, interference_key, norm_bars, vectors, vectors_3d
 
 __all__ = [
     "PHASE_COLOURS",
     "cell_edges",
     "gap_map",
+    "gram",
     "hatch",
+    "importance_scale",
+    "interference_key",
+    "norm_bars",
     "phase_handles",
     "phase_map",
     "typical_colours",
     "typical_key",
     "typical_map",
     "value_map",
+    "vectors",
+    "vectors_3d",
 ]

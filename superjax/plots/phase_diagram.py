@@ -1,14 +1,12 @@
 """The figures of the phase diagram: maps of theory, optimum and restarts, and cuts at fixed importance."""
 
-import textwrap
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from superjax import analysis, plots, theory
+from superjax.plots.captions import model_time, training_in_words, wrapped
 from superjax.plots.maps import BLUE, GREY, MEASURED_LINE, THEORY_LINE, VERMILION
-from superjax.spec import Case
 from superjax.studies import Results
 from superjax.studies._diagram import Diagram, diagrams
 
@@ -103,33 +101,15 @@ def caption(results: Results) -> str:
         training = f"Each model: {training_in_words(case)}."
     else:
         training = " ".join(f"{d.title}: {training_in_words(d.case)}." for d in shown)
-    models = sum(data["loss"].size for data in results.datasets.values())
-    seconds = sum(sum(entry.get("seconds", {}).values()) for entry in results.manifest.get("cases", {}).values())
     text = (
         f"{grids}. {training} "
         f"A feature is represented if its norm is at least {case.phases.represented:g}, and then superposed if its "
         f"interference with represented features is at least {case.phases.superposed:g}. Optimum: best restarts, "
         f"transplanted between neighbouring cells and polished. Typical outcome hatched where fewer than "
         f"{1 - case.plot.threshold:.0%} of restarts have the optimum's phases; crosses: some restarts diverged. "
-        f"{models:,} models in {seconds:.0f} s."
+        f"{model_time(results)}"
     )
-    return "\n".join(textwrap.wrap(text, 290))
-
-
-def training_in_words(case: Case) -> str:
-    """Model, objective, optimiser and initialisation of a case."""
-    train = case.train
-    streams = f" in {train.streams} streams" if train.streams > 1 else ""
-    objective = {
-        "exact": "the exact expected loss",
-        "quasi": f"the loss of a fixed quasi-random sample of {train.batch}",
-        "minibatch": f"the loss of fresh batches of {train.batch}{streams}",
-    }[train.objective]
-    return (
-        f"{case.model.kind.replace('_', ' ')}, {train.steps} steps of {train.optimizer} on {objective} (learning rate "
-        f"{train.learning_rate:g}, {train.schedule} schedule, weight decay {train.weight_decay:g}), initial weights "
-        f"normal with standard deviation {case.model.init_std}, bias 0"
-    )
+    return wrapped(text, 290)
 
 
 def _outcome_title(restarts: int) -> str:

@@ -1,0 +1,154 @@
+"""Five features in two dimensions: what the best solution is as the data get sparser.
+
+Paper, introduction: at S = 0 two orthogonal features, at S = 0.8 two antipodal pairs, at S = 0.9 a pentagon; drawn as
+the five columns of W in the plane, coloured by importance.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from superjax import analysis, oracle, theory
+from superjax.grid import Grid
+from superjax.plots.five_features import five_features
+from superjax.spec import Case, SweepError
+from superjax.studies import Claim, Results
+from superjax.studies._solutions import best, best_names, lowest_losses
+
+SECTION = "Introduction"
+PAPER = {0.0: "2 singles", 0.8: "2 digons", 0.9: "pentagon"}  # the solution at a sparsity S
+IN_WORDS = {
+    "2 singles": "two orthogonal features, three at 0",
+    "2 digons": "two antipodal pairs, one feature at 0",
+    "pentagon": "a pentagon",
+}
+_NEAR = 0.02  # a cell stands for a density if it is this near to it
+
+
+class Switch(NamedTuple):
+    """The best solution changes from one to another at a density; `exact` if their losses were seen to cross."""
+
+    dense: str
+    sparse: str
+    density: float
+    exact: bool
+
+
+def check(case: Case) -> None:
+    """Raise SweepError unless the only axis is the density of all features, in the plane."""
+    if [axis.names for axis in case.axes.values()] != [("data.density",)] or "density" not in case.axes:
+        raise SweepError("needs exactly the axis density (data.density)")
+    if case.n_hidden != 2:
+        raise SweepError("draws n_hidden = 2 only")
+
+
+def figures(results: Results) -> dict[str, Figure]:
+    return {name: five_features(results, name, switches(data)) for name, data in results.datasets.items()}
+
+
+def switches(data: xr.Dataset) -> list[Switch]:
+    """Where the best solution changes, from dense to sparse, by the crossing of the lowest losses of both."""
+    order = np.argsort(-data["density"].values)
+    density, names = data["density"].values[order], best_names(data)[order]
+    losses = {name: loss[order] for name, loss in lowest_losses(data).items()}
+    found = []
+    for k in np.flatnonzero(names[:-1] != names[1:]):
+        pair, dense, sparse = slice(k, k + 2), names[k], names[k + 1]
+        crossing = analysis.crossings(density[pair], (losses[sparse] - losses[dense])[pair])
+        at = float(crossing[0]) if len(crossing) else float(np.sqrt(density[k] * density[k + 1]))
+        found.append(Switch(dense, sparse, at, len(crossing) > 0))
+    return found
+
+
+def claims(results: Results) -> list[Claim]:
+    found = []
+    for name, data in results.datasets.items():
+        case = results.sweep.cases[name]
+        found += _paper(name, data)
+        found += _digon_rule(name, case, data)
+        found += _reference(name, case, data)
+    return found
+
+
+def _cell(data: xr.Dataset, density: float) -> int | None:
+    """The cell that stands for a density, if there is one."""
+    distance = np.abs(np.log(data["density"].values / density))
+    return int(np.argmin(distance)) if distance.min() < _NEAR else None
+
+
+def _paper(name: str, data: xr.Dataset) -> list[Claim]:
+    """The three solutions that the paper draws, and which features they leave out."""
+    found, importance_order = [], np.arange(data.attrs["n_features"])
+    for sparsity, expected in PAPER.items():
+        cell = _cell(data, 1 - sparsity)
+        if cell is None:
+            continue
+        measured = best_names(data)[cell]
+        norm = best(data, "norm").values[cell]
+        deviation = float(best(data, "solution_deviation")[cell])
+        note = f"norms {norm.round(3).tolist()}, deviation from the ideal {deviation:.3f}"
+        found.append(
+            Claim(f"{name}: at S = {sparsity:g} the best solution is {IN_WORDS[expected]}", SECTION, expected, measured,
+                  analysis.TOLERANCE, measured == expected, note)
+        )  # fmt: skip
+        kept = importance_order[norm >= 0.5].tolist()
+        most = importance_order[: len(kept)].tolist()
+        found.append(
+            Claim(f"{name}: at S = {sparsity:g} the represented features are the most important ones", SECTION, most,
+                  kept, 0, kept == most)
+        )  # fmt: skip
+    pentagon = _cell(data, 0.1)
+    if pentagon is not None and best_names(data)[pentagon] == "pentagon":
+        W = best(data, "W").transpose("density", "hidden", "feature").values[pentagon]
+        overlaps = (W.T @ W)[~np.eye(W.shape[1], dtype=bool)]
+        share = float((overlaps > 0).mean())
+        found.append(
+            Claim(f"{name}: the pentagon at S = 0.9 has positive interference (fraction of pairs)", SECTION, 0.5, share,
+                  0, share == 0.5, f"positive overlaps {overlaps[overlaps > 0].min():.2f} to {overlaps.max():.2f}")
+        )  # fmt: skip
+    return found
+
+
+def _digon_rule(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
+    """The density at which the last antipodal pair has formed, beside the rule for idealised pairs."""
+    hosts, newcomers = np.split(np.array(case.importance_vector()[: 2 * case.n_hidden]), 2)
+    into = [switch for switch in switches(data) if switch.sparse == "2 digons"]
+    if not into or len(hosts) != len(newcomers):
+        return []
+    ratio = float(np.min(newcomers / hosts[::-1]))  # the k-th newcomer joins the k-th least important host
+    expected, measured = float(theory.superposition_boundary(ratio, 2, 1)), into[0].density
+    step = float(np.max(np.abs(np.diff(np.log(data["density"].values)))))
+    holds = bool(-step <= np.log(measured / expected) <= np.log(1.3) + step)
+    return [
+        Claim(
+            f"{name}: density at which the antipodal pairs have formed", f"{SECTION}; digon rule, unit weights",
+            expected, measured, f"30% above the rule, and one cell ({step:.0%}) either way", holds,
+            f"from {into[0].dense}; free weights and biases help pairs more than single features",
+        )
+    ]  # fmt: skip
+
+
+def _reference(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
+    """The stored loss against a float64 reference at the densities that the paper draws, and the best restart against
+    what transplants between neighbouring densities find."""
+    cells = [cell for sparsity in PAPER if (cell := _cell(data, 1 - sparsity)) is not None]
+    if not cells or case.model.kind != "relu_output":
+        return []
+    numbers = Grid(case).numbers()
+    W, b = (best(data, array).values[cells].astype(float) for array in ("W", "b"))
+    true = oracle.expected_loss(W, b, numbers["importance"][cells], numbers["density"][cells])
+    error = float(np.max(np.abs(best(data, "loss").values[cells] / true - 1)))
+    found = [
+        Claim(f"{name}: error of the stored loss (largest, relative)", "float64 reference", 0.0, error, 1e-3,
+              error <= 1e-3, f"densities {', '.join(f'{data.density.values[cell]:g}' for cell in cells)}")
+    ]  # fmt: skip
+    if "optimum_loss" in data:
+        excess = float((data["loss"].min("restart") / data["optimum_loss"]).max() - 1)
+        found.append(
+            Claim(f"{name}: loss of the best restart above that of the optimum (largest of any density, relative)",
+                  "restarts against neighbour transplant", 0.0, excess, 1e-3, excess <= 1e-3,
+                  f"of {case.restarts} restarts {float(data['success'].mean()):.0%} reach the optimum within 1%")
+        )  # fmt: skip
+    return found
