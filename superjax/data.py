@@ -81,6 +81,10 @@ class Distribution(eqx.Module):
         """Mean probability of a feature to be active."""
         return jnp.mean(self.density)
 
+    def mean(self) -> Float[Array, " n_features"]:
+        """E[x_i] = s/2."""
+        return self.density / 2
+
     def variance(self) -> Float[Array, " n_features"]:
         """Var(x_i) = s/3 - s²/4."""
         return self.density / 3 - self.density**2 / 4

@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 
 from superjax import analysis
 from superjax.chunks import Trained
+from superjax.families import Followed
 from superjax.grid import Grid
 from superjax.optimum import Optimum
 from superjax.spec import Case, Phases
@@ -50,6 +51,13 @@ _LABELS = {
     "optimum_interference": "interference of the feature in the best solution found",
     "optimum_phase": "how the feature is represented in the best solution found",
     "optimum_margin": "margin of optimum_phase",
+    "family": "solutions followed along an axis, each from weights of its own",
+    "family_W": "weights of the family's solution",
+    "family_b": "bias of the family's solution",
+    "family_loss": "loss of the family's solution",
+    "family_norm": "norm of the feature's direction in the family's solution",
+    "family_solution": "polytopes that the represented features of the family's solution form",
+    "family_solution_deviation": "largest deviation of a component of the family's solution from its polytope",
     "gap": "(optimum_other_loss - optimum_loss) / optimum_loss",
     "success": f"fraction of restarts whose loss is within {REACHED:.0%} of the optimum's",
     "agreement": "fraction of restarts with the phases of the optimum, up to interchangeable features",
@@ -64,6 +72,7 @@ def assemble(
     evaluation: Evaluation,
     snapshot_losses: Shaped[np.ndarray, "models snapshots"] | None,
     optimum: Optimum | None,
+    families: Followed | None,
     cells: Cell,
     steps: list[int],
 ) -> xr.Dataset:
@@ -99,6 +108,11 @@ def assemble(
             data[f"{prefix}_loss"] = (grid.dims, grid.unflatten(loss))
             for name, ds in array_dims.items():
                 data[f"{prefix}_{name}"] = ((*grid.dims, *ds), grid.unflatten(getattr(models, name)))
+    if families is not None:
+        coordinates["family"] = list(case.families)
+        data["family_loss"] = ((*grid.dims, "family"), grid.unflatten(families.loss))
+        for name, ds in array_dims.items():
+            data[f"family_{name}"] = ((*grid.dims, "family", *ds), grid.unflatten(getattr(families.models, name)))
     dataset = xr.Dataset(data, coordinates)
     nothing = np.sum(cells.importance * variance, axis=-1)  # the loss of a model that predicts the means
     floor = np.repeat(NEGLIGIBLE * nothing, case.restarts)
@@ -116,7 +130,7 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
     grid = Grid(case)
     loss = dataset["loss"].values
     data: Variables = {"best": (grid.dims, analysis.best_restart(loss).astype(np.int32))}
-    found = None
+    named: dict[str, analysis.Solutions] = {}
     if "W" in dataset and dataset["W"].dims[-2:] == ("hidden", "feature"):
         per_feature = (*grid.dims, "restart", "feature")
         measures = analysis.measure(dataset["W"].values, **case.phases.model_dump())
@@ -124,11 +138,17 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
         for name in ("norm", "interference"):
             outcome = analysis.typical_outcome(loss, data[name][1])
             data[f"typical_{name}"] = ((*grid.dims, "feature"), outcome)
-        found = analysis.solutions(dataset["W"].values, case.phases.represented)
-        data["solution"] = ((*grid.dims, "restart"), found.number.astype(np.int16))
-        data["solution_deviation"] = ((*grid.dims, "restart"), found.deviation)
+        named["solution"] = analysis.solutions(dataset["W"].values, case.phases.represented)
         fractions = analysis.phase_fractions(measures.phase).astype(np.float32)
         data["phase_fraction"] = ((*grid.dims, "feature", "phase_kind"), fractions)
+    if "family_W" in dataset:
+        norm = analysis.norm(dataset["family_W"].values)
+        data["family_norm"] = ((*grid.dims, "family", "feature"), norm)
+        named["family_solution"] = analysis.solutions(dataset["family_W"].values, case.phases.represented)
+    for name, found in named.items():
+        own = (*grid.dims, "family" if name.startswith("family") else "restart")
+        data[name] = (own, found.number.astype(np.int16))
+        data[f"{name}_deviation"] = (own, found.deviation)
     if "optimum_W" in dataset:
         data |= _derive_optimum(dataset, case, grid, data["phase"][1])
     dataset = dataset.assign(data).assign_coords(phase_kind=list(analysis.PHASES))
@@ -145,10 +165,10 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
                 "flag_meanings": " ".join(analysis.PHASES),
                 **case.phases.model_dump(),
             }
-    if found:
-        words = [name.replace(" + ", "+").replace(" ", "_") for name in found.names]
+    for name, found in named.items():
+        words = [word.replace(" + ", "+").replace(" ", "_") for word in found.names]
         flags = {"flag_values": np.arange(len(words), dtype=np.int16), "flag_meanings": " ".join(words)}
-        dataset["solution"].attrs |= flags
+        dataset[name].attrs |= flags
     dataset.attrs |= {"Conventions": "CF-1.11", **_attributes(case)}
     return dataset
 

@@ -5,6 +5,7 @@ or fresh samples (`Minibatch`). `draw(key)` makes what all models of a step shar
 rows of one model, `row_losses` the contribution of one row to every feature's squared error. The trainer needs no more.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
@@ -32,7 +33,8 @@ _FINER_NODES = {1: 1, 2: 13, 3: 9, 4: 7, 5: 5, 6: 4}
 # The same for models that are no ReLU of an affine map, in product nodes throughout.
 _PRODUCT_NODES = {1: 31, 2: 13, 3: 7, 4: 4, 5: 3}
 _FINER_PRODUCT_NODES = {1: 63, 2: 24, 3: 11, 4: 6, 5: 4, 6: 3}
-_EVALUATION_NODES, _EVALUATION_MAX_ROWS, _EVALUATION_SAMPLES = 45, 2**15, 2**14
+_EVALUATION_NODES, _EVALUATION_MAX_ROWS = 45, 2**15
+_EVALUATION_SAMPLES, _EVALUATION_NUMBERS = 2**17, 2**24  # so many samples, fewer where features are many
 _EVALUATION_ROWS, _EVALUATION_ROWS_ABOVE = {1: 1200, 2: 1200, 3: 1200}, 2**13  # few rows do for few features
 
 
@@ -83,6 +85,11 @@ def closed_form(model: type[eqx.Module] | eqx.Module) -> bool:
     classes = (model if isinstance(model, type) else type(model)).__mro__
     call, rectified = (next((c for c in classes if name in vars(c)), None) for name in ("__call__", "rectified"))
     return hasattr(model, "preactivation") and call is rectified is not None
+
+
+def quadratic(model: type[eqx.Module], distribution: type[Distribution]) -> bool:
+    """Whether the squared error is quadratic in the input, and features are independent."""
+    return closed_form(model) and not getattr(model, "rectified", True) and distribution is Independent
 
 
 def segment_losses(
@@ -176,6 +183,37 @@ class Exact:
         return row.weight * losses
 
 
+@dataclass(frozen=True)
+class ExactQuadratic:
+    """The expected loss of an affine model itself, for any number of independent features.
+
+    The squared error is quadratic in the input there, so it only sees means and variances, and the 2n points
+    μ ± √n σ_i e_i of equal weight have those of the features.
+    """
+
+    n_features: int
+    fixed: ClassVar[bool] = True
+    weighted: ClassVar[bool] = True
+
+    @property
+    def n_rows(self) -> int:
+        return 2 * self.n_features
+
+    @property
+    def row_weight(self) -> float:
+        return 1 / self.n_rows
+
+    def draw(self, key: Key[Array, ""]) -> None:
+        return None
+
+    def rows(self, data: Distribution, draw: None) -> Float[Array, "n_features rows"]:
+        away = jnp.diag(jnp.sqrt(self.n_features * data.variance()))
+        return data.mean()[:, None] + jnp.concatenate([away, -away], axis=1)
+
+    def row_losses(self, model, data: Distribution, row: Float[Array, " n_features"]) -> Float[Array, " n_features"]:
+        return sample_losses(model, row)
+
+
 def _pad(x: np.ndarray, n_rows: int) -> np.ndarray:
     return np.concatenate([x, np.zeros((n_rows - len(x), *x.shape[1:]), x.dtype)])
 
@@ -219,9 +257,14 @@ class ActiveMinibatch(Minibatch):
         return jax.random.uniform(key, (self.n_uniforms + 1, self.size))
 
     def row_losses(self, model, data: Distribution, row: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
-        assert isinstance(data, Independent)
-        x, active = data.sample_active(row), jnp.sum(data.first_active())
-        return active * sample_losses(model, x) + (1 - active) * sample_losses(model, jnp.zeros_like(x))
+        return active_losses(model, data, row)
+
+
+def active_losses(model, data: Distribution, row: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
+    """Losses of one input of which some feature is active, and in their share those of the input 0."""
+    assert isinstance(data, Independent)
+    x, active = data.sample_active(row), jnp.sum(data.first_active())
+    return active * sample_losses(model, x) + (1 - active) * sample_losses(model, jnp.zeros_like(x))
 
 
 @dataclass(frozen=True)
@@ -236,10 +279,27 @@ class Quasi(Minibatch):
 
     @cached_property
     def points(self) -> Float[np.ndarray, "n_uniforms size"]:
-        from scipy.stats import qmc
+        return _sobol(self.n_uniforms, self.size, self.seed)
 
-        points = qmc.Sobol(self.n_uniforms, rng=np.random.default_rng(self.seed)).random(self.size)
-        return np.minimum(points.T.astype(np.float32), np.float32(1 - 2**-24))
+
+@dataclass(frozen=True)
+class ActiveQuasi(Quasi):
+    """A fixed scrambled Sobol sample of the inputs that are not all 0, as `ActiveMinibatch`: where data are sparse it
+    has the more of what a model can be wrong about."""
+
+    @cached_property
+    def points(self) -> Float[np.ndarray, "uniforms size"]:
+        return _sobol(self.n_uniforms + 1, self.size, self.seed)
+
+    def row_losses(self, model, data: Distribution, row: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
+        return active_losses(model, data, row)
+
+
+def _sobol(dimensions: int, size: int, seed: int) -> Float[np.ndarray, "dimensions size"]:
+    from scipy.stats import qmc
+
+    points = qmc.Sobol(dimensions, rng=np.random.default_rng(seed)).random(size)
+    return np.minimum(points.T.astype(np.float32), np.float32(1 - 2**-24))
 
 
 def training_stages(case: Case, model: type[eqx.Module]) -> list[Stage]:
@@ -250,6 +310,8 @@ def training_stages(case: Case, model: type[eqx.Module]) -> list[Stage]:
     the model has none.
     """
     n, train, distribution = case.n_features, case.train, family(case.data)
+    if train.objective == "exact" and quadratic(model, distribution):
+        return [Stage(ExactQuadratic(n), train.steps)]
     if train.objective == "exact":
         nodes = train.nodes or _TRAINING_NODES.get(n, _TRAINING_NODES_ABOVE)
         search = Exact(n, nodes, False, distribution)
@@ -265,11 +327,14 @@ def training_stages(case: Case, model: type[eqx.Module]) -> list[Stage]:
 def optimum_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, Objective]:
     """The exact objective, whatever the case is trained with: one to search with, a finer one to finish with."""
     n, closed, distribution = case.n_features, closed_form(model), family(case.data)
+    if quadratic(model, distribution):
+        return ExactQuadratic(n), ExactQuadratic(n)
     try:
         search = Exact(n, None, closed, distribution)
     except SweepError:
+        wish = "optimum = true needs" if case.optimum else "families need"
         raise SweepError(
-            f"optimum = true needs the exact loss, which n_features = {n} makes too large to enumerate; leave it out "
+            f"{wish} the exact loss, which n_features = {n} makes too large to enumerate; leave it out "
             "or take fewer features"
         ) from None
     finer = (_FINER_NODES if closed else _FINER_PRODUCT_NODES).get(n, 2)
@@ -284,6 +349,8 @@ def evaluation_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objectiv
     (its seeds are out of reach of a sweep's own, so that no model is scored on what it was trained on).
     """
     n, closed, distribution = case.n_features, closed_form(model), family(case.data)
+    if quadratic(model, distribution):
+        return ExactQuadratic(n), ExactQuadratic(n)
     choices = range(1, _EVALUATION_NODES + 1)
     rows = _EVALUATION_ROWS.get(n, _EVALUATION_ROWS_ABOVE)
     affordable = [k for k in choices if distribution.n_rows(n, k, closed) <= rows]
@@ -293,5 +360,7 @@ def evaluation_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objectiv
             Exact(n, k, closed, distribution, _EVALUATION_MAX_ROWS) for k in (nodes, max(2 * nodes // 3, 1))
         )
         return fine, coarse
-    uniforms, size = distribution.n_uniforms(n), _EVALUATION_SAMPLES
-    return Quasi(uniforms, size, 2**32 + 1), Quasi(uniforms, size // 2, 2**32 + 2)
+    uniforms = distribution.n_uniforms(n)
+    size = min(_EVALUATION_SAMPLES, 2 ** int(math.log2(_EVALUATION_NUMBERS / n)))
+    kind = ActiveQuasi if distribution is Independent else Quasi
+    return kind(uniforms, size, 2**32 + 1), kind(uniforms, size // 2, 2**32 + 2)

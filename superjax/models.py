@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from superjax.files import checksum
-from superjax.spec import RESERVED, Case, SweepError
+from superjax.spec import RESERVED, RESERVED_STEMS, Case, SweepError
 from superjax.spec.emit import toml
 from superjax.spec.errors import clip
 
@@ -125,9 +125,10 @@ def _faults(case: Case, cls: type[ToyModel]) -> Iterator[str]:
     yield from _array_faults(arrays, dims)
     yield from _size_faults(arrays, dims, {"feature": n, "hidden": m})
     yield from _name_faults(case, dims)
-    if case.optimum and dims.get("W") != ("hidden", "feature"):
+    wish = "optimum = true" if case.optimum else "families" if case.families else ""
+    if wish and dims.get("W") != ("hidden", "feature"):
         has = ", ".join(dims)
-        yield f'optimum = true needs a model with weights W, ("hidden", "feature"); {case.model.kind} has {has}'
+        yield f'{wish} needs a model with weights W, ("hidden", "feature"); {case.model.kind} has {has}'
     try:
         output = jax.eval_shape(lambda model, x: model(x), model, jax.ShapeDtypeStruct((n,), jnp.float32))
     except Exception as error:
@@ -175,7 +176,7 @@ def _name_faults(case: Case, dims: dict[str, tuple[str, ...]]) -> Iterator[str]:
     own = {dim for names in dims.values() for dim in names} - {"feature", "hidden"}
     words = [*dims, *own, *(f"{name}_snapshots" for name in dims)]
     for word in sorted((dims.keys() - {"W", "b"}) | own):
-        if word in RESERVED or word.startswith("optimum") or words.count(word) > 1:
+        if word in RESERVED or word.startswith(RESERVED_STEMS) or words.count(word) > 1:
             yield f"dims cannot use the name {toml(word)}: reserved or taken"
     for axis, swept in case.axes.items():
         for word in {axis, *swept.coordinates(axis)}.intersection(words):

@@ -24,16 +24,20 @@ from superjax.cores import usable_memory
 from superjax.data import family
 from superjax.dataset import assemble
 from superjax.engine import Plan, Program, Shape, program, schedule_factors
+from superjax.families import Followed, follow, starts
 from superjax.grid import HYPER, Grid
 from superjax.loss import Objective, Stage, evaluation_objectives, optimum_objectives, training_stages
 from superjax.models import check_model, model_class, notebook_init_std
-from superjax.optimum import Optimum, Solutions, Solve, find_optimum
+from superjax.optimum import Optimum, Solutions, find_optimum
 from superjax.spec import Case, Sweep, SweepError, Train
 from superjax.store import timed
 from superjax.train import Cell, Evaluation, Method
 
 POLISH = Train(steps=100, learning_rate=0.01)
 FINISH = Train(steps=500, learning_rate=0.01)
+# Without momentum and in small steps: a feature that is left out has a bias of half its density, and once that is
+# negative its output is dead for good.
+FOLLOW = Train(steps=2000, learning_rate=0.0005, b1=0.0)
 _SECONDS_BETWEEN_LINES = 60.0
 
 
@@ -149,14 +153,17 @@ class CaseRun:
             (Evaluation(0, 0, 0, 0), 0 if self._steps else None),
         )  # fmt: skip
         self._kept = keep("train", self._key("train", chunk, compiled))
-        if case.optimum:
+        if case.optimum or case.families:
             kind = model_class(case.model.kind)
             shape = Shape(case.model.kind, family(case.data), case.n_features, case.n_hidden)
             self._polishing = program(shape, Method(), *evaluation_objectives(case, kind), devices)
             self._search, self._fine = optimum_objectives(case, kind)
             if case.train.objective == "exact":  # spares compiling for another size
                 self.chunks.setdefault("polish", chunk)
+        if case.optimum:
             self._chunk("polish", self._polishing, self._search, grid.n_cells)
+        if case.families:
+            self._chunk("follow", self._polishing, self._fine, 2 * len(case.families))
 
     def train(self, progress: bool = False, process: int = 0, processes: int = 1) -> None:
         """Train and evaluate the chunks that fall to a process of several."""
@@ -191,12 +198,15 @@ class CaseRun:
             (models, diverged_at, snapshots), (evaluation, losses) = self._training.gather(self._kept)
             late = (diverged_at < 0) & ~np.isfinite(evaluation.loss)  # weights so large
             trained = Trained(models, np.where(late, np.int32(self.case.train.steps), diverged_at), snapshots)
-            optimum = None
+            optimum = families = None
             if self.case.optimum:
                 with self.report.timed("optimum"):
                     optimum = self._optimum(models, evaluation.loss)
+            if self.case.families:
+                with self.report.timed("families"):
+                    families = self._families()
             with self.report.timed("analyse"):
-                dataset = assemble(self.case, trained, evaluation, losses, optimum, self._cells, self._steps)
+                dataset = assemble(self.case, trained, evaluation, losses, optimum, families, self._cells, self._steps)
                 dataset["loss"].attrs["loss_kind"] = type(self._program.fine).__name__.lower()
         return dataset
 
@@ -233,10 +243,7 @@ class CaseRun:
 
     def _optimum(self, models: PyTree, loss: Float[np.ndarray, " models"]) -> Optimum:
         """Neighbour transplant under the exact objective, whatever the restarts were trained with."""
-        case, cells, compiled, chunk = self.case, self._cells, self._polishing, self.chunks["polish"]
-
-        def loss_of(models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"]) -> Float[np.ndarray, " models"]:
-            return compiled.loss(models, cells, cell, self.chunks["evaluate"])
+        case, cells = self.case, self._cells
 
         def solutions(models: PyTree, cell: Int[np.ndarray, " models"], loss) -> Solutions:
             phase, _ = analysis.classify(models.W, **case.phases.model_dump())
@@ -245,35 +252,57 @@ class CaseRun:
             return Solutions(models, cell, loss, analysis.phase_signature(phase, importance, density[cell], size))
 
         def score(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
-            return solutions(models, cell, loss_of(models, cells._replace(hyper=_hyper_of(POLISH)), cell))
+            return solutions(models, cell, self._loss(models, cells._replace(hyper=_hyper_of(POLISH)), cell))
 
-        def polish_with(task: str, train: Train, objective: Objective) -> Solve:
-            polish_cells = cells._replace(hyper=_hyper_of(train))
-            plan = Plan([Stage(objective, train.steps)], schedule_factors(train), case.seed)
+        def polish(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
+            polished, loss = self._refine(f"polish-{next(rounds)}", "polish", POLISH, self._search, models, cell)
+            return solutions(polished, cell, loss)
 
-            def polish(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
-                polishing = Training(
-                    compiled, plan, polish_cells, cell, np.zeros(len(cell), np.int32), chunk,
-                    lambda index: jax.tree.map(lambda x: x[index], models),
-                    lambda trained, cell: loss_of(trained.models, polish_cells, cell),
-                    0,
-                )  # fmt: skip
-                keep = self._keep(task, self._key(task, chunk, compiled, cell, *jax.tree.leaves(models)))
-                polishing.run(keep)
-                (polished, _, _), polished_loss = polishing.gather(keep)
-                return solutions(polished, cell, polished_loss)
-
-            return polish
+        def finish(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
+            finished, loss = self._refine("finish", "polish", FINISH, self._fine, models, cell)
+            return solutions(finished, cell, loss)
 
         rounds = itertools.count(1)
         found = solutions(models, self._training.cell, loss)
-        return find_optimum(
-            self._grid,
-            found,
-            score,
-            lambda models, cell: polish_with(f"polish-{next(rounds)}", POLISH, self._search)(models, cell),
-            polish_with("finish", FINISH, self._fine),
-        )
+        return find_optimum(self._grid, found, score, polish, finish)
+
+    def _families(self) -> Followed:
+        """The case's families under the exact objective, biases starting at that of an untrained model."""
+        W, rounds = starts(self.case), itertools.count(1)
+        numbers = np.arange(len(W), dtype=np.int32)
+        untrained = self._polishing.initialise(self.case.seed, numbers, np.ones(len(W), np.float32), len(W))
+
+        def refine(models: PyTree, cell: Int[np.ndarray, " models"]) -> tuple[PyTree, Float[np.ndarray, " models"]]:
+            return self._refine(f"follow-{next(rounds)}", "follow", FOLLOW, self._fine, models, cell)
+
+        return follow(self._grid, _with_arrays(untrained, {"W": W}), refine)
+
+    def _refine(
+        self,
+        task: str,
+        chunks: str,
+        train: Train,
+        objective: Objective,
+        models: PyTree,
+        cell: Int[np.ndarray, " models"],
+    ) -> tuple[PyTree, Float[np.ndarray, " models"]]:
+        """Given weights trained further in given cells, and their losses; `chunks` names the size of the chunks."""
+        compiled, chunk = self._polishing, self.chunks[chunks]
+        cells = self._cells._replace(hyper=_hyper_of(train))
+        refining = Training(
+            compiled, Plan([Stage(objective, train.steps)], schedule_factors(train), self.case.seed), cells, cell,
+            np.zeros(len(cell), np.int32), chunk,
+            lambda index: jax.tree.map(lambda x: x[index], models),
+            lambda trained, cell: self._loss(trained.models, cells, cell),
+            0,
+        )  # fmt: skip
+        keep = self._keep(task, self._key(task, chunk, compiled, cell, *jax.tree.leaves(models)))
+        refining.run(keep)
+        (refined, _, _), loss = refining.gather(keep)
+        return refined, loss
+
+    def _loss(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"]) -> Float[np.ndarray, " models"]:
+        return self._polishing.loss(models, cells, cell, self.chunks["evaluate"])
 
 
 def cells_of(grid: Grid) -> Cell:
@@ -298,8 +327,10 @@ def program_of(case: Case, devices: int | None = None) -> Program:
     check_model(case)
     kind, fields = case.model.kind, Grid(case).fields
     model = model_class(kind)
-    if case.optimum:
+    if case.optimum or case.families:
         optimum_objectives(case, model)
+    if case.families:
+        starts(case)
     swept = frozenset(name for name in HYPER if f"train.{name}" in fields)
     clip = case.train.clip_norm is not None or "clip_norm" in swept
     method = Method(case.train.optimizer, clip, case.train.normalize)

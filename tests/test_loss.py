@@ -17,12 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from superjax import kernel, oracle
-from superjax.data import Independent, segment_rows
+from superjax import kernel, oracle, theory
+from superjax.data import Independent, segment_rows, sets_of
 from superjax.loss import (
     MAX_ROWS,
     ActiveMinibatch,
+    ActiveQuasi,
     Exact,
+    ExactQuadratic,
     Minibatch,
     Quasi,
     closed_form,
@@ -292,6 +294,25 @@ def test_gradient_equals_central_differences(n, density):
     np.testing.assert_allclose(gradient, ((loss[0] - loss[1]) / (2 * h)).T, rtol=0, atol=5e-6)
 
 
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (3, 2), (4, 2)])
+def test_the_quadratic_objective_equals_the_oracle(n, m):
+    """Affine models, densities that differ between features: no quadrature, whatever n."""
+    W, b, importance, _ = random_cells(n, m, 1.0, count=10)
+    density = np.random.default_rng(1).uniform(0.01, 1, b.shape)
+    with double():
+        found = errors(ExactQuadratic(n), Linear, (W, b, importance, density))
+    assert found[0] < 1e-13 and found[1] < 1e-12
+
+
+def test_the_quadratic_objective_has_the_closed_form_of_many_features():
+    """With the best bias, n = 80."""
+    W, _, importance, density = random_cells(80, 20, 0.03, count=5)
+    b = (density / 2 - np.einsum("chi,chj,cj->ci", W, W, density / 2)).reshape(5, 80)
+    with double():
+        loss, _ = evaluate(ExactQuadratic(80), Linear, W, b, importance, density)
+    np.testing.assert_allclose(loss, theory.linear_loss(W, importance, density), rtol=1e-12)
+
+
 # --- sampled objectives ---------------------------------------------------------------------------
 
 
@@ -304,6 +325,16 @@ def test_quasi_converges_to_exact():
 
     assert typical_error(2**14) < 5e-4
     assert typical_error(2**14) < typical_error(2**9) / 8  # faster than sampling, which would gain 5.7
+
+
+def test_a_quasi_sample_of_active_inputs_is_better_where_they_are_rare():
+    cells = random_cells(2, 1, 0.01, count=30)
+    exact = oracle.expected_loss(*cells)
+    plain, active = (
+        np.median([np.abs(evaluate(kind(2, 2**10, seed), ReLUOutput, *cells)[0] / exact - 1) for seed in range(5)])
+        for kind in (Quasi, ActiveQuasi)
+    )
+    assert active < 2e-3 and active < plain / 5
 
 
 def test_quasi_seeds_are_different_samples_of_one_law():
@@ -379,12 +410,13 @@ def test_as_many_rows_as_allowed(n, nodes, closed):
         (ReLUOutput, 8, "exact", True),
         (ReLUOutput, 3, "minibatch", True),
         (ReLUOutput, 20, "minibatch", False),
+        (ReLUOutput, 400, "minibatch", False),
     ],
 )
 def test_evaluation_is_finer_than_training(make_case, kind, n, objective, exact):
     case = make_case(text=f"n_features = {n}\nn_hidden = 1\ntrain.objective = '{objective}'")
     trained, (fine, coarse) = training_stages(case, kind)[-1].objective, evaluation_objectives(case, kind)
-    assert type(fine) is type(coarse) is (Exact if exact else Quasi)
+    assert type(fine) is type(coarse) is (Exact if exact else ActiveQuasi)
     assert fine != coarse and fine.n_rows >= coarse.n_rows
     if exact:
         assert fine.closed == coarse.closed == closed_form(kind)
@@ -398,6 +430,9 @@ def test_objectives_by_name(make_case):
         return training_stages(make_case("train.steps=100", *overrides), kind)
 
     assert stages() == [(Exact(2, (7, 4), False), 80), (Exact(2), 100)]
+    assert stages(kind=Linear) == [(ExactQuadratic(2), 100)]
+    sets = [Exact(2, (7, 4), False, sets_of(2)), Exact(2, distribution=sets_of(2))]  # whose members are not independent
+    assert [stage.objective for stage in stages("data.kind=sets", "data.set_size=2", kind=Linear)] == sets
     assert stages(kind=Bare) == [(Exact(2, (7, 4), False), 80), (Exact(2, closed=False), 100)]
     assert stages("train.nodes=5") == [(Exact(2, 5, False), 80), (Exact(2, 5), 100)]
     for overrides, expected in (

@@ -195,6 +195,29 @@ def _groups(
     return sorted(groups, key=lambda group: (-len(group), group[0]))
 
 
+def ideal(name: str, n_hidden: int, n_features: int) -> Float[np.ndarray, "n_hidden n_features"]:
+    """Weights of norm 1 whose first features form the polytopes of a `solution_name`, the others 0.
+
+    Raises ValueError if there is no such solution, or no room for it.
+    """
+    known = {polytope.name: polytope for k in range(1, MAX_VERTICES + 1) for polytope in polytopes(k)}
+    singular = {_plural(one): one for one in known}
+    W, row, column = np.zeros((n_hidden, n_features)), 0, 0
+    for part in name.split(" + "):
+        count, _, rest = part.partition(" ")
+        several = count.isdigit() and rest in singular
+        polytope = known.get(singular[rest] if several else part)
+        if polytope is None:
+            raise ValueError(f"no solution is called {part!r}; there are {', '.join(known)}, as in '2 digons + single'")
+        for _ in range(int(count) if several else 1):
+            dimension, vertices = polytope.vertices.shape
+            if row + dimension > n_hidden or column + vertices > n_features:
+                raise ValueError(f"{name} has no room in {n_features} features and {n_hidden} dimensions")
+            W[row : row + dimension, column : column + vertices] = polytope.vertices
+            row, column = row + dimension, column + vertices
+    return W
+
+
 def solution_name(components: list[Component]) -> str:
     """The tegum product in words, as "2 digons" or "triangle + digon"; "other" if a component is no polytope."""
     return _product([component.polytope for component in components])

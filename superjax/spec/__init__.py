@@ -6,9 +6,9 @@ replaces a `range` from below and the other way round. A density is the probabil
 """
 
 from superjax.spec.axis import Axis
-from superjax.spec.case import RESERVED, Case
+from superjax.spec.case import RESERVED, RESERVED_STEMS, Case
 from superjax.spec.errors import SweepError
-from superjax.spec.fields import MODELS, Data, Phases, Train
+from superjax.spec.fields import MODELS, Data, Family, Phases, Train
 from superjax.spec.loading import available, load, parse
 from superjax.spec.presets import PRESETS
 from superjax.spec.sweep import Sweep
@@ -17,9 +17,11 @@ __all__ = [
     "MODELS",
     "PRESETS",
     "RESERVED",
+    "RESERVED_STEMS",
     "Axis",
     "Case",
     "Data",
+    "Family",
     "Phases",
     "Sweep",
     "SweepError",

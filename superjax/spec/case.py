@@ -11,15 +11,16 @@ from pydantic import Field, ValidationError, model_validator
 from superjax.spec.axis import Axis
 from superjax.spec.emit import dotted
 from superjax.spec.errors import refusal
-from superjax.spec.fields import Count, Data, Frozen, Importance, Model, Phases, Plot, Profile, Train
+from superjax.spec.fields import Count, Data, Family, Frozen, Importance, Model, Phases, Plot, Profile, Train
 from superjax.spec.messages import unknown, untagged, wanted
 from superjax.spec.trees import Keys, Location, lookup, merge, nest, split_key
 
-RESERVED = frozenset(  # what a dataset can have, besides names that begin with "optimum"
+RESERVED = frozenset(  # what a dataset can have, besides names that begin with "optimum" or "family"
     "restart feature hidden snapshot step phase_kind solution solution_deviation W b loss W_snapshots b_snapshots"
     " loss_snapshots feature_loss explained grad_norm diverged_at best norm interference dimensionality phase margin"
     " typical_norm typical_interference phase_fraction gap success agreement".split()
 )
+RESERVED_STEMS = ("optimum", "family")
 _NO_SUCH_KEY = object()
 
 
@@ -38,6 +39,7 @@ class Case(Frozen):
     data: Data = Data()
     train: Train = Train()
     phases: Phases = Phases()
+    families: dict[str, Family] = {}
     plot: Plot = Plot()
     axes: dict[str, Axis] = {}
 
@@ -96,9 +98,19 @@ class Case(Frozen):
                 raise refusal("must have a Python identifier as its name", "axes", name)
             new = axis.coordinates(name) if len(axis.names) > 1 else []
             for word in (name, *new):
-                if word in RESERVED or word.startswith("optimum") or (*taken, *new).count(word) > 1:
+                if word in RESERVED or word.startswith(RESERVED_STEMS) or (*taken, *new).count(word) > 1:
                     raise refusal(f'cannot use the name "{word}": reserved or taken', "axes", name)
             taken += new
+        return self
+
+    @model_validator(mode="after")
+    def _check_families(self) -> "Case":
+        for name, family in self.families.items():
+            rows = [self.n_features] * self.n_hidden
+            if isinstance(family.W, list) and [len(row) for row in family.W] != rows:
+                raise refusal(f"must have {self.n_hidden} rows of {self.n_features} numbers", "families", name, "W")
+            if family.along not in self.axes or len(self.axes[family.along].names) > 1:
+                raise refusal("must be the name of an axis of one field", "families", name, "along")
         return self
 
     def _target(self, path: str, values: list[float], at: Location, at_values: Location) -> Location:
@@ -106,11 +118,11 @@ class Case(Frozen):
         Refused, at the path or at the values, if that is no sweepable field or no value for it."""
         key = re.fullmatch(r"([\w.]+)(\[-?\d+\])?", path)
         parts = tuple(key[1].split(".")) if key else (path,)
-        if parts[0] in ("phases", "plot", "axes"):
+        if parts[0] in ("phases", "plot", "axes", "families"):
             raise refusal("does not concern training, cannot be swept", *at)
         if path == "importance.ratio" and not isinstance(self.importance, Profile):
             raise refusal("needs importance = {ratio = ...}", *at)
-        tree, target = self.model_dump(exclude={"axes"}), parts
+        tree, target = self.model_dump(exclude={"axes", "families"}), parts
         for value in (min(values), max(values)):
             try:
                 new: Any = value

@@ -121,6 +121,18 @@ class Train(Frozen):
         return self
 
 
+class Family(Frozen):
+    """A solution that is followed along an axis: from the axis's value nearest to `start` both ways, every cell
+    starting from the weights found in the one before. `W` is where it begins: the name of a solution ("2 digons":
+    ideal polytopes of norm 1, of the first features) or weights, n_hidden rows of n_features numbers."""
+
+    W: Annotated[Annotated[list[list[float]], LIST] | Annotated[str, NAME], BY_KIND] = Field(
+        description='the name of a solution, as "2 digons", or n_hidden rows of n_features numbers'
+    )
+    along: str
+    start: float
+
+
 class Phases(Frozen):
     """Thresholds: a feature is represented from this norm, superposed from this interference."""
 

@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 from superjax.spec.axis import Axis
 from superjax.spec.emit import dotted, toml
 from superjax.spec.errors import SweepError, clip, near
-from superjax.spec.fields import KINDS, Head, Profile
+from superjax.spec.fields import KINDS, Family, Head, Profile
 from superjax.spec.trees import Location, lookup
 
 M = TypeVar("M", bound=BaseModel)
@@ -118,6 +118,8 @@ def _model(root: type[BaseModel], loc: Location) -> type[BaseModel]:
     """The model that has the keys at `loc` of a `root`."""
     if loc[:1] == ("axes",):
         return Axis
+    if loc[:1] == ("families",):
+        return Family
     if loc == ("importance",):
         return Profile
     return type(root.model_fields[str(loc[0])].default) if loc else root

@@ -1,0 +1,73 @@
+"""The figure of one perturbed feature: overlaid solutions, and the losses of both families."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from superjax import analysis, plots
+from superjax.plots.captions import frame, training_in_words
+from superjax.plots.maps import BLUE, VERMILION
+
+if TYPE_CHECKING:
+    from superjax.studies import Results
+    from superjax.studies.perturbed_feature import View
+
+GREEN = "#009e73"
+SHOWN = (0.1, 0.2, 0.5, 1.0, 3.0)  # densities of the perturbed feature, relative to the others
+
+
+def perturbed_feature(results: "Results", views: "Sequence[View]") -> Figure:
+    """A row per baseline density: all good fits at some densities of the perturbed feature, laid over each other, and
+    the loss of both families along it."""
+    from superjax.studies.perturbed_feature import KEPT
+
+    figure = Figure(figsize=(19, 3.4 * len(views) + 1.6), layout="constrained")
+    ratios = [*[1] * len(SHOWN), 2.2]
+    rows = figure.subplots(len(views), len(SHOWN) + 1, width_ratios=ratios, squeeze=False)
+    for view, axes in zip(views, rows, strict=True):
+        for ax, ratio in zip(axes, SHOWN, strict=False):
+            _draw_fits(ax, view, int(np.argmin(np.abs(np.log(view.density / view.baseline / ratio)))), KEPT)
+        axes[0].set_ylabel(f"others at density {view.baseline:g}", fontsize=11)
+        _draw_losses(axes[-1], view)
+    case = views[0].case
+    frame(
+        figure, results,
+        f"n = {case.n_features}, m = {case.n_hidden}, importance 1. Left: columns of W of the fits whose loss is at "
+        f"most {KEPT:.0%} above the lowest of {case.restarts}, turned so that the perturbed feature (orange) points "
+        "right; blue: the others. Right: two kinds of solution, each followed from cell to cell along the axis from its"
+        " own start; where it is no minimum any more it falls to the other. Grey: lowest loss of all fits. "
+        f"Each fit: {training_in_words(case)}.",
+        250,
+    )  # fmt: skip
+    return figure
+
+
+def _draw_fits(ax: Axes, view: "View", point: int, kept: float) -> None:
+    data = view.data.isel({next(iter(view.case.axes)): point})
+    loss = data["loss"].values
+    chosen = np.flatnonzero(loss <= loss.min() * (1 + kept))
+    order = [view.feature, *(k for k in range(view.case.n_features) if k != view.feature)]
+    colours = [VERMILION if k == view.feature else BLUE for k in range(view.case.n_features)]
+    for W in data["W"].transpose("restart", "hidden", "feature").values[chosen]:
+        plots.vectors(ax, analysis.canonical(W, order)[:, order], [colours[k] for k in order], alpha=0.35, dots=5)
+    ratio = view.density[point] / view.baseline
+    how = f"{ratio:.2g} x as dense" if ratio >= 1 else f"{1 / ratio:.2g} x as sparse"
+    ax.set_title(f"{how if abs(ratio - 1) > 1e-3 else 'not perturbed'}\n{len(chosen)} of {len(loss)} fits", fontsize=10)
+    ax.set(xticks=[], yticks=[])
+
+
+def _draw_losses(ax: Axes, view: "View") -> None:
+    ratio = view.density / view.baseline
+    ax.plot(ratio, view.data["loss"].min("restart"), color="0.7", linewidth=5, label="best of all fits")
+    for family, colour, style in (("pentagon", GREEN, "-"), ("digons", "black", "--")):
+        ax.plot(ratio, view.loss(family), color=colour, linestyle=style, linewidth=1.8, label=f"family of the {family}")
+    crossing = view.crossing() / view.baseline
+    if np.isfinite(crossing):
+        ax.axvline(crossing, color=VERMILION, linewidth=1.2, linestyle=":")
+        ax.text(crossing, 0.03, f" they cross at 1/{1 / crossing:.2f}", transform=ax.get_xaxis_transform())
+    ax.set(xscale="log", yscale="log", xlim=(ratio.min(), ratio.max()), ylabel="loss",
+           xlabel="density of the perturbed feature / density of the others")  # fmt: skip
+    ax.legend(fontsize=9, loc="upper left")
