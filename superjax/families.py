@@ -23,6 +23,7 @@ class Followed(NamedTuple):
     loss: Float[np.ndarray, "cells families"]
 
 
+Start = Callable[[Int[np.ndarray, " models"], Int[np.ndarray, " models"]], PyTree]
 Refine = Callable[[PyTree, Int[np.ndarray, " models"]], tuple[PyTree, Float[np.ndarray, " models"]]]
 
 
@@ -39,35 +40,36 @@ def starts(case: Case) -> Float[np.ndarray, "families n_hidden n_features"]:
     return np.stack(found)
 
 
-def follow(grid: Grid, first: PyTree, refine: Refine) -> Followed:
+def follow(grid: Grid, first: Start, refine: Refine) -> Followed:
     """Follow all families both ways at once, in all cells of the other axes.
 
     Args:
-        first: weights of every family, leaves (families, ...).
+        first: families and cells -> weights with which these families start in these cells.
         refine: weights and their cells -> weights trained there, and their losses.
     """
     paths = [_path(grid, family) for family in grid.case.families.values()]
-    models = jax.tree.map(lambda x: np.zeros((grid.n_cells, *x.shape), x.dtype), first)
-    loss = np.zeros((grid.n_cells, len(paths)), np.float32)
+    shape = (grid.n_cells, len(paths))
+    models, loss = None, np.zeros(shape, np.float32)
     for step in range(max(map(len, paths))):
         now = [(number, *path[step]) for number, path in enumerate(paths) if step < len(path)]
         family = np.concatenate([np.full(len(cells), number) for number, cells, _ in now])
-        cell = np.concatenate([cells for _, cells, _ in now])
-        before = np.concatenate([source for _, _, source in now])
-        given = jax.tree.map(lambda kept, new, f=family, b=before: new[f] if b[0] < 0 else kept[b, f], models, first)
+        cell, before = (np.concatenate(arrays) for arrays in list(zip(*now, strict=True))[1:])
+        given = first(family, cell) if models is None else jax.tree.map(lambda x, i=(before, family): x[i], models)
         found, loss[cell, family] = refine(given, cell.astype(np.int32))
+        if models is None:
+            models = jax.tree.map(lambda x: np.zeros((*shape, *x.shape[1:]), x.dtype), found)
         for kept, new in zip(jax.tree.leaves(models), jax.tree.leaves(found), strict=True):
             kept[cell, family] = new
     return Followed(models, loss)
 
 
 def _path(grid: Grid, family: Family) -> list[tuple[Int[np.ndarray, " cells"], Int[np.ndarray, " cells"]]]:
-    """The cells that are reached with every step of a family, and those that they are reached from, -1 at first."""
+    """The cells that are reached with every step of a family, and those that they are reached from, itself at first."""
     values = grid.case.axes[family.along].table()[:, 0]
     number = np.moveaxis(np.arange(grid.n_cells).reshape(grid.shape), grid.dims.index(family.along), 0)
     number = number.reshape(len(values), -1)[np.argsort(values, kind="stable")]
     begin = int(np.argmin(np.abs(np.sort(values) - family.start)))
-    path = [(number[begin], np.full(number.shape[1], -1))]
+    path = [(number[begin], number[begin])]
     for distance in range(1, len(values)):
         points = [(begin + sign * distance, begin + sign * (distance - 1)) for sign in (-1, 1)]
         inside = [(to, source) for to, source in points if 0 <= to < len(values)]

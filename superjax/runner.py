@@ -267,15 +267,23 @@ class CaseRun:
         return find_optimum(self._grid, found, score, polish, finish)
 
     def _families(self) -> Followed:
-        """The case's families under the exact objective, biases starting at that of an untrained model."""
+        """The case's families under the exact objective. Biases, where the model has them, start at 0, those of
+        features that are left out at their mean: a ReLU at 0 would be dead."""
         W, rounds = starts(self.case), itertools.count(1)
-        numbers = np.arange(len(W), dtype=np.int32)
-        untrained = self._polishing.initialise(self.case.seed, numbers, np.ones(len(W), np.float32), len(W))
+        mean = np.asarray(self._cells.data.density / 2)
+
+        def first(family: Int[np.ndarray, " models"], cell: Int[np.ndarray, " models"]) -> PyTree:
+            numbers = np.arange(len(family), dtype=np.int32)
+            models = self._polishing.initialise(self.case.seed, numbers, np.ones(len(family), np.float32), len(family))
+            given = {"W": W[family]}
+            if type(models).dims.get("b") == ("feature",):
+                given["b"] = np.where(analysis.norm(W[family]) == 0, mean[cell], np.float32(0))
+            return _with_arrays(models, given)
 
         def refine(models: PyTree, cell: Int[np.ndarray, " models"]) -> tuple[PyTree, Float[np.ndarray, " models"]]:
             return self._refine(f"follow-{next(rounds)}", "follow", FOLLOW, self._fine, models, cell)
 
-        return follow(self._grid, _with_arrays(untrained, {"W": W}), refine)
+        return follow(self._grid, first, refine)
 
     def _refine(
         self,

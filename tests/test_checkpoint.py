@@ -13,6 +13,7 @@ from superjax import checkpoint, engine, runner
 from superjax.checkpoint import Folder, Memory, Saved
 
 BATCHES = ("train.objective=minibatch", "train.batch=32", "train.streams=2", "train.steps=60", "optimum=true")
+FAMILY = ("train.steps=20", 'families.pair={W = "digon", along = "density", start = 1}')
 ANY_ARRAY = arrays.arrays(st.sampled_from([np.float32, np.int32, np.int8]), arrays.array_shapes(min_dims=0, max_dims=4))
 
 
@@ -93,9 +94,12 @@ def test_chunks_of_other_settings_count_for_nothing(tmp_path):
     assert Folder(tmp_path, "one", warnings.append).load(2) is None and len(warnings) == 2
 
 
-@pytest.mark.parametrize("overrides", [("train.steps=60", "optimum=true", "train.snapshots=[0, 7, 60]"), BATCHES])
+@pytest.mark.parametrize(
+    "overrides", [("train.steps=60", "optimum=true", "train.snapshots=[0, 7, 60]"), BATCHES, FAMILY]
+)
 def test_a_run_killed_again_and_again_goes_on_bitwise(make_case, small_chunks, tmp_path, monkeypatch, overrides):
     """Killed at every 23rd saving and taken up, until it is done."""
+    monkeypatch.setattr(runner, "FOLLOW", runner.FOLLOW.model_copy(update={"steps": 60}))
     case = make_case(*overrides)
     straight = finished(case, lambda task, key: Memory())
     monkeypatch.setattr(Folder, "due", lambda self: True)

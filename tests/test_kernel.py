@@ -71,6 +71,20 @@ def test_forms_equal_plain(kind, n_features, n_hidden, name, form):
         np.testing.assert_allclose(one, other, rtol=0, atol=2e-6 * float(jnp.abs(other).max()))
 
 
+def test_many_rows_are_summed_in_blocks():
+    """Mapped, of more rows than a block has, and of numbers of rows that are no whole blocks."""
+    model, cell = ReLUOutput(3, 2, 0.8, key=jax.random.key(0)), cell_of(3)
+    for rows in (3 * kernel._BLOCK_ROWS, 2 * kernel._BLOCK_ROWS + 7):
+        objective = Minibatch(3, rows)
+        draw = objective.draw(jax.random.key(1))
+        found, expected = (
+            jax.jit(lambda form=form, o=objective, d=draw: loss_and_gradient(o, form)(model, cell, d))()
+            for form in ("mapped", "plain")
+        )
+        for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
+
+
 def test_plain_is_the_sum_and_its_gradient():
     """Against a loop over rows and autodiff of the weighted sum."""
     objective, cell = Minibatch(3, 5), cell_of(3)

@@ -709,7 +709,7 @@ def test_sweepable(path: str) -> None:
 def test_reserved_names_are_those_of_a_dataset() -> None:
     from superjax.dataset import _LABELS
 
-    variables = {name for name in _LABELS if not name.startswith("optimum")}
+    variables = {name for name in _LABELS if not name.startswith(spec.RESERVED_STEMS)}
     rest = "restart feature hidden snapshot step phase_kind W_snapshots b_snapshots loss_snapshots solution".split()
     assert variables.union(rest) == spec.RESERVED
     assert list(case(SMALL + axis("superposition")).axes) == ["superposition"]
@@ -727,6 +727,26 @@ def test_a_field_and_one_of_its_entries() -> None:
     text = SMALL + "importance.ratio = 0.5\n" + axis(field='"importance.ratio"')
     assert list(case(text + axis("e", field='"importance[1]"')).axes) == ["d", "e"]
     assert "axes.d sets it already" in refused(text + axis("e", field='"importance"'))
+
+
+FAMILY = "[families.pair]\nalong = 'd'\nstart = 0.3\n"
+
+
+def test_families() -> None:
+    text = SMALL + axis(range="[0.1, 0.9]")
+    named, given = (
+        case(text + FAMILY + f"W = {W}\n").families["pair"].W for W in ("'digon'", "[[1, -1, 0], [0, 0, 1]]")
+    )
+    assert (named, given) == ("digon", [[1, -1, 0], [0, 0, 1]])
+    for W, said in (
+        ("[[1, -1]]", "must have 2 rows of 3 numbers"),
+        ("3", "must be the name of a solution"),
+        ("[1, 2, 3]", "must be"),
+    ):
+        assert said in refused(text + FAMILY + f"W = {W}\n"), W
+    assert "families.pair.along" in refused(SMALL + FAMILY + "W = 'digon'\n")
+    assert "unknown key" in refused(text + FAMILY + "W = 'digon'\nwhere = 3\n")
+    assert "families.pair.start is missing" in refused(text + "[families.pair]\nalong = 'd'\nW = 'digon'\n")
 
 
 # Out again.

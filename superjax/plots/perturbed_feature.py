@@ -52,7 +52,7 @@ def _draw_fits(ax: Axes, view: "View", point: int, kept: float) -> None:
     order = [view.feature, *(k for k in range(view.case.n_features) if k != view.feature)]
     colours = [VERMILION if k == view.feature else BLUE for k in range(view.case.n_features)]
     for W in data["W"].transpose("restart", "hidden", "feature").values[chosen]:
-        plots.vectors(ax, analysis.canonical(W, order)[:, order], [colours[k] for k in order], alpha=0.35, dots=5)
+        plots.vectors(ax, analysis.canonical(W, order)[:, order], [colours[k] for k in order], alpha=0.35, dots=5.0)
     ratio = view.density[point] / view.baseline
     how = f"{ratio:.2g} x as dense" if ratio >= 1 else f"{1 / ratio:.2g} x as sparse"
     ax.set_title(f"{how if abs(ratio - 1) > 1e-3 else 'not perturbed'}\n{len(chosen)} of {len(loss)} fits", fontsize=10)

@@ -185,6 +185,7 @@ def _published(group: Group) -> list[Claim]:
         return []
     fits, best = group.data["notebook"]["phase"], group.best_found()
     norms = group.data["notebook"]["norm"]
+    lower = (best["loss"] / group.data["notebook"]["loss"].median("restart")).values
     found = []
     for density, (represented, alone) in PUBLISHED.items():
         point = _at(group, density)
@@ -213,8 +214,7 @@ def _published(group: Group) -> list[Claim]:
             Claim(f"{group.name}: represented features at density {density:g}, best fit found", SECTION, represented,
                   more, "1, or more", more >= represented - 1,
                   f"by {best['kind'].values[point]}, {int(dedicated(best['phase'])[point])} with their own dimension; "
-                  f"its loss is {float(best['loss'][point] / group.data['notebook']['loss'][point].median()):.3f} of the "
-                  "published protocol's median")
+                  f"its loss is {lower[point]:.3f} of the published protocol's median")
         )  # fmt: skip
     return found
 
@@ -290,6 +290,8 @@ def _sparse(group: Group) -> list[Claim]:
         return []
     data = group.best_found().isel(density=point)
     kept = data["phase"].values > 0
+    if kept.sum() < 2:
+        return []
     W, b = data["W"].transpose("hidden", "feature").values[:, kept], data["b"].values[kept]
     overlaps: Float[np.ndarray, " pairs"] = (W.T @ W)[np.triu_indices(kept.sum(), 1)]
     positive, negative = float((overlaps > 0.1).mean()), float((b < 0).mean())

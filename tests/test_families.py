@@ -1,0 +1,173 @@
+"""Families: followed from neighbour to neighbour, as far as they are minima; canonical positions; crossings."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ortho_group
+
+from superjax import analysis, runner, theory
+from superjax.families import follow
+from superjax.grid import Grid
+from superjax.models import ReLUOutput
+from superjax.spec import SweepError
+
+TEXT = """
+n_features = 2
+n_hidden = 1
+restarts = 1
+train.steps = 2
+[axes.importance]
+field = "importance[-1]"
+values = [1, 0.5, 0.1]
+[axes.density]
+field = "data.density"
+scale = "log"
+values = [0.2, 0.1, 0.05, 0.4, 0.8]
+[families.pair]
+W = "digon"
+along = "density"
+start = 0.1
+[families.given]
+W = [[1, -1]]
+along = "density"
+start = 0.11
+[families.one]
+W = "single"
+along = "importance"
+start = 0
+"""
+
+
+@pytest.fixture(scope="module")
+def data(make_case):
+    found, report = runner.run_case("case", make_case(text=TEXT))
+    assert report.seconds["families"] > 0
+    return found.sortby("density")
+
+
+def test_a_family_has_the_loss_of_its_closed_form(data):
+    """The antipodal pair of equally important features (the closed form keeps unit weights: free ones can only be
+    better, and are not much), and one feature alone, the other at its mean."""
+    pair = data.sel(family="pair", importance=1, density=[0.05, 0.1, 0.2, 0.4])
+    _, loss = theory.antipodal_minimum(pair["density"].values)
+    assert set(pair["family_solution"].values) == {names(data).index("digon")}
+    share = pair["family_loss"].values / (2 * loss)
+    assert (share <= 1.0001).all() and (share > 0.99).all()
+    np.testing.assert_allclose(
+        data["family_loss"].sel(family="given"), data["family_loss"].sel(family="pair"), rtol=1e-6
+    )
+    alone = data.sel(family="one", density=[0.4, 0.8], importance=0.1)
+    np.testing.assert_allclose(alone["family_loss"], 0.1 * theory.variance(np.array([0.4, 0.8])), rtol=1e-3)
+    np.testing.assert_allclose(alone["family_norm"][:, 0], 1, atol=0.01)
+
+
+def names(data):
+    return data["family_solution"].attrs["flag_meanings"].split()
+
+
+def test_labels(data):
+    assert data["family"].values.tolist() == ["pair", "given", "one"]
+    assert data["family_W"].dims == ("importance", "density", "family", "hidden", "feature")
+    assert data["family_b"].dims == ("importance", "density", "family", "feature")
+    assert data["family_solution_deviation"].max() < 1e-3
+    for name in data.variables:
+        assert data[name].attrs["long_name"] and "array" not in data[name].attrs["long_name"], name
+
+
+def test_every_cell_is_reached_once_from_its_neighbour(make_case):
+    """With weights that count the steps."""
+    case = make_case(text=TEXT)
+    grid, visits = Grid(case), []
+    model = ReLUOutput(2, 1, 0.0, key=jax.random.key(0))
+
+    def first(family, cell):
+        return jax.tree.map(lambda x: np.zeros((len(family), *x.shape), np.float32), model)
+
+    def refine(models, cell):
+        visits.extend(cell.tolist())
+        return jax.tree.map(lambda x: x + 1, models), np.asarray(models.W[:, 0, 0])
+
+    followed = follow(grid, first, refine)
+    assert sorted(visits) == sorted(3 * list(range(15)))
+    steps = grid.unflatten(followed.loss)
+    density, importance = (case.axes[name].table()[:, 0] for name in ("density", "importance"))
+    rank = np.argsort(np.argsort(density))  # the axis is not in order
+    for family in (0, 1):
+        np.testing.assert_array_equal(steps[..., family], np.tile(np.abs(rank - rank[1]), (3, 1)))
+    np.testing.assert_array_equal(steps[..., 2], np.tile(np.argsort(np.argsort(importance))[:, None], 5))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ('families.pair.W="diamond"', "no solution is called 'diamond'"),
+        ('families.pair.W="2 digons"', "2 digons has no room in 2 features and 1 dimensions"),
+        ('families.pair.along="feature"', "must be the name of an axis"),
+        ("n_features=9", "families need the exact loss"),
+        ('model.kind="tests.test_families:NoWeights"', "families needs a model with weights W"),
+    ],
+)
+def test_refusals(make_case, override, said):
+    text = TEXT.replace('[families.given]\nW = [[1, -1]]\nalong = "density"\nstart = 0.11\n', "")
+    with pytest.raises(SweepError) as refused:
+        runner.run_case("case", make_case(override, text=text))
+    assert said in str(refused.value).replace("families pair", "families")
+
+
+class NoWeights(ReLUOutput):
+    """Its weights have another name of the second dimension."""
+
+    dims = {"W": ("hidden", "other"), "b": ("feature",)}  # noqa: RUF012
+
+
+# --- ideal solutions ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["single", "digon", "2 digons", "triangle + digon", "pentagon", "2 triangles + 3 singles", "simplex of 6",
+             "2 simplices of 5", "square antiprism + digon"]
+)  # fmt: skip
+def test_ideal_solutions_are_recognised(name):
+    W = analysis.ideal(name, 12, 14)
+    assert analysis.solution_name(analysis.recognise(W)) == name
+    assert set(np.round(analysis.norm(W), 6)) <= {0.0, 1.0}
+    assert analysis.dimensionality(W).sum() == pytest.approx(np.linalg.matrix_rank(W))
+
+
+# --- canonical positions --------------------------------------------------------------------------
+
+
+@given(seed=st.integers(0, 200), m=st.integers(1, 4), n=st.integers(1, 6))
+def test_a_canonical_position_forgets_rotations_only(seed, m, n):
+    random = np.random.default_rng(seed)
+    W = random.standard_normal((m, n))
+    turn = ortho_group.rvs(m, random_state=random) if m > 1 else -np.ones((1, 1))
+    found = analysis.canonical(W)
+    np.testing.assert_allclose(found.T @ found, W.T @ W, atol=1e-9)
+    if np.linalg.svd(W[:, : min(m, n)], compute_uv=False).min() > 0.3:  # nothing is nearly parallel
+        np.testing.assert_allclose(analysis.canonical(turn @ W), found, atol=1e-6)
+        upper = found[:, : min(m, n)]
+        assert np.abs(np.tril(upper, -1)).max() < 1e-9 or analysis.norm(W).min() < analysis.norm(W).max() / 2
+
+
+def test_a_canonical_position_takes_features_in_order():
+    W = np.array([[0.0, 3.0, 0.0, 1.0], [1.0, 0.0, -1.0, 0.0]])
+    np.testing.assert_allclose(analysis.canonical(W, [0, 1, 2, 3]), [[1, 0, -1, 0], [0, 3, 0, 1]])
+    np.testing.assert_allclose(analysis.canonical(W)[:, 1], [3, 0])  # weak ones last
+    np.testing.assert_array_equal(analysis.canonical(np.zeros((2, 3))), np.zeros((2, 3)))
+
+
+# --- crossings ------------------------------------------------------------------------------------
+
+
+def test_crossings():
+    x = np.array([10.0, 1.0, 3.0, 0.1])
+    np.testing.assert_allclose(analysis.crossings(x, np.log(x / 2.5)), [2.5])
+    assert len(analysis.crossings(x, x)) == 0
+    gone = np.where(x == 3.0, np.nan, np.log(x / 2.5))
+    np.testing.assert_allclose(analysis.crossings(x, gone), [2.5])
+    line = np.array([-1.0, 0.0, 1.0])
+    np.testing.assert_allclose(analysis.crossings(line, line - 0.25), [0.25])
+    np.testing.assert_allclose(analysis.crossings(line, np.array([-1.0, 1.0, -1.0])), [-0.5, 0.5])

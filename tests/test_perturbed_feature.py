@@ -1,0 +1,77 @@
+"""The perturbed feature: the crossing of both families, and what is drawn."""
+
+import numpy as np
+import pytest
+
+import superjax
+from superjax import analysis, runner, studies
+from superjax.plots.perturbed_feature import SHOWN
+from superjax.spec import SweepError
+from superjax.studies import Results, perturbed_feature
+
+SMALL = ("cases=density_05", "restarts=6", "train.steps=300", "axes.perturbed.points=5",
+         "axes.perturbed.range=[0.01, 0.05]")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def results():
+    sweep = superjax.load("perturbed_feature", *SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "FOLLOW", runner.FOLLOW.model_copy(update={"steps": 600, "learning_rate": 0.002}))
+        return Results(sweep, superjax.run(sweep), {})
+
+
+def test_the_families_cross_where_the_exact_loss_says(results):
+    """Five points suffice to see the derived 3.7 within a tenth."""
+    (view,) = perturbed_feature.views(results)
+    assert view.baseline == 0.05 and view.feature == 4
+    assert view.baseline / view.crossing() == pytest.approx(3.7, rel=0.1)
+    held = {claim.claim: claim for claim in studies.claims(results) if claim.source.startswith("exact loss")}
+    for part in ("norm of the features", "their bias", "loss of the pentagon", "loss of the digons", "norm² = 1 / (1"):
+        (claim,) = [held[name] for name in held if part in name]
+        assert claim.holds, claim
+    (paper,) = [claim for claim in studies.claims(results) if "norm = 1 / (1 - b)" in claim.claim]
+    assert not paper.holds and paper.note
+
+
+def test_a_claim_notices_wrong_data(results):
+    name, data = "density_05", results.datasets["density_05"].copy(deep=True)
+    data["family_loss"].loc[{"family": "digons"}] *= 1.3
+    broken = Results(results.sweep, {name: data}, {})
+    lost = {c.claim for c in studies.claims(results) if c.holds} - {c.claim for c in studies.claims(broken) if c.holds}
+    assert any("cross" in claim for claim in lost) and any("loss of the digons" in claim for claim in lost)
+
+
+def test_the_figure_overlays_the_good_fits_and_draws_both_families(results):
+    (figure,) = perturbed_feature.figures(results).values()
+    (view,) = perturbed_feature.views(results)
+    *panels, losses = figure.axes
+    assert len(panels) == len(SHOWN)
+    for ratio, ax in zip(SHOWN, panels, strict=True):
+        point = int(np.argmin(np.abs(np.log(view.density / view.baseline / ratio))))
+        loss = view.data["loss"].values[point]
+        good = np.flatnonzero(loss <= loss.min() * 1.01)
+        assert f"{len(good)} of 6 fits" in ax.get_title()
+        ends = np.array([line.get_xydata()[-1] for line in ax.lines if line.get_marker() == "o"])
+        norms = analysis.norm(view.data["W"].values[point, good])[:, [4, 0, 1, 2, 3]]
+        np.testing.assert_allclose(np.linalg.norm(ends, axis=-1), norms.ravel(), rtol=1e-5, atol=1e-7)
+        first = ends[:: view.case.n_features]  # the perturbed feature points right
+        np.testing.assert_allclose(first[norms[:, 0] > 0.5][:, 1], 0, atol=1e-5)
+    drawn = {line.get_label(): line.get_ydata() for line in losses.lines}
+    for family in ("pentagon", "digons"):
+        np.testing.assert_array_equal(drawn[f"family of the {family}"], view.loss(family))
+    assert any(f"1/{view.baseline / view.crossing():.2f}" in text.get_text() for text in losses.texts)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("axes.perturbed.field=data.density", "needs exactly one axis, the density of one feature"),
+        ("n_hidden=3", "draws n_hidden = 2 only"),
+        ("data.density=[0.1, 0.2, 0.1, 0.1, 0.1]", "the same density of all other features"),
+        ('families.third={W = "digon", along = "perturbed", start = 1}', "needs the families pentagon and digons"),
+    ],
+)
+def test_refusals(override, said):
+    with pytest.raises(SweepError, match=said):
+        studies.check(superjax.load("perturbed_feature", override))
