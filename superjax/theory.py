@@ -225,6 +225,79 @@ def _check_case(n_features, n_hidden):
         raise ValueError(f"(n_features, n_hidden) = ({n_features}, {n_hidden}): the theory covers (2, 1) and (3, 2)")
 
 
+def both_active(density: Numbers, correlation: Numbers) -> Numbers:
+    """Probability that both features of a set of two are active,
+
+        s² + ρ s (1 - s) for ρ ≥ 0,   (1 + ρ) s² - ρ max(0, 2s - 1) for ρ < 0.
+
+    >>> [round(float(both_active(0.5, rho)), 3) for rho in (-1, 0, 0.5, 1)]
+    [0.0, 0.25, 0.375, 0.5]
+
+    Source: Elhage et al. (2022), "Correlated and Anticorrelated Features", at ρ = 1 and -1; between them
+    `superjax.data.Sets`.
+    """
+    s, rho = _arrays(density, correlation)
+    apart = np.minimum(rho, 0)
+    return ((1 + apart) * s**2 - apart * np.maximum(0, 2 * s - 1) + np.maximum(rho, 0) * s * (1 - s))[()]
+
+
+def pair_variances(density: Numbers, correlation: Numbers) -> tuple[Numbers, Numbers]:
+    """Variances of the principal components (a + b)/√2 and (a - b)/√2 of a set of two features, `v ± (p - s²)/4` with
+    p = `both_active`.
+
+    >>> [round(float(variance), 4) for variance in pair_variances(0.2, 1)]
+    [0.0967, 0.0167]
+
+    Source: derived for Elhage et al. (2022), "Correlated and Anticorrelated Features".
+    """
+    s, rho = _arrays(density, correlation)
+    covariance = (both_active(s, rho) - s**2) / 4
+    return (variance(s) + covariance)[()], (variance(s) - covariance)[()]
+
+
+def pair_losses(relative_importance: Numbers, density: Numbers, correlation: Numbers) -> dict[str, Numbers]:
+    """`candidate_losses` of n = 2, m = 1 for two features that are one set, p = `both_active`:
+
+        `ignore_extra` `r v`, `drop_other` `v`, `antipodal` `(1 + r) p/6`, `merged` `(1 + r) (s/6 - p/8)`.
+
+    Merged is [1, 1]/√2 with b = 0: both outputs are the mean of the two features. At ρ = 1 it loses `(1 + r) s/24`.
+
+    Args:
+        relative_importance: r, broadcast with `density` (s) and `correlation` (ρ).
+
+    >>> {name: round(float(loss), 4) for name, loss in pair_losses(1.0, 0.3, 1.0).items()}
+    {'ignore_extra': 0.0775, 'drop_other': 0.0775, 'antipodal': 0.1, 'merged': 0.025}
+
+    Source: derived for Elhage et al. (2022), "Superposition as a Phase Change" and "Correlated and Anticorrelated
+    Features".
+    """
+    r, s, rho = _arrays(relative_importance, density, correlation)
+    v, p = variance(s), both_active(s, rho)
+    return {"ignore_extra": r * v, "drop_other": v, "antipodal": (1 + r) * p / 6, "merged": (1 + r) * (s / 6 - p / 8)}
+
+
+def pair_boundary(relative_importance: Numbers, correlation: Numbers) -> Numbers:
+    """Density below which the antipodal pair is the best of `pair_losses`, 0 if it never is. With r ≤ 1 (r and 1/r have
+    the same), it must lose less than ignoring the extra feature, and for ρ > 0 also less than the merged pair:
+
+        ρ ≥ 0:  the lesser of  (4r - 2(1+r)ρ) / A  and  (4 - 7ρ) / (7 (1-ρ)),   A = 2(1+r)(1-|ρ|) + 3r;
+        ρ < 0:  4r / A  if that is ≤ 1/2, else the positive root of  A s² + 4 ((1+r)|ρ| - r) s - 2(1+r)|ρ| = 0.
+
+    >>> pair_boundary(np.array([0.1, 1.0, 10.0]), 0.0).round(4).tolist(), round(float(pair_boundary(1.0, -1.0)), 4)
+    ([0.16, 0.5714, 0.16], 0.6667)
+
+    Source: derived; at ρ = 0 it is `superposition_boundary`.
+    """
+    r, rho = _arrays(relative_importance, correlation)
+    r, strength = np.minimum(r, 1 / r), np.abs(rho)
+    A, total = 2 * (1 + r) * (1 - strength) + 3 * r, 2 * (1 + r) * strength
+    together = (4 * r - total) / A
+    merged = (4 - 7 * strength) / np.where(strength < 1, 7 * (1 - strength), 1)
+    half = total - 2 * r
+    apart = np.where(4 * r <= A / 2, 4 * r / A, (np.sqrt(half**2 + A * total) - half) / A)
+    return np.where(rho < 0, apart, np.maximum(np.minimum(together, merged), 0))[()]
+
+
 def antipodal_loss(bias: Numbers, density: Numbers) -> Numbers:
     """Loss of the antipodal pair [1, -1] with bias b on both outputs, for a total importance of one,
 

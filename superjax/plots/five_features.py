@@ -12,7 +12,7 @@ from superjax.plots.maps import GREY
 
 if TYPE_CHECKING:
     from superjax.studies import Results
-    from superjax.studies.five_features import Switch
+    from superjax.studies._solutions import Switch
 
 SHOWN = (1.0, 0.65, 0.5, 0.2, 0.15, 0.1, 0.05)  # densities
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")

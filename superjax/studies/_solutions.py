@@ -1,8 +1,39 @@
 """Views of a dataset by the named solutions (polytopes) that its models are."""
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
+
+from superjax import analysis
+
+
+class Switch(NamedTuple):
+    """The best solution changes from one to another at a density; `exact` if their losses were seen to cross."""
+
+    dense: Any
+    sparse: Any
+    density: float
+    exact: bool
+
+
+def switches(
+    density: Float[np.ndarray, " density"],
+    best: Shaped[np.ndarray, " density"],
+    losses: Mapping[Any, Float[np.ndarray, " density"]],
+) -> list[Switch]:
+    """Where the best solution changes, from dense to sparse, by the crossing of the lowest `losses` of both."""
+    order = np.argsort(-density)
+    density, best = density[order], best[order]
+    found = []
+    for k in np.flatnonzero(best[:-1] != best[1:]):
+        pair, dense, sparse = slice(k, k + 2), best[k], best[k + 1]
+        crossing = analysis.crossings(density[pair], (losses[sparse] - losses[dense])[order][pair])
+        at = float(crossing[0]) if len(crossing) else float(np.sqrt(density[k] * density[k + 1]))
+        found.append(Switch(dense, sparse, at, len(crossing) > 0))
+    return found
 
 
 def names(data: xr.Dataset) -> list[str]:
@@ -20,11 +51,18 @@ def best_names(data: xr.Dataset) -> np.ndarray:
     return np.array(names(data), object)[best(data, "solution").values]
 
 
+def lowest(
+    loss: Float[np.ndarray, "*cells models"], kind: Shaped[np.ndarray, "*cells models"]
+) -> dict[Any, Float[np.ndarray, "*cells"]]:
+    """For every kind of model the lowest loss of such a model in every cell; NaN where none is."""
+    found = {}
+    for k in np.unique(kind).tolist():
+        least = np.min(loss, axis=-1, where=(kind == k) & np.isfinite(loss), initial=np.inf)
+        found[k] = np.where(np.isinf(least), np.nan, least)
+    return found
+
+
 def lowest_losses(data: xr.Dataset) -> dict[str, Float[np.ndarray, "..."]]:
     """For every solution that some model is, the lowest loss of such a model in every cell; NaN where none is."""
-    loss, number = data["loss"].values, data["solution"].values
-    found = {}
-    for k in np.unique(number):
-        lowest = np.min(loss, axis=-1, where=(number == k) & np.isfinite(loss), initial=np.inf)
-        found[names(data)[k]] = np.where(np.isinf(lowest), np.nan, lowest)
-    return found
+    found = lowest(data["loss"].values, data["solution"].values)
+    return {names(data)[k]: loss for k, loss in found.items()}

@@ -4,8 +4,6 @@ Paper, introduction: at S = 0 two orthogonal features, at S = 0.8 two antipodal 
 the five columns of W in the plane, coloured by importance.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -14,8 +12,8 @@ from superjax import analysis, oracle, theory
 from superjax.grid import Grid
 from superjax.plots.five_features import five_features
 from superjax.spec import Case, SweepError
-from superjax.studies import Claim, Results
-from superjax.studies._solutions import best, best_names, lowest_losses
+from superjax.studies import Claim, Results, _solutions
+from superjax.studies._solutions import Switch, best, best_names, lowest_losses
 
 SECTION = "Introduction"
 PAPER = {0.0: "2 singles", 0.8: "2 digons", 0.9: "pentagon"}  # the solution at a sparsity S
@@ -25,15 +23,6 @@ IN_WORDS = {
     "pentagon": "a pentagon",
 }
 _NEAR = 0.02  # a cell stands for a density if it is this near to it
-
-
-class Switch(NamedTuple):
-    """The best solution changes from one to another at a density; `exact` if their losses were seen to cross."""
-
-    dense: str
-    sparse: str
-    density: float
-    exact: bool
 
 
 def check(case: Case) -> None:
@@ -50,16 +39,7 @@ def figures(results: Results) -> dict[str, Figure]:
 
 def switches(data: xr.Dataset) -> list[Switch]:
     """Where the best solution changes, from dense to sparse, by the crossing of the lowest losses of both."""
-    order = np.argsort(-data["density"].values)
-    density, names = data["density"].values[order], best_names(data)[order]
-    losses = {name: loss[order] for name, loss in lowest_losses(data).items()}
-    found = []
-    for k in np.flatnonzero(names[:-1] != names[1:]):
-        pair, dense, sparse = slice(k, k + 2), names[k], names[k + 1]
-        crossing = analysis.crossings(density[pair], (losses[sparse] - losses[dense])[pair])
-        at = float(crossing[0]) if len(crossing) else float(np.sqrt(density[k] * density[k + 1]))
-        found.append(Switch(dense, sparse, at, len(crossing) > 0))
-    return found
+    return _solutions.switches(data["density"].values, best_names(data), lowest_losses(data))
 
 
 def claims(results: Results) -> list[Claim]:

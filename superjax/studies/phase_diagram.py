@@ -13,12 +13,11 @@ from scipy import optimize
 from superjax import analysis, oracle, theory
 from superjax.plots.phase_diagram import cuts, phase_diagram
 from superjax.studies import Claim, Results
-from superjax.studies._diagram import Diagram, check, diagrams
+from superjax.studies._diagram import Diagram, boundary_claims, check, diagrams
 
 __all__ = ["check", "claims", "figures"]
 
 SECTION = "Superposition as a Phase Change"
-IMPORTANCES = (0.1, 0.3, 1.0, 3.0, 10.0)
 SAMPLE = {2: 60, 3: 12}  # cells in which the oracle searches for the true optimum, by n_features
 JUMPS = {  # norm of the weaker feature on either side of the boundary, by importance; from the float64 reference
     0.1: (0.0, 0.637),
@@ -37,7 +36,7 @@ def figures(results: Results) -> dict[str, Figure]:
 def claims(results: Results) -> list[Claim]:
     found = [_triple_point()]
     for diagram in diagrams(results):
-        found += _boundary(diagram)
+        found += boundary_claims(diagram, SECTION)
         found += _jumps(diagram) if diagram.case.n_features == 2 else _digons(diagram)
         found += [*_certificates(diagram), *_agreements(diagram), *_oracle(diagram)]
     return found
@@ -58,55 +57,11 @@ def _triple_point() -> Claim:
     )  # fmt: skip
 
 
-def _boundary(diagram: Diagram) -> list[Claim]:
-    """The measured boundary beside the theory's, at the importances that the sweep covers. It can only be denser: free
-    weights and biases only help both branches, and help the superposed one more."""
-    case, measured = diagram.case, diagram.boundary()
-    cell = float(np.max(np.abs(np.diff(np.log(diagram.density)))))
-    found = []
-    for r in IMPORTANCES:
-        if not diagram.importance.min() * 0.999 <= r <= diagram.importance.max() * 1.001:
-            continue
-        expected = float(theory.superposition_boundary(r, case.n_features, case.n_hidden))
-        position = analysis.at_importance(diagram.importance, measured, np.clip(r, *_ends(diagram.importance)))
-        holds = bool(-cell <= np.log(position / expected) <= np.log(1.3) + cell)
-        found.append(
-            Claim(
-                f"{diagram.name}: density at which superposition begins, relative importance {r:g}",
-                SECTION, expected, position, f"30% above the theory, and one cell ({cell:.0%}) either way", holds,
-                f"the optimum's is {position / expected - 1:+.0%} off the closed form, {_weakest(diagram, r)}",
-            )
-        )  # fmt: skip
-    return found
-
-
-def _ends(values: np.ndarray) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
-
-
-def _weakest(diagram: Diagram, r: float) -> str:
-    """The norm that decides, near r and on either side of the theory's boundary, as evidence."""
-    column, case = _column(diagram, r), diagram.case
-    norm = np.sort(diagram.data["optimum_norm"].values[column], axis=-1)[:, -(case.n_hidden + 1)]
-    denser = diagram.density > theory.superposition_boundary(r, case.n_features, case.n_hidden)
-    if not denser.any() or denser.all():
-        return "all densities lie on one side of it"
-    return (
-        f"whose unit weights are not optimal: at importance {diagram.importance[column]:.3g} the least represented of "
-        f"{case.n_hidden + 1} features has norm {norm[denser].min():.2f} to {norm[denser].max():.2f} on its dense "
-        f"side, {norm[~denser].min():.2f} to {norm[~denser].max():.2f} on its sparse side"
-    )
-
-
-def _column(diagram: Diagram, r: float) -> int:
-    return int(np.argmin(np.abs(np.log(diagram.importance / r))))
-
-
 def _jumps(diagram: Diagram) -> list[Claim]:
     """n = 2, m = 1: the transition is first order. The weaker feature's norm jumps, from 0 away from r = 1."""
     found = []
     for r, expected in JUMPS.items():
-        column = _column(diagram, r)
+        column = diagram.column(r)
         if abs(np.log(diagram.importance[column] / r)) > 0.05:
             continue
         dense_first = np.argsort(-diagram.density)
@@ -161,21 +116,14 @@ def _digons(diagram: Diagram) -> list[Claim]:
 
 def _certificates(diagram: Diagram) -> list[Claim]:
     """Properties that the exact optimal loss has; a missed optimum anywhere nearby would violate them."""
-    loss, r = diagram.data["optimum_loss"].values.astype(float), diagram.importance
-    found = []
-    order = np.argsort(r)
-    x, y = r[order], loss[order]
-    share = ((x[1:-1] - x[:-2]) / (x[2:] - x[:-2]))[:, None]
-    chord = (1 - share) * y[:-2] + share * y[2:]
-    violation = float(np.max((chord - y[1:-1]) / y[1:-1]))
-    found.append(
+    violation, deviation = diagram.concavity_violation(), diagram.asymmetry()
+    found = [
         Claim(
             f"{diagram.name}: the optimal loss is concave in importance (largest relative violation)",
             "certificate: a minimum of functions linear in importance", "<= 0", violation, 1e-3, violation <= 1e-3,
         )
-    )  # fmt: skip
-    if diagram.case.n_features == 2 and np.allclose(x * x[::-1], 1):
-        deviation = float(np.max(np.abs(y[::-1] * x[:, None] / y - 1)))
+    ]  # fmt: skip
+    if deviation is not None:
         found.append(
             Claim(
                 f"{diagram.name}: L*(1/r) = L*(r) / r (largest relative deviation)",

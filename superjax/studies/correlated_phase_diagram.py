@@ -1,0 +1,215 @@
+"""The phase diagram of two features in one dimension, with their correlation as a third axis.
+
+n = 2, m = 1 of "Superposition as a Phase Change", the two features being one set (paper, "Correlated and Anticorrelated
+Features"). Superposition is of two kinds: antipodal, which interferes where both features are active, and merged, both
+in one direction, which can tell only their sum.
+"""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from superjax import analysis, theory
+from superjax.plots.correlated_phase_diagram import boundaries, panels
+from superjax.spec import Case, SweepError
+from superjax.studies import Claim, Results
+from superjax.studies._diagram import Diagram, boundary_claims, check_optimum
+from superjax.studies._kinds import ANTIPODAL, MERGED, ONE_FEATURE, antipodal_boundary, optimum_kinds, slices
+
+SECTION = "Superposition as a Phase Change"
+SETS = "Correlated and Anticorrelated Features"
+IMPORTANCES = (0.1, 0.3, 1.0)
+AXES = {"importance": ("importance[-1]",), "density": ("data.density",), "correlation": ("data.correlation",)}
+
+
+def check(case: Case) -> None:
+    """Raise SweepError unless the case spans importance, density and correlation of two features in one dimension."""
+    if list((name, axis.names) for name, axis in case.axes.items()) != list(AXES.items()):
+        wanted = ", ".join(f"{name} ({path})" for name, (path,) in AXES.items())
+        raise SweepError(f"needs exactly the axes {wanted}, in this order")
+    if (case.n_features, case.n_hidden, case.data.set_size) != (2, 1, 2):
+        raise SweepError("needs n_features = 2, n_hidden = 1 and data.set_size = 2")
+    check_optimum(case)
+
+
+def figures(results: Results) -> dict[str, Figure]:
+    return {"correlated_phase_diagram": panels(results), "boundaries": boundaries(results)}
+
+
+def claims(results: Results) -> list[Claim]:
+    found = []
+    for name in results.datasets:
+        by_rho = {rho: diagram for case, rho, diagram in slices(results) if case == name}
+        if 0 in by_rho:
+            found += boundary_claims(by_rho[0], SECTION)
+        found += [claim for rho, diagram in by_rho.items() for claim in _antipodal(rho, diagram)]
+        found += [*_falls(name, by_rho), *_which_kind(name, by_rho)]
+        found += _never_together(by_rho[-1]) if -1 in by_rho else []
+        found += _always_together(by_rho[1]) if 1 in by_rho else []
+        found += _certificates(name, by_rho)
+    return found
+
+
+def _known(positions) -> list[float | None]:
+    """Numbers, None for those that are not finite or 0: JSON has no NaN."""
+    return [float(at) if np.isfinite(at) and at > 0 else None for at in positions]
+
+
+def _antipodal(rho: float, diagram: Diagram) -> list[Claim]:
+    """Where the optimum becomes antipodal, beside the closed form for idealised weights."""
+    r = np.array([r for r in IMPORTANCES if diagram.importance.min() <= r * 1.001 and r <= diagram.importance.max()])
+    if not r.size:
+        return []
+    expected = np.asarray(theory.pair_boundary(r, rho))
+    expected = np.where(expected >= diagram.density.min(), expected, np.nan)
+    measured = _at(diagram, r)
+    cell = float(np.max(np.abs(np.diff(np.log(diagram.density)))))
+    ratio = measured / expected
+    within = np.where(np.isnan(expected), np.isnan(measured), (ratio >= np.exp(-cell)) & (ratio <= 1.3 * np.exp(cell)))
+    note = "; ".join(f"importance {r_:g}: {q - 1:+.0%}" for r_, q in zip(r, ratio, strict=True) if np.isfinite(q))
+    if not within.all():
+        note += _either_side(diagram, float(r[~within][0]))
+    return [
+        Claim(
+            f"{diagram.name}: density below which the optimum is antipodal, relative importance "
+            f"{', '.join(f'{r_:g}' for r_ in r)} (null: not within the sweep)",
+            f"{SECTION}; {SETS}: closed form, unit weights, b = 0", _known(expected), _known(measured),
+            f"30% above the closed form, and one cell ({cell:.0%}) either way", bool(within.all()), note,
+        )
+    ]  # fmt: skip
+
+
+def _at(diagram: Diagram, r: np.ndarray) -> np.ndarray:
+    """The boundary of the antipodal optimum at given importances."""
+    ends = diagram.importance.min(), diagram.importance.max()
+    position = antipodal_boundary(diagram)
+    return np.array([analysis.at_importance(diagram.importance, position, np.clip(r_, *ends)) for r_ in r])
+
+
+def _either_side(diagram: Diagram, r: float) -> str:
+    """The optimum on both sides of its boundary at an importance, as evidence against unit weights."""
+    column = diagram.column(r)
+    order = np.argsort(-diagram.density)
+    antipodal = optimum_kinds(diagram)[column][order] == ANTIPODAL
+    first = int(np.argmax(antipodal)) if antipodal.any() else len(order) - 1
+    rho, parts = float(diagram.data["correlation"]), []
+    for cell in order[max(first - 1, 0) : first + 1]:
+        here = diagram.data.isel(importance=column, density=cell)
+        one, other = here["optimum_W"].values.ravel() * np.sign(here["optimum_W"].values.flat[0])
+        least = min(theory.pair_losses(diagram.importance[column], diagram.density[cell], rho).values())
+        parts.append(
+            f"density {diagram.density[cell]:.3g}: weights {one:.2f} and {other:.2f}, loss "
+            f"{float(here['optimum_loss']) / least:.2f} of the best closed form's"
+        )
+    return (
+        f"; unit weights are not optimal at relative importance {r:g}, {'; '.join(parts)}. A feature with a norm below "
+        f"{diagram.case.phases.represented:g} counts as absent and yet uses its partner's direction"
+    )
+
+
+def _falls(name: str, by_rho: dict[float, Diagram]) -> list[Claim]:
+    """The stronger the correlation, the sparser the data must be for an antipodal pair."""
+    order = sorted(by_rho)
+    found = []
+    for r in IMPORTANCES:
+        at = np.concatenate([_at(by_rho[rho], np.array([r])) for rho in order])
+        known = np.flatnonzero(np.isfinite(at))
+        if not known.size:
+            continue
+        # beyond the last correlation with a boundary there is none: it has left the sweep at its sparse end
+        falls = bool((np.diff(at[known]) < 0).all() and (np.diff(known) == 1).all() and known[0] == 0)
+        found.append(
+            Claim(
+                f"{name}: the boundary of the antipodal optimum moves to sparser data as correlation grows, relative "
+                f"importance {r:g} (null: not within the sweep)",
+                "P(both active) grows with correlation", "strictly decreasing", _known(at), 0, falls,
+                f"correlations {', '.join(f'{rho:g}' for rho in order)}",
+            )
+        )  # fmt: skip
+    return found
+
+
+def _which_kind(name: str, by_rho: dict[float, Diagram]) -> list[Claim]:
+    """How much of the superposition is antipodal, at each correlation: all of it up to 0, none at 1."""
+    order = sorted(by_rho)
+    kind = [optimum_kinds(by_rho[rho]) for rho in order]
+    superposed = [f"{(k != ONE_FEATURE).mean():.0%}" for k in kind]
+    share = [float((k == ANTIPODAL).sum() / max((k != ONE_FEATURE).sum(), 1)) for k in kind]
+    clear = np.array([rho <= 0 or rho == 1 for rho in order])
+    expected = [1.0 if rho <= 0 else 0.0 if rho == 1 else None for rho in order]
+    right = np.array([e is None or abs(e - s) <= 0.01 for e, s in zip(expected, share, strict=True)])
+    if not clear.any():
+        return []
+    return [
+        Claim(
+            f"{name}: antipodal, not merged, fraction of the cells with superposition, correlations "
+            f"{', '.join(f'{rho:g}' for rho in order)} (null: both kinds)",
+            f"{SETS}: closed forms; merged loses less iff P(both) > 4s/7", expected, share, 0.01,
+            bool(right.all()), f"cells with superposition of any kind: {', '.join(superposed)}",
+        )
+    ]  # fmt: skip
+
+
+def _never_together(diagram: Diagram) -> list[Claim]:
+    """Correlation -1: up to density 1/2 the features are never active together, and an antipodal pair loses nothing."""
+    inside = diagram.density <= 0.5
+    if not inside.any():
+        return []
+    nothing = (1 + diagram.importance[:, None]) * theory.variance(diagram.density[inside])
+    loss = float((diagram.data["optimum_loss"].values[:, inside] / nothing).max())
+    share = float((optimum_kinds(diagram)[:, inside] == ANTIPODAL).mean())
+    where = f"{inside.sum()} densities up to {diagram.density[inside].max():.3g}"
+    return [
+        Claim(f"{diagram.name}: largest optimal loss up to density 1/2, relative to predicting the means",
+              f"{SETS}: P(both active) = 0", 0.0, loss, 1e-6, loss <= 1e-6, where),
+        Claim(f"{diagram.name}: the optimum is antipodal up to density 1/2 (fraction of cells)",
+              f"{SETS}: P(both active) = 0", 1.0, share, 0, share == 1, where),
+    ]  # fmt: skip
+
+
+def _always_together(diagram: Diagram) -> list[Claim]:
+    """Correlation 1: features of equal importance merge, and where they do hardly depends on the density."""
+    found, equal = [], diagram.column(1.0)
+    s, kind = diagram.density, optimum_kinds(diagram)
+    cells = (kind[equal] == MERGED) & (s < 1)
+    if np.isclose(diagram.importance[equal], 1) and cells.any():
+        loss = diagram.data["optimum_loss"].values[equal, cells]
+        deviation = float(np.abs(loss / theory.pair_losses(1.0, s[cells], 1.0)["merged"] - 1).max())
+        found.append(
+            Claim(f"{diagram.name}: loss of the merged optimum of equal importances against s/12 (largest relative "
+                  "deviation)", f"{SETS}: closed form of [1, 1]/sqrt 2", 0.0, deviation, 1e-3, deviation <= 1e-3,
+                  f"{cells.sum()} densities from {s[cells].min():.3g} to {s[cells].max():.3g}")
+        )  # fmt: skip
+    begins = [
+        _importance_of_merging(diagram.importance, kind[:, k]) for k in (np.argmin(s), np.argmin(np.abs(s - 0.1)))
+    ]
+    if all(np.isfinite(begins)):
+        step = float(np.max(np.abs(np.diff(np.log(diagram.importance)))))
+        apart = abs(float(np.log(begins[1] / begins[0])))
+        found.append(
+            Claim(f"{diagram.name}: relative importance from which the extra feature is merged, at densities "
+                  f"{s.min():.3g} and 0.1: its boundary does not depend on density when sparse",
+                  "with b = 0 every loss is proportional to the density", "equal", [float(at) for at in begins],
+                  f"two cells ({2 * step:.0%})", apart <= 2 * step)
+        )  # fmt: skip
+    return found
+
+
+def _importance_of_merging(importance: np.ndarray, kind: np.ndarray) -> float:
+    merged = importance[kind == MERGED]
+    return float(merged.min()) if merged.size else np.nan
+
+
+def _certificates(name: str, by_rho: dict[float, Diagram]) -> list[Claim]:
+    """Properties that the exact optimal loss has at every correlation."""
+    violation = max(diagram.concavity_violation() for diagram in by_rho.values())
+    found = [
+        Claim(f"{name}: the optimal loss is concave in importance (largest relative violation of any correlation)",
+              "certificate: a minimum of functions linear in importance", "<= 0", violation, 1e-3, violation <= 1e-3)
+    ]  # fmt: skip
+    deviations = [deviation for diagram in by_rho.values() if (deviation := diagram.asymmetry()) is not None]
+    if deviations:
+        found.append(
+            Claim(f"{name}: L*(1/r) = L*(r) / r (largest relative deviation of any correlation)",
+                  "certificate: the two features change roles", 0.0, max(deviations), 1e-3, max(deviations) <= 1e-3)
+        )  # fmt: skip
+    return found
