@@ -35,9 +35,9 @@ from superjax.train import Cell, Evaluation, Method
 
 POLISH = Train(steps=100, learning_rate=0.01)
 FINISH = Train(steps=500, learning_rate=0.01)
-# Without momentum and in small steps: a feature that is left out has a bias of half its density, and once that is
-# negative its output is dead for good.
-FOLLOW = Train(steps=2000, learning_rate=0.0005, b1=0.0)
+# Small steps without momentum: a feature that is left out has a bias of half its density, and once that is negative
+# its output is dead for good.
+FOLLOW = Train(steps=1000, learning_rate=0.001, b1=0.0, b2=0.9)
 _SECONDS_BETWEEN_LINES = 60.0
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import superjax
-from superjax import analysis, runner, studies
+from superjax import analysis, studies
 from superjax.plots.perturbed_feature import SHOWN
 from superjax.spec import SweepError
 from superjax.studies import Results, perturbed_feature
@@ -16,9 +16,7 @@ SMALL = ("cases=density_05", "restarts=6", "train.steps=300", "axes.perturbed.po
 @pytest.fixture(scope="module")
 def results():
     sweep = superjax.load("perturbed_feature", *SMALL)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "FOLLOW", runner.FOLLOW.model_copy(update={"steps": 600, "learning_rate": 0.002}))
-        return Results(sweep, superjax.run(sweep), {})
+    return Results(sweep, superjax.run(sweep), {})
 
 
 def test_the_families_cross_where_the_exact_loss_says(results):
