@@ -29,7 +29,7 @@ def five_features(results: "Results", name: str, switches: "Sequence[Switch]") -
     scale = plots.importance_scale(np.array(case.importance_vector()))
 
     figure = Figure(figsize=(2.2 * max(len(cells), 5), 8.2), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.7])
+    top, bottom = np.ravel(figure.subfigures(2, 1, height_ratios=[1, 1.7]))
     panels = top.subplots(1, len(cells), squeeze=False)[0]
     for ax, cell in zip(panels, cells, strict=True):
         plots.vectors(ax, analysis.canonical(W[cell]), scale.to_rgba(case.importance_vector()))
