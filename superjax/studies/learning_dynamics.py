@@ -71,10 +71,11 @@ def _energy_levels(name: str, data: xr.Dataset) -> list[Claim]:
     best = solution[int(data["best"])]
     represented = data["norm"].values >= threshold
     near = np.abs(data["dimensionality"].values - 0.5)[represented] < _NEAR
-    fast, moved, replaced, slow = [], [], [], []
+    fast, others, moved, replaced = [], [], [], []
     for course in courses(data).values():
         fast += list(course.falls_fast(course.jumps))
-        slow += list(course.step[course.jumps[~course.falls_fast(course.jumps)]])
+        apart = np.abs(np.subtract.outer(*[np.log(course.step[course.jumps])] * 2))
+        others += list((apart <= np.log(_AT_ONCE)).sum(0) - 1)
         moving = np.abs(analysis.speed(course.step, course.dimensionality)).mean(1)
         moved += list(moving[course.drops] > np.median(moving))
         norm = analysis.norm(course.W)
@@ -85,8 +86,9 @@ def _energy_levels(name: str, data: xr.Dataset) -> list[Claim]:
         _share(f"{name}: represented features that end within {_NEAR} of dimensionality 1/2", near, 0.1,
                f"of {represented.size} features of all restarts {near.size} are represented"),
         _share(f"{name}: jumps of features at which the loss falls faster than typical", fast, 0.1,
-               f"{len(fast)} jumps, a feature's being where its dimensionality changes fastest; {_TYPICAL}; "
-               f"the others are at steps {_range(slow)}: of single features, late, or before the first drop"),
+               f"{len(fast)} jumps, a feature's being where its dimensionality changes fastest; {_TYPICAL}; within a "
+               f"factor of {_AT_ONCE:g} in steps {_median(others, fast)} others jump, "
+               f"{_median(others, ~np.array(fast))} where the loss does not fall so fast (medians)"),
         _share(f"{name}: drops of the loss at which features move faster than typical", moved, 0.1,
                f"{len(moved)} drops; {_TYPICAL}"),
         Claim(f"{name}: restarts in which features lose their place to others", SECTION, "> 0",
@@ -148,9 +150,10 @@ def _stages(name: str, density: float, reached: list[Course]) -> list[Claim]:
               "2%", bool(abs(norm * 3**0.5 - 1) <= 0.02)),
         Claim(f"{name}: loss then (median)", "least squares, two orthogonal directions: s/3", third, loss, "5%",
               bool(abs(loss / third - 1) <= 0.05)),
-        Claim(f"{name}: largest difference of two cosines within sets when the triangles turn (median)", SECTION, 0.0,
-              float(np.median(uneven)), ORTHOGONAL, bool(np.median(uneven) <= ORTHOGONAL),
-              f"equal cosines make equilateral triangles; up to {max(uneven):.2f}, where they turn before they are "
+        Claim(f"{name}: largest difference of two cosines within sets when the triangles turn (of any restart)",
+              SECTION, 0.0, float(max(uneven)), ORTHOGONAL, bool(max(uneven) <= ORTHOGONAL),
+              f"equal cosines make equilateral triangles; median {np.median(uneven):.2f}, above {ORTHOGONAL:g} in "
+              f"{np.sum(np.array(uneven) > ORTHOGONAL)} of {len(uneven)} restarts, which turn before the triangles are "
               "quite complete"),
         _share(f"{name}: restarts in which triangles are there before the octahedron", triangles_first, 0.1,
                f"mean cosine of partners above {_ANTIPODAL:g} when all cosines within sets first fall below "
@@ -166,5 +169,6 @@ def _share(claim: str, which: ArrayLike, tolerance: float, note: str) -> Claim:
     return Claim(f"{claim} (fraction)", SECTION, 1.0, share, tolerance, share >= 1 - tolerance, note)
 
 
-def _range(steps: list) -> str:
-    return f"{min(steps)} to {max(steps)}, with median {np.median(steps):.0f}" if steps else "none"
+def _median(values: ArrayLike, which: ArrayLike) -> str:
+    chosen = np.asarray(values)[np.asarray(which, bool)]
+    return f"{np.median(chosen):g}" if len(chosen) else "no"
