@@ -152,7 +152,7 @@ class Run:
     def __init__(self, folder: Path, sweep: Sweep, fresh: bool = False, warn: Callable[[str], object] = print):
         """Raises SweepError if another process is at work in the folder, or if it holds a run with other settings
         (unless `fresh`) or an unreadable one."""
-        self.folder, self.sweep, self._fresh, self._warn = folder, sweep, fresh, warn
+        self.folder, self.sweep, self._fresh, self.warn = folder, sweep, fresh, warn
         self._lock: Lock | None = None
         self._stale: list[Path] = []
         self.manifest: dict[str, Any] = {}
@@ -237,7 +237,7 @@ class Run:
         here, began = map(_what_decides_digits, (environment, self.manifest.setdefault("environment", environment)))
         changed = [f"{name} {began.get(name)}, now {here[name]}" for name in here if began.get(name) != here[name]]
         if changed:
-            self._warn(f"{self.folder}: begun with {'; '.join(changed)}: numbers may differ in the last digits")
+            self.warn(f"{self.folder}: begun with {'; '.join(changed)}: numbers may differ in the last digits")
             self.manifest.setdefault("continued", []).append(environment)
         self.save()
 

@@ -2,7 +2,10 @@
 
     python -m superjax.sweep NAME|FILE.toml [KEY=VALUE ...] [--out DIR] [--fresh] [--figures-only] [--strict]
                              [--devices N] [--distributed auto|HOST:PORT,PROCESSES,PROCESS]
+    python -m superjax.sweep --all [KEY=VALUE ...] [the same options but --distributed]
     python -m superjax.sweep --list | --version
+
+`--all` runs every packaged sweep, one after the other, and leaves a page of figures and claims in DIR/index.html.
 
 Exit status: 0 done; 2 the input is wrong (said before any training); 1 the run failed; 130 or 143 interrupted.
 """
@@ -15,13 +18,14 @@ import shlex
 import sys
 import time
 import traceback
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NoReturn
 
-from superjax import __version__, interrupt, spec
+from superjax import __version__, atlas, interrupt, spec
 from superjax.cores import usable_cores
 from superjax.files import checksum, write_json
 from superjax.spec import Sweep, SweepError
@@ -49,7 +53,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m superjax.sweep",
         description="Train every toy model of a sweep at once, and draw what superposition does.",
         epilog='KEY=VALUE sets any field of the sweep, as restarts=3, axes.density.points=40, "importance=[1, 0.5]" '
-        "or case.n3_m2.train.steps=500; cases=a,b selects cases. See the README for the sweep file.",
+        "or case.n3_m2.train.steps=500; cases=a,b selects cases. With --all it applies to all sweeps, of an axis or "
+        "a case to those that have it. See the README for the sweep file.",
         allow_abbrev=False,
     )
     commands.add_argument("sweep", nargs="?", metavar="NAME|FILE.toml", help="a packaged sweep or a sweep file")
@@ -64,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="auto|HOST:PORT,PROCESSES,PROCESS",
         help="this is one of several processes; auto under Slurm, Open MPI and on TPU pods",
     )
+    commands.add_argument("--all", action="store_true", help="run every packaged sweep; DIR/index.html shows them")
     commands.add_argument("--list", action="store_true", help="list the packaged sweeps")
     commands.add_argument("--version", action="version", version=f"superjax {__version__}")
     return commands
@@ -104,12 +110,12 @@ def _main(argv: list[str]) -> int:
         sweeps = spec.available()
         print("\n".join(f"{name:<{max(map(len, sweeps))}}  {title}" for name, title in sweeps.items()))
         return 0
-    if arguments.sweep is None:
-        raise SweepError("which sweep? give NAME or FILE.toml\n  --list shows the packaged ones")
+    if arguments.sweep is None and not arguments.all:
+        raise SweepError("which sweep? give NAME or FILE.toml, or --all\n  --list shows the packaged ones")
+    _check_options(arguments)
+    if arguments.all:
+        return _run_all(arguments, argv)
     sweep = spec.load(arguments.sweep, *arguments.overrides)
-    _check_devices(arguments.devices)
-    if arguments.fresh and arguments.figures_only:
-        raise SweepError("--fresh trains anew and --figures-only trains nothing: give one of them")
     start = time.perf_counter()
     if arguments.distributed is None:
         return _lead(sweep, arguments, argv, start)
@@ -164,6 +170,68 @@ def _settings(sweep: Sweep, folder: Path) -> dict[str, str]:
     }
 
 
+def _check_options(arguments: argparse.Namespace) -> None:
+    _check_devices(arguments.devices)
+    if arguments.fresh and arguments.figures_only:
+        raise SweepError("--fresh trains anew and --figures-only trains nothing: give one of them")
+    if arguments.all and arguments.distributed is not None:
+        raise SweepError("--all runs in one process: leave --distributed out, or run the sweeps one by one")
+
+
+def _run_all(arguments: argparse.Namespace, argv: list[str]) -> int:
+    """Every packaged sweep. What can be refused is refused before any is trained; one that fails stops no other."""
+    overrides = [word for word in (arguments.sweep, *arguments.overrides) if word is not None]
+    if names := [word for word in overrides if "=" not in word]:
+        raise SweepError(f"--all runs every packaged sweep: leave {clip(names[0])} out, or --all")
+    sweeps = atlas.resolve(overrides)
+    each = {name: argparse.Namespace(**{**vars(arguments), "sweep": name}) for name in sweeps}
+    _begin_all(sweeps, each, argv)
+    failed: dict[str, str] = {}
+    diverged = False
+    atlas.write_page(arguments.out, sweeps, failed)
+    for name, sweep in sweeps.items():
+        try:
+            diverged |= _lead(sweep, each[name], argv, time.perf_counter()) != 0
+        except (SweepError, OSError) as error:
+            failed[name] = str(error)
+        except Exception as error:  # a bug
+            traceback.print_exc()
+            failed[name] = f"{type(error).__name__}: {error}"
+        if name in failed:
+            print(f"superjax: {name} failed: {failed[name]}", file=sys.stderr, flush=True)
+        with suppress(OSError):  # if it lasts, the last one is told
+            atlas.write_page(arguments.out, sweeps, failed)
+    print(f"{len(sweeps) - len(failed)} of {len(sweeps)} sweeps: {atlas.write_page(arguments.out, sweeps, failed)}")
+    if failed:
+        print(f"superjax: failed: {', '.join(failed)}; {_resume(argv)}", file=sys.stderr)
+    return 1 if failed or diverged else 0
+
+
+def _begin_all(sweeps: dict[str, Sweep], arguments: dict[str, argparse.Namespace], argv: list[str]) -> None:
+    """Refuse what cannot be done, then make all folders, or clear them for `--fresh`: at once, so that the command
+    that resumes need not say it."""
+    sizes = {}
+    for name, sweep in sweeps.items():
+        with _run_of(sweep, arguments[name]) as run:
+            sizes[name] = sum(case_run.bytes for case_run in _check(sweep, run, arguments[name]).values())
+    for name, sweep in sweeps.items():
+        with _run_of(sweep, arguments[name]) as run:
+            run.begin(sizes[name])
+    for own in arguments.values():
+        own.fresh = False
+    _can_be_resumed(argv)
+
+
+@contextmanager
+def _run_of(sweep: Sweep, arguments: argparse.Namespace):
+    """The run of a sweep, held while it is looked at; what it warns of is said later, by the one that trains."""
+    run = Run(arguments.out / sweep.name, sweep, arguments.fresh, lambda message: None)
+    try:
+        yield run
+    finally:
+        run.end()
+
+
 def _check_devices(devices: int | None, there: int | None = None) -> None:
     if devices is not None and devices < 1:
         raise SweepError(f"--devices {devices}: must be at least 1")
@@ -182,13 +250,22 @@ def _import_jax():
 
 def _prepare(sweep: Sweep, run: Run, arguments: argparse.Namespace):
     """The cases that are still to be run, by name. Raises SweepError if something cannot be done."""
+    running = _check(sweep, run, arguments)
+    run.begin(sum(case_run.bytes for case_run in running.values()))
+    if running:
+        run.note(environment())
+    return running
+
+
+def _check(sweep: Sweep, run: Run, arguments: argparse.Namespace):
+    """The same, and nothing is written."""
     missing = {name: why for name in sweep.cases if (why := run.missing(name))}
     if arguments.figures_only and missing:
         what = "; ".join(missing.values())
         raise SweepError(f"{run.folder}: cannot be redrawn, {what}; leave --figures-only out")
     for name, why in missing.items():
         if run.entry(name)["done"]:
-            _warn(f"{run.folder}: {why}; {name} is trained again")
+            run.warn(f"{run.folder}: {why}; {name} is trained again")
             run.undo(name)
     todo = list(missing)
     jax = _import_jax()
@@ -205,13 +282,9 @@ def _prepare(sweep: Sweep, run: Run, arguments: argparse.Namespace):
             else:
                 run.check_code(name, case.model.kind, code)
         studies.check(sweep)
-        running = _cases(run.folder, sweep, {name: run.entry(name)["chunks"] for name in todo}, arguments.devices)
+        return _cases(run.folder, sweep, {name: run.entry(name)["chunks"] for name in todo}, arguments.devices)
     except SweepError as error:
         raise SweepError(f"{arguments.sweep}: {error}") from error
-    run.begin(sum(case_run.bytes for case_run in running.values()))
-    if todo:
-        run.note(environment())
-    return running
 
 
 def _execute(sweep: Sweep, run: Run, running, arguments: argparse.Namespace, start: float) -> int:

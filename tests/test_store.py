@@ -77,7 +77,7 @@ def test_a_lost_record_of_the_settings_is_written_again(run):
 
 def test_another_kind_of_device_is_warned_of_but_not_another_number(run):
     warnings = []
-    run._warn = warnings.append
+    run.warn = warnings.append
     run.note({"versions": {"jax": "1"}, "device": "2 x cpu (cpu)"})
     run.note({"versions": {"jax": "1"}, "device": "4 x cpu (cpu)"})
     assert not warnings

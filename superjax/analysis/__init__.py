@@ -11,7 +11,8 @@ from superjax.analysis.boundary import (
     has_superposition,
     superposition_excess,
 )
-from superjax.analysis.canonical import canonical
+from superjax.analysis.canonical import canonical, canonical_rotation
+from superjax.analysis.dynamics import drops, speed
 from superjax.analysis.geometry import (
     TOLERANCE,
     Component,
@@ -56,10 +57,12 @@ __all__ = [
     "band",
     "boundary",
     "canonical",
+    "canonical_rotation",
     "classify",
     "crossings",
     "dimensionality",
     "dropped",
+    "drops",
     "has_superposition",
     "ideal",
     "interference",
@@ -72,6 +75,7 @@ __all__ = [
     "recognise",
     "solution_name",
     "solutions",
+    "speed",
     "superposition_excess",
     "take_restart",
     "typical_outcome",

@@ -23,6 +23,14 @@ def canonical(
         >>> canonical(np.array([[0.0, 0.0, 2.0], [-1.0, 1.0, 0.0]]), order=[0, 1, 2]).tolist()
         [[1.0, -1.0, 0.0], [0.0, 0.0, 2.0]]
     """
+    return (canonical_rotation(W, order) @ W).astype(W.dtype)
+
+
+def canonical_rotation(
+    W: Float[np.ndarray, "n_hidden n_features"],
+    order: Sequence[int] | Int[np.ndarray, " some"] | None = None,
+) -> Float[np.ndarray, "n_hidden n_hidden"]:
+    """The orthogonal matrix that brings W into its `canonical` position, to turn other weights alike."""
     lengths = norm(W)
     largest = lengths.max(initial=0.0)
     if order is None:
@@ -33,4 +41,4 @@ def canonical(
         new = new - axes.T @ (axes @ new)  # once more, for the last digits
         if len(axes) < len(W) and np.linalg.norm(new) > _INDEPENDENT * largest:
             axes = np.vstack([axes, new / np.linalg.norm(new)])
-    return (axes @ W).astype(W.dtype) if len(axes) == len(W) else W
+    return axes if len(axes) == len(W) else np.eye(len(W))

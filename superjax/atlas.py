@@ -1,0 +1,127 @@
+"""The atlas: every packaged sweep with overrides that apply to all, and a page of their figures and claims."""
+
+import json
+from collections.abc import Mapping
+from html import escape
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from superjax import spec
+from superjax.files import write_text
+from superjax.spec import Sweep, SweepError
+from superjax.spec.overrides import Override, parse
+from superjax.spec.trees import lookup
+from superjax.store import MANIFEST
+
+PAGE = "index.html"
+_COLUMNS = ("claim", "source", "expected", "measured", "tolerance", "holds", "note")
+_STYLE = """
+body {font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color: #222}
+img {max-width: 100%; display: block; margin: 1rem 0; border: 1px solid #ddd}
+table {border-collapse: collapse; font-size: 0.8rem; width: 100%}
+th, td {border: 1px solid #ccc; padding: 0.25rem 0.5rem; text-align: left; vertical-align: top; overflow-wrap: anywhere}
+tr.fails td {background: #fdebdd}
+.incomplete {background: #fdebdd; padding: 0.5rem 1rem}
+"""
+
+
+def resolve(overrides: list[str]) -> dict[str, Sweep]:
+    """Every packaged sweep by name. An override of an axis or a case concerns the sweeps that have it; others concern
+    all. Raises SweepError if a sweep refuses an override, or none has what it sets."""
+    plain = {name: spec.load(name) for name in spec.available()}
+    concerned = {text: [name for name, sweep in plain.items() if _has(sweep, parse(text))] for text in overrides}
+    for text, names in concerned.items():
+        if not names:
+            raise SweepError(f"{text} (command line): no packaged sweep has that; --list shows them")
+    sweeps = {}
+    for name in plain:
+        try:
+            sweeps[name] = spec.load(name, *(text for text in overrides if name in concerned[text]))
+        except SweepError as error:
+            raise SweepError(f"{name}: {error}") from error
+    return sweeps
+
+
+def _has(sweep: Sweep, override: Override) -> bool:
+    """Whether there is something in a sweep that an override of an axis or a case could change; true for others."""
+    path, cases = override.path, sweep.cases
+    if path == ("cases",) and isinstance(override.value, list):
+        return set(map(str, override.value)) <= set(cases)
+    if path[0] == "case":
+        cases, path = {name: case for name, case in cases.items() if name == path[1]}, path[2:]
+    if path[0] == "axes":
+        return any(lookup(case.model_dump(), path, None) is not None for case in cases.values())
+    return bool(cases)
+
+
+def write_page(out: Path, sweeps: Mapping[str, Sweep], failed: Mapping[str, str]) -> Path:
+    """The page of what is finished in the folder `out`; what `failed` is on it with the reason."""
+    found = {name: None if name in failed else _finished(out / name) for name in sweeps}
+    missing = [name for name, entry in found.items() if entry is None]
+    claims = list(chain.from_iterable(entry["claims"] for entry in found.values() if entry))
+    parts = [f"<p>{len(sweeps) - len(missing)} of {len(sweeps)} sweeps, {_holding(claims)}.</p>"]
+    if missing:
+        what = ", ".join(f"{name} ({'failed' if name in failed else 'not finished'})" for name in missing)
+        parts.append(f'<p class="incomplete">This run is incomplete: {escape(what)}.</p>')
+    parts.append(f"<ul>{''.join(_entry(sweep, found[name]) for name, sweep in sweeps.items())}</ul>")
+    for name, sweep in sweeps.items():
+        heading = f'<h2 id="{quote(name)}">{escape(sweep.title or name)}</h2>\n<p>{escape(sweep.section)}</p>'
+        if (entry := found[name]) is not None:
+            body = _figures(name, entry["figures"]) + f"<p>{_holding(entry['claims'])}.</p>" + _table(entry["claims"])
+        else:
+            reason = f"Failed: {failed[name]}" if name in failed else "Not finished."
+            body = f'<p class="incomplete">{escape(reason)}</p>'
+        parts.append(f"<section>\n{heading}\n{body}\n</section>")
+    page = "\n".join(parts)
+    write_text(
+        out / PAGE,
+        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Atlas of toy models</title>'
+        f"<style>{_STYLE}</style></head>\n<body>\n<h1>Toy models of superposition: figures and claims</h1>\n{page}\n"
+        "</body>\n</html>\n",
+    )
+    return out / PAGE
+
+
+def _finished(folder: Path) -> dict[str, Any] | None:
+    """Figures and claims of a finished run, None if there is none."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        claims = json.loads((folder / "claims.json").read_bytes())
+        figures = [name for name in manifest["files"] if name.endswith(".png") and (folder / name).is_file()]
+    except (OSError, ValueError, KeyError):
+        return None
+    return {"figures": figures, "claims": claims} if manifest["finished"] else None
+
+
+def _holding(claims: list[dict[str, Any]]) -> str:
+    return f"{sum(claim['holds'] for claim in claims)} of {len(claims)} claims hold"
+
+
+def _entry(sweep: Sweep, entry: dict[str, Any] | None) -> str:
+    state = _holding(entry["claims"]) if entry else "not there"
+    return f'<li><a href="#{quote(sweep.name)}">{escape(sweep.title or sweep.name)}</a>: {state}</li>'
+
+
+def _figures(name: str, figures: list[str]) -> str:
+    links = (f"{quote(name)}/{quote(figure)}" for figure in figures)
+    return "".join(f'<a href="{link}"><img src="{link}" alt="{link}" loading="lazy"></a>\n' for link in links)
+
+
+def _table(claims: list[dict[str, Any]]) -> str:
+    head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
+    rows = "".join(
+        f'<tr class="{"holds" if claim["holds"] else "fails"}">'
+        f"{''.join(f'<td>{escape(_shown(claim[column]))}</td>' for column in _COLUMNS)}</tr>\n"
+        for claim in claims
+    )
+    return f"<table>\n<tr>{head}</tr>\n{rows}</table>"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

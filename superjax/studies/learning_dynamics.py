@@ -1,0 +1,174 @@
+"""Learning in jumps: the dimensionality of every feature and the loss during training, and how an octahedron forms.
+
+Paper, "Superposition and Learning Dynamics": in a uniform model that ends in digons features jump between levels of
+dimensionality, and the loss drops as they do; with two sets of three correlated features in three dimensions the sets
+separate, then become triangles, then the triangles an antiprism, each with a kink of the loss.
+"""
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from superjax import analysis
+from superjax.plots.learning_dynamics import energy_levels, octahedron
+from superjax.spec import Case, SweepError
+from superjax.studies import Claim, Results
+from superjax.studies._dynamics import EVENTS, ORTHOGONAL, SET, Course, Shape, courses, events
+from superjax.studies._solutions import names
+
+SECTION = "Superposition and Learning Dynamics"
+OCTAHEDRON = "3 digons"  # as a tegum product
+_NEAR = 0.02  # of a level of dimensionality
+_ANTIPODAL = -0.95  # cosine
+_AT_ONCE = 1.25  # factor between two steps
+_TYPICAL = "typical is the median over the snapshots, so chance makes 0.5"
+
+
+def check(case: Case) -> None:
+    """Raise SweepError unless it is one model during training: uniform, or of two sets of three in space."""
+    from superjax.runner import snapshot_steps
+
+    if case.axes:
+        raise SweepError("draws models during training: needs a sweep without axes")
+    if sum(step > 0 for step in snapshot_steps(case.train)) < 3:
+        raise SweepError("needs train.snapshots, 3 or more")
+    if case.model.kind not in ("relu_output", "linear"):
+        raise SweepError("draws tied models only (relu_output, linear)")
+    if case.data.kind == "sets" and (case.n_features, case.n_hidden, case.data.set_size) != (2 * SET, 3, SET):
+        raise SweepError(f"draws two sets of {SET} features in 3 dimensions: n_features = {2 * SET}, n_hidden = 3")
+
+
+def figures(results: Results) -> dict[str, Figure]:
+    """Of every case whose best model did not diverge."""
+    return {
+        name: (octahedron if _in_sets(results, name) else energy_levels)(results, name)
+        for name, data in results.datasets.items()
+        if int(data["best"]) in courses(data)
+    }
+
+
+def claims(results: Results) -> list[Claim]:
+    found = []
+    for name, data in results.datasets.items():
+        if not courses(data):
+            continue
+        elif _in_sets(results, name):
+            found += _octahedron(name, results.sweep.cases[name], data)
+        else:
+            found += _energy_levels(name, data)
+    return found
+
+
+def _in_sets(results: Results, name: str) -> bool:
+    return results.sweep.cases[name].data.kind == "sets"
+
+
+def _energy_levels(name: str, data: xr.Dataset) -> list[Claim]:
+    threshold = data["phase"].attrs["represented"]
+    digons = f"{data.attrs['n_hidden']} digons"
+    solution = np.array(names(data), object)[data["solution"].values]
+    best = solution[int(data["best"])]
+    represented = data["norm"].values >= threshold
+    near = np.abs(data["dimensionality"].values - 0.5)[represented] < _NEAR
+    fast, others, moved, replaced = [], [], [], []
+    for course in courses(data).values():
+        fast += list(course.falls_fast(course.jumps))
+        apart = np.abs(np.subtract.outer(*[np.log(course.step[course.jumps])] * 2))
+        others += list((apart <= np.log(_AT_ONCE)).sum(0) - 1)
+        moving = np.abs(analysis.speed(course.step, course.dimensionality)).mean(1)
+        moved += list(moving[course.drops] > np.median(moving))
+        norm = analysis.norm(course.W)
+        replaced.append(int(((norm.max(0) >= threshold) & (norm[-1] < threshold)).sum()))
+    return [
+        Claim(f"{name}: what the best model ends in", SECTION, digons, best, analysis.TOLERANCE, best == digons,
+              f"so do {np.mean(solution == digons):.0%} of {len(solution)} restarts"),
+        _share(f"{name}: represented features that end within {_NEAR} of dimensionality 1/2", near, 0.1,
+               f"of {represented.size} features of all restarts {near.size} are represented"),
+        _share(f"{name}: jumps of features at which the loss falls faster than typical", fast, 0.1,
+               f"{len(fast)} jumps, a feature's being where its dimensionality changes fastest; {_TYPICAL}; within a "
+               f"factor of {_AT_ONCE:g} in steps {_median(others, fast)} others jump, "
+               f"{_median(others, ~np.array(fast))} where the loss does not fall so fast (medians)"),
+        _share(f"{name}: drops of the loss at which features move faster than typical", moved, 0.1,
+               f"{len(moved)} drops; {_TYPICAL}"),
+        Claim(f"{name}: restarts in which features lose their place to others", SECTION, "> 0",
+              sum(count > 0 for count in replaced), 0, any(replaced),
+              f"represented once and not in the end, by restart: {', '.join(map(str, replaced))}"),
+    ]  # fmt: skip
+
+
+def _octahedron(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
+    solution = np.array(names(data), object)[data["solution"].values]
+    best, density = int(data["best"]), np.array(case.density_vector())
+    unit = float(np.prod(density[::SET]) * np.sum(case.importance_vector()) / 6)
+    loss = float(data["loss"][best])
+    others = [f"{word} ({(solution == word).sum()})" for word in sorted(set(solution) - {OCTAHEDRON})]
+    found = [
+        Claim(f"{name}: what the best model ends in, an octahedron being 3 digons", SECTION, OCTAHEDRON, solution[best],
+              analysis.TOLERANCE, solution[best] == OCTAHEDRON,
+              f"deviation from the ideal {float(data['solution_deviation'][best]):.3f}"),
+        _share(f"{name}: restarts that end in the octahedron", solution == OCTAHEDRON, 0.1,
+               f"others: {', '.join(others) or 'none'}"),
+        Claim(f"{name}: loss of the best model", "octahedron of unit vectors without biases: s² Σ I_i / 6", unit, loss,
+              "2%", bool(abs(loss / unit - 1) <= 0.02),
+              f"quadrature error of the stored losses up to {data['loss'].attrs['loss_error']:.1%}"),
+    ]  # fmt: skip
+    reached = [course for restart, course in courses(data).items() if solution[restart] == OCTAHEDRON]
+    return found + (_stages(name, float(density.mean()), reached) if reached else [])
+
+
+def _stages(name: str, density: float, reached: list[Course]) -> list[Claim]:
+    """What happens on the way to the octahedron, in the models that end in it."""
+    ordered, fast, drops, steps, plateau_norm, plateau_loss = [], [], [], [], [], []
+    together, uneven, triangles_first, partners = [], [], [], []
+    for course in reached:
+        at = events(course)
+        own = course.step[list(at[: len(EVENTS)])]
+        shape, middle = Shape.of(course.W), course.between(at.separate, at.opened)
+        steps.append(own)
+        ordered.append(bool((np.diff(own) > 0).all()))
+        fast.append(course.falls_fast(np.array(at[: len(EVENTS)])))
+        drops += [bool(np.abs(np.log(own / step)).min() <= np.log(_AT_ONCE)) for step in course.step[course.drops]]
+        plateau_norm.append(analysis.norm(course.W[middle]).mean())
+        plateau_loss.append(course.loss[middle])
+        together.append(shape.within[middle].min())
+        uneven.append(np.ptp(shape.within[at.turned]))
+        triangles_first.append(shape.partner[at.triangles].mean() > _ANTIPODAL)
+        partners.append(shape.partner[-1])
+    norm, loss, third = float(np.median(plateau_norm)), float(np.median(plateau_loss)), density / 3
+    when = [f"{event} at step {step:.0f}" for event, step in zip(EVENTS, np.median(steps, axis=0), strict=True)]
+    return [
+        _share(f"{name}: restarts in which the sets separate, then open, then are triangles, then turn", ordered, 0.1,
+               f"{', '.join(when)} (medians)"),
+        *(_share(f"{name}: {event}, and the loss falls faster than typical", quick, 0.1, _TYPICAL)
+          for event, quick in zip(EVENTS, np.transpose(fast), strict=True)),
+        _share(f"{name}: drops of the loss that are at one of these four", drops, 0.1,
+               f"{len(drops)} drops; at is within a factor of {_AT_ONCE:g} in steps"),
+        Claim(f"{name}: cosine of features of the same set when the sets are separate (lowest of all)", SECTION, 1.0,
+              float(min(together)), 0.05, bool(min(together) >= 0.95), "halfway to their opening"),
+        Claim(f"{name}: norm of the features then (median)", "least squares, one direction a set: 1/√3", 3**-0.5, norm,
+              "2%", bool(abs(norm * 3**0.5 - 1) <= 0.02)),
+        Claim(f"{name}: loss then (median)", "least squares, two orthogonal directions: s/3", third, loss, "5%",
+              bool(abs(loss / third - 1) <= 0.05)),
+        Claim(f"{name}: largest difference of two cosines within sets when the triangles turn (of any restart)",
+              SECTION, 0.0, float(max(uneven)), ORTHOGONAL, bool(max(uneven) <= ORTHOGONAL),
+              f"equal cosines make equilateral triangles; median {np.median(uneven):.2f}, above {ORTHOGONAL:g} in "
+              f"{np.sum(np.array(uneven) > ORTHOGONAL)} of {len(uneven)} restarts, which turn before the triangles are "
+              "quite complete"),
+        _share(f"{name}: restarts in which triangles are there before the octahedron", triangles_first, 0.1,
+               f"mean cosine of partners above {_ANTIPODAL:g} when all cosines within sets first fall below "
+               f"{ORTHOGONAL:g}"),
+        _share(f"{name}: features that end antipodal to one of the other set", np.array(partners) < _ANTIPODAL, 0.02,
+               f"cosine below {_ANTIPODAL:g}; the highest is {np.max(partners):.3f}"),
+    ]  # fmt: skip
+
+
+def _share(claim: str, which: ArrayLike, tolerance: float, note: str) -> Claim:
+    """A claim that all of some things are so; the measured fraction is 0 if there are none."""
+    share = float(np.mean(which)) if np.size(which) else 0.0
+    return Claim(f"{claim} (fraction)", SECTION, 1.0, share, tolerance, share >= 1 - tolerance, note)
+
+
+def _median(values: ArrayLike, which: ArrayLike) -> str:
+    chosen = np.asarray(values)[np.asarray(which, bool)]
+    return f"{np.median(chosen):g}" if len(chosen) else "no"
