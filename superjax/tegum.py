@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import minimize_scalar
+from scipy.optimize import fminbound
 
 from superjax.analysis import Polytope
 from superjax.data import unit_segments
@@ -92,8 +92,7 @@ def _with_best_weight(c, probability, s):
 
 def _refined(interference, probability, s, low, high):
     """β between two bounds, w, and what they save, at one density."""
-    best = minimize_scalar(
-        lambda offset: -_with_best_weight(interference + offset, probability, s)[1],
-        bounds=(low, high), method="bounded", options={"xatol": 1e-9},
-    )  # fmt: skip
-    return best.x, *_with_best_weight(interference + best.x, probability, s)
+    offset = fminbound(
+        lambda offset: -_with_best_weight(interference + offset, probability, s)[1], low, high, xtol=1e-9
+    )
+    return offset, *_with_best_weight(interference + offset, probability, s)
