@@ -142,7 +142,7 @@ def test_the_figure_draws_the_dataset(results, shown, drawn):
         np.testing.assert_array_equal(np.sort(blue.get_ydata()), np.sort(values[shown.represented]))
         guides = [line.get_ydata()[0] for line in ax.lines[2:]]
         np.testing.assert_allclose(guides, [1, 3 / 4, 2 / 3, 1 / 2, 2 / 5, 3 / 8, 0])
-    names = {text.get_text() for text in histogram.texts}
+    names = {text.get_text() for text in random.texts}
     assert {"tetrahedron 3/4", "triangle 2/3", "digon 1/2", "pentagon 2/5", "square antiprism 3/8"} <= names
     bars = [patch.get_width() for patch in histogram.patches if isinstance(patch, Rectangle)]
     assert sum(bars) == shown.represented.sum()

@@ -32,14 +32,14 @@ def feature_graph(
         at, overlap = places[component.features], np.abs(W[:, component.features].T @ W[:, component.features])
         i, j = np.nonzero(np.triu(overlap, 1) >= _LEAST)
         segments.append(np.stack([at[i], at[j]], 1))
-        crowd = min(1.0, 12 / len(at))  # the lines of a large component would hide each other
+        crowd = min(1.0, 30 / len(at))  # the lines of a large component would hide each other
         strengths.append(crowd * np.clip(overlap[i, j], 0, 1))
         colour = colours.get(component.polytope.name, GREY) if component.polytope else GREY
-        ax.plot(*at.T, "o", color=colour, markersize=3.5, markeredgecolor="black", markeredgewidth=0.4, zorder=2)
+        ax.plot(*at.T, "o", color=colour, markersize=5, markeredgecolor="black", markeredgewidth=0.4, zorder=2)
     if components:
         strength = np.concatenate(strengths)
         shades = np.pad(
-            np.maximum(strength, 0.02)[:, None], ((0, 0), (3, 0)), constant_values=0.35
+            np.maximum(strength, 0.05)[:, None], ((0, 0), (3, 0)), constant_values=0.35
         )  # red green blue alpha
         lines = LineCollection(list(np.concatenate(segments)), linewidths=2 * strength, colors=list(shades), zorder=1)
         ax.add_collection(lines)

@@ -39,6 +39,7 @@ def uniform_geometry(results: Results, shown: Uniform) -> Figure:
     )  # fmt: skip
     for ax in (*axes, trained, random):
         _density_axis(ax, shown)
+    _names(random)
     case = shown.case
     frame(
         figure, results,
@@ -129,6 +130,19 @@ def _guides(ax: Axes) -> None:
     ax.axhline(0, color="black", linewidth=1, zorder=1)
 
 
+def _names(ax: Axes) -> None:
+    """What the guide lines stand for, on the right of them."""
+    for name, polytope in NAMED.items():
+        below = name == "square antiprism"  # 3/8 is close to 2/5
+        ax.text(
+            1.01,
+            polytope.dimensionality,
+            f"{name} {FRACTIONS[name]}",
+            transform=ax.get_yaxis_transform(),
+            va="top" if below else "bottom" if name == "pentagon" else "center",
+        )
+
+
 def _histogram(ax: Axes, shown: Uniform) -> None:
     bins = np.arange(-0.005, 1.06, 0.01)
     for values, style, label in (
@@ -137,10 +151,6 @@ def _histogram(ax: Axes, shown: Uniform) -> None:
     ):
         ax.hist(values[shown.represented], bins, orientation="horizontal", label=label, **style)
     _guides(ax)
-    for name, polytope in NAMED.items():
-        low = name == "square antiprism"  # 3/8 is close below 2/5
-        ax.text(0.98, polytope.dimensionality + (-0.006 if low else 0.004), f"{name} {FRACTIONS[name]}",
-                transform=ax.get_yaxis_transform(), ha="right", va="top" if low else "bottom", fontsize=9)  # fmt: skip
     ax.set_xscale("symlog", linthresh=1)
     ax.set(xlabel="represented features, all densities", title="Histogram")
     ax.legend(loc="upper left")
@@ -149,23 +159,25 @@ def _histogram(ax: Axes, shown: Uniform) -> None:
 def feature_graphs(results: Results, shown: Uniform) -> Figure:
     """The represented features of some densities' models, and the polytopes that they form."""
     cells = list(dict.fromkeys(shown.cell(density) for density in SHOWN))
-    figure = Figure(figsize=(5 * len(cells), 7), layout="constrained")
-    for ax, cell in zip(figure.subplots(1, len(cells), squeeze=False)[0], cells, strict=True):
+    width = max(5 * len(cells), 14)
+    figure = Figure(figsize=(width, 7.5), layout="constrained")
+    graphs, key = np.atleast_1d(figure.subfigures(2, 1, height_ratios=[1, 0.06]))
+    for ax, cell in zip(graphs.subplots(1, len(cells), squeeze=False)[0], cells, strict=True):
         feature_graph(ax, shown.W[cell], shown.components[cell], COLOURS)
         density = shown.density[cell]
         ax.set_title(
             f"1 / (1 − S) = {1 / density:.3g}   (density {density:.3g})\n"
-            f"{shown.represented[cell].sum()} of {shown.case.n_features} features represented\n"
+            f"{shown.represented[cell].sum()} of {shown.case.n_features} features represented"
         )
         ax.set_xlabel("\n".join(f"{count} x {name}" for name, count in shown.factors(cell).items()), fontsize=11)
     handles = [Line2D([], [], marker="o", linestyle="", color=colour, label=name) for name, colour in COLOURS.items()]
-    figure.legend(handles=[*handles, Line2D([], [], marker="o", linestyle="", color=GREY, label="no named polytope")],
-                  loc="outside upper center", ncols=7, frameon=False)  # fmt: skip
+    handles.append(Line2D([], [], marker="o", linestyle="", color=GREY, label="no named polytope"))
+    key.legend(handles=handles, loc="center", ncols=len(handles), frameon=False)
     frame(
         figure, results,
         f"Features of norm ≥ {shown.case.phases.represented:g}; lines as wide and dark as |W_i·W_j|. Features whose "
         f"unit vectors overlap by {EDGE:g} or more are connected, every connected component is a factor of the tegum "
         f"product, named if its overlaps are within {TOLERANCE:g} of a polytope's.",
-        50 * len(cells),
+        10 * width,
     )  # fmt: skip
     return figure
