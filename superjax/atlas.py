@@ -1,7 +1,8 @@
 """The atlas: every packaged sweep with overrides that apply to all, and a page of their figures and claims."""
 
 import json
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import chain
 from pathlib import Path
@@ -56,20 +57,31 @@ def _has(sweep: Sweep, override: Override) -> bool:
     return bool(cases)
 
 
-def write_page(out: Path, sweeps: Mapping[str, Sweep], failed: Mapping[str, str]) -> Path:
-    """The page of what is finished in the folder `out`; what `failed` is on it with the reason."""
+def write_page(
+    out: Path, sweeps: Mapping[str, Sweep], failed: Mapping[str, str], overrides: Sequence[str] = ()
+) -> Path:
+    """The page of what is finished in the folder `out`; what `failed` is on it with the reason, and so are overrides
+    of the sweeps' own settings."""
     found = {name: None if name in failed else _finished(out / name) for name in sweeps}
     missing = [name for name, entry in found.items() if entry is None]
     claims = list(chain.from_iterable(entry["claims"] for entry in found.values() if entry))
     parts = [f"<p>{len(sweeps) - len(missing)} of {len(sweeps)} sweeps, {_holding(claims)}.</p>"]
+    if overrides:
+        parts.append(f'<p class="incomplete">Not the sweeps\' own settings: {escape(shlex.join(overrides))}</p>')
     if missing:
         what = ", ".join(f"{name} ({'failed' if name in failed else 'not finished'})" for name in missing)
         parts.append(f'<p class="incomplete">This run is incomplete: {escape(what)}.</p>')
     parts.append(f"<ul>{''.join(_entry(sweep, found[name]) for name, sweep in sweeps.items())}</ul>")
     for name, sweep in sweeps.items():
-        heading = f'<h2 id="{quote(name)}">{escape(sweep.title or name)}</h2>\n<p>{escape(sweep.section)}</p>'
+        heading = f'<h2 id="{quote(name)}">{escape(name)}: {escape(sweep.title or name)}</h2>\n'
+        heading += f"<p>{escape(sweep.section)}</p>"
         if (entry := found[name]) is not None:
-            body = _figures(name, entry["figures"]) + f"<p>{_holding(entry['claims'])}.</p>" + _table(entry["claims"])
+            body = (
+                _made(name, entry["manifest"])
+                + _figures(name, entry["figures"])
+                + f"<p>{_holding(entry['claims'])}.</p>"
+                + _table(entry["claims"])
+            )
         else:
             reason = f"Failed: {failed[name]}" if name in failed else "Not finished."
             body = f'<p class="incomplete">{escape(reason)}</p>'
@@ -92,7 +104,7 @@ def _finished(folder: Path) -> dict[str, Any] | None:
         figures = [name for name in manifest["files"] if name.endswith(".png") and (folder / name).is_file()]
     except (OSError, ValueError, KeyError):
         return None
-    return {"figures": figures, "claims": claims} if manifest["finished"] else None
+    return {"figures": figures, "claims": claims, "manifest": manifest} if manifest["finished"] else None
 
 
 def _holding(claims: list[dict[str, Any]]) -> str:
@@ -102,6 +114,15 @@ def _holding(claims: list[dict[str, Any]]) -> str:
 def _entry(sweep: Sweep, entry: dict[str, Any] | None) -> str:
     state = _holding(entry["claims"]) if entry else "not there"
     return f'<li><a href="#{quote(sweep.name)}">{escape(sweep.title or sweep.name)}</a>: {state}</li>'
+
+
+def _made(name: str, manifest: Mapping[str, Any]) -> str:
+    """When and on what it was made, and where the numbers are."""
+    environment = manifest.get("environment", {})
+    models = sum(case.get("models", 0) for case in manifest.get("cases", {}).values())
+    when = f"{models:,} models, {environment.get('date', 'date unknown')}"
+    links = ", ".join(f'<a href="{quote(name)}/{file}">{file}</a>' for file in ("sweep.toml", "claims.json"))
+    return f"<p>{escape(when)}; {links}</p>\n"
 
 
 def _figures(name: str, figures: list[str]) -> str:

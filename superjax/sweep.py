@@ -188,8 +188,9 @@ def _run_all(arguments: argparse.Namespace, argv: list[str]) -> int:
     _begin_all(sweeps, each, argv)
     failed: dict[str, str] = {}
     diverged = False
-    atlas.write_page(arguments.out, sweeps, failed)
+    atlas.write_page(arguments.out, sweeps, failed, overrides)
     for name, sweep in sweeps.items():
+        print(f"== {name}", flush=True)
         try:
             diverged |= _lead(sweep, each[name], argv, time.perf_counter()) != 0
         except (SweepError, OSError) as error:
@@ -200,8 +201,9 @@ def _run_all(arguments: argparse.Namespace, argv: list[str]) -> int:
         if name in failed:
             print(f"superjax: {name} failed: {failed[name]}", file=sys.stderr, flush=True)
         with suppress(OSError):  # if it lasts, the last one is told
-            atlas.write_page(arguments.out, sweeps, failed)
-    print(f"{len(sweeps) - len(failed)} of {len(sweeps)} sweeps: {atlas.write_page(arguments.out, sweeps, failed)}")
+            atlas.write_page(arguments.out, sweeps, failed, overrides)
+    page = atlas.write_page(arguments.out, sweeps, failed, overrides)
+    print(f"{len(sweeps) - len(failed)} of {len(sweeps)} sweeps: {page}")
     if failed:
         print(f"superjax: failed: {', '.join(failed)}; {_resume(argv)}", file=sys.stderr)
     return 1 if failed or diverged else 0

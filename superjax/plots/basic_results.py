@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from superjax.studies.basic_results import Group
 
 GREEN = "#009e73"
+KINDS = {"linear": "Linear model", "notebook": "Published protocol", "best": "Better optimiser"}
 
 
 def weights(results: "Results", group: "Group") -> Figure:
@@ -35,15 +36,16 @@ def weights(results: "Results", group: "Group") -> Figure:
     for density, ax in zip(group.density, grid[0], strict=True):
         ax.set_title(f"density {density:g}\nS = {1 - density:g}", fontsize=10)
     if image is not None:
-        figure.colorbar(image, ax=grid[: max(2, len(rows) // 2), -1], label="WᵀW and b", shrink=0.7)
-    key = figure.colorbar(plots.interference_key(), ax=grid[-1:, -1], label="interference", shrink=0.8)
-    key.set_ticks([0, 0.5, 1], labels=["0", "0.5", "≥1"])
+        figure.colorbar(image, ax=grid[: max(1, len(rows) // 2), -1], label="WᵀW and b", shrink=0.7)
+    if group.relu:
+        key = figure.colorbar(plots.interference_key(), ax=grid[-1:, -1], label="interference", shrink=0.8)
+        key.set_ticks([0, 0.5, 1], labels=["0", "0.5", "≥1"])
     ratio = group.importance[1] / group.importance[0] if len(group.importance) > 1 else 1
-    words = " ".join(f"{kind}: {training_in_words(case)}." for kind, case in group.cases.items())
+    words = " ".join(f"{KINDS.get(kind, kind)}: {training_in_words(case)}." for kind, case in group.cases.items())
     frame(
         figure, results,
-        f"{group.title}, importance {ratio:.3g}^i. Features are in the order of their importance, the most important "
-        "first (top, left). Bars are the norms ‖W_i‖, coloured by interference, the sum of the squared overlaps of "
+        f"{group.title}, importance {ratio:.3g}ⁱ. Features are in the order of their importance, the most important "
+        "first (top, left). Bars are the norms ‖Wᵢ‖, coloured by interference, the sum of the squared overlaps of "
         "the feature's unit vector with the others; "
         f"represented: norm ≥ {group.case.phases.represented:g}. {words}",
         230,
@@ -58,7 +60,10 @@ def _rows(group: "Group") -> list:
         rows.append(("linear model\nWᵀW and b", group.best("linear"), _gram))
     if "notebook" in group.data:
         single = group.data["notebook"].isel(restart=0)
-        rows += [("ReLU, single fit\nWᵀW and b", single, _gram), ("ReLU, single fit\nnorms", single, _bars)]
+        rows += [
+            ("ReLU, published protocol,\none fit: WᵀW and b", single, _gram),
+            ("ReLU, published protocol,\none fit: norms", single, _bars),
+        ]
     if group.relu:
         best = group.best_found()
         rows += [("ReLU, best fit found\nWᵀW and b", best, _gram), ("ReLU, best fit found\nnorms", best, _bars)]

@@ -131,6 +131,8 @@ def _draw_loss(ax: Axes, x: np.ndarray, data: xr.Dataset) -> None:
     ax.plot(x, data["loss"].min("restart"), color=VERMILION, label="best restart")
     ax.fill_between(x, data["loss"].min("restart"), data["loss"].max("restart"), color=VERMILION, alpha=0.2,
                     label="all restarts")  # fmt: skip
+    for family in data["family"].values if "family_loss" in data else ():
+        ax.plot(x, data["family_loss"].sel(family=family), "--", linewidth=1.2, label=f"family {family}")
     every = (data["diverged_at"] >= 0).all("restart").values
     for lost, marker, words in ((_diverged(data).values & ~every, "kx", "some"), (every, "kX", "all")):
         if lost.any():

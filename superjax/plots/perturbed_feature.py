@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from superjax import analysis, plots
 from superjax.plots.captions import frame, training_in_words
@@ -24,7 +25,7 @@ def perturbed_feature(results: "Results", views: "Sequence[View]") -> Figure:
     the loss of both families along it."""
     from superjax.studies.perturbed_feature import KEPT
 
-    figure = Figure(figsize=(19, 3.4 * len(views) + 1.6), layout="constrained")
+    figure = Figure(figsize=(19, 3.0 * len(views) + 1.6), layout="constrained")
     ratios = [*[1] * len(SHOWN), 2.2]
     rows = figure.subplots(len(views), len(SHOWN) + 1, width_ratios=ratios, squeeze=False)
     for view, axes in zip(views, rows, strict=True):
@@ -38,7 +39,7 @@ def perturbed_feature(results: "Results", views: "Sequence[View]") -> Figure:
         f"n = {case.n_features}, m = {case.n_hidden}, importance 1. Left: columns of W of the fits whose loss is at "
         f"most {KEPT:.0%} above the lowest of {case.restarts}, turned so that the perturbed feature (orange) points "
         "right; blue: the others. Right: two kinds of solution, each followed from cell to cell along the axis from its"
-        " own start; where it is no minimum any more it falls to the other. Grey: lowest loss of all fits. "
+        " own start as far as it is a minimum. Grey: lowest loss of all fits. "
         f"Each fit: {training_in_words(case)}.",
         250,
     )  # fmt: skip
@@ -63,11 +64,14 @@ def _draw_losses(ax: Axes, view: "View") -> None:
     ratio = view.density / view.baseline
     ax.plot(ratio, view.data["loss"].min("restart"), color="0.7", linewidth=5, label="best of all fits")
     for family, colour, style in (("pentagon", GREEN, "-"), ("digons", "black", "--")):
-        ax.plot(ratio, view.loss(family), color=colour, linestyle=style, linewidth=1.8, label=f"family of the {family}")
+        ax.plot(
+            ratio, view.own_loss(family), color=colour, linestyle=style, linewidth=1.8, label=f"family of the {family}"
+        )
     crossing = view.crossing() / view.baseline
     if np.isfinite(crossing):
         ax.axvline(crossing, color=VERMILION, linewidth=1.2, linestyle=":")
         ax.text(crossing, 0.03, f" they cross at 1/{1 / crossing:.2f}", transform=ax.get_xaxis_transform())
     ax.set(xscale="log", yscale="log", xlim=(ratio.min(), ratio.max()), ylabel="loss",
            xlabel="density of the perturbed feature / density of the others")  # fmt: skip
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.legend(fontsize=9, loc="upper left")

@@ -36,9 +36,10 @@ def switches(
     return found
 
 
-def names(data: xr.Dataset) -> list[str]:
+def names(data: xr.Dataset, variable: str = "solution") -> Shaped[np.ndarray, " names"]:
     """The names that `solution` numbers, as the paper writes them: "triangle + digon"."""
-    return [word.replace("+", " + ").replace("_", " ") for word in data["solution"].attrs["flag_meanings"].split()]
+    words = data[variable].attrs["flag_meanings"].split()
+    return np.array([word.replace("+", " + ").replace("_", " ") for word in words], object)
 
 
 def best(data: xr.Dataset, name: str) -> xr.DataArray:
@@ -48,7 +49,7 @@ def best(data: xr.Dataset, name: str) -> xr.DataArray:
 
 def best_names(data: xr.Dataset) -> np.ndarray:
     """The name of the best restart's solution in every cell."""
-    return np.array(names(data), object)[best(data, "solution").values]
+    return names(data)[best(data, "solution").values]
 
 
 def lowest(

@@ -212,7 +212,8 @@ def _published(group: Group) -> list[Claim]:
         more = int(count(best["phase"])[point])
         found.append(
             Claim(f"{group.name}: represented features at density {density:g}, best fit found", SECTION, represented,
-                  more, "1, or more", more >= represented - 1,
+                  more, "1" if density > 0.01 else "1, or more",
+                  more >= represented - 1 and (density <= 0.01 or more <= represented + 1),
                   f"by {best['kind'].values[point]}, {int(dedicated(best['phase'])[point])} with their own dimension; "
                   f"its loss is {lower[point]:.3f} of the published protocol's median")
         )  # fmt: skip

@@ -67,7 +67,7 @@ def _in_sets(results: Results, name: str) -> bool:
 def _energy_levels(name: str, data: xr.Dataset) -> list[Claim]:
     threshold = data["phase"].attrs["represented"]
     digons = f"{data.attrs['n_hidden']} digons"
-    solution = np.array(names(data), object)[data["solution"].values]
+    solution = names(data)[data["solution"].values]
     best = solution[int(data["best"])]
     represented = data["norm"].values >= threshold
     near = np.abs(data["dimensionality"].values - 0.5)[represented] < _NEAR
@@ -98,7 +98,7 @@ def _energy_levels(name: str, data: xr.Dataset) -> list[Claim]:
 
 
 def _octahedron(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
-    solution = np.array(names(data), object)[data["solution"].values]
+    solution = names(data)[data["solution"].values]
     best, density = int(data["best"]), np.array(case.density_vector())
     unit = float(np.prod(density[::SET]) * np.sum(case.importance_vector()) / 6)
     loss = float(data["loss"][best])

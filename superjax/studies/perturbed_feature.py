@@ -16,10 +16,11 @@ from superjax.grid import Grid
 from superjax.plots.perturbed_feature import perturbed_feature
 from superjax.spec import Case, SweepError
 from superjax.studies import Claim, Results
-from superjax.studies._solutions import best
+from superjax.studies._solutions import best, names
 
 SECTION = "Non-Uniform Superposition"
 FAMILIES = ("pentagon", "digons")
+DIGONS = "2 digons"
 CROSSINGS = {0.05: 3.7, 0.09: 2.5}  # how many times sparser the perturbed feature is there, by baseline density
 PAPER_CROSSING = 2.5
 UNPERTURBED = {"norm": 1.134, "bias": -0.246, "pentagon": 0.008917, "digons": 0.017705}  # at density 0.05
@@ -51,6 +52,11 @@ class View(NamedTuple):
     def loss(self, family: str) -> np.ndarray:
         return self.data["family_loss"].sel(family=family).values
 
+    def own_loss(self, family: str) -> np.ndarray:
+        """The loss of a family as far as it is one; NaN where it has fallen to the other."""
+        solution = names(self.data, "family_solution")[self.data["family_solution"].sel(family=family).values]
+        return np.where((solution == DIGONS) == (family == "digons"), self.loss(family), np.nan)
+
     def crossing(self) -> float:
         """Density of the perturbed feature at which the losses of the families cross; NaN if they do not."""
         found = analysis.crossings(self.density, _gap(self))
@@ -63,9 +69,9 @@ class View(NamedTuple):
 
 
 def _gap(view: View) -> np.ndarray:
-    """By how much the digons are worse; NaN where both families have become the same solution."""
-    pentagon, digons = (view.loss(family) for family in FAMILIES)
-    return np.where(np.abs(digons / pentagon - 1) < 1e-3, np.nan, digons - pentagon)
+    """By how much the digons are worse; NaN where one of the families has fallen to the other."""
+    pentagon, digons = (view.own_loss(family) for family in FAMILIES)
+    return digons - pentagon
 
 
 def perturbed(case: Case) -> int:
