@@ -112,6 +112,17 @@ def test_trained_dimensionalities_add_up_to_at_most_the_hidden_dimensions(result
     np.testing.assert_allclose(shown.dimensionality, shown.best("dimensionality"), atol=1e-4)
 
 
+def test_the_better_start_counts_and_silent_outputs_are_noticed(results, shown):
+    data = results.datasets["uniform_geometry"].copy(deep=True)
+    np.testing.assert_array_equal(shown.best("loss"), data["loss"].min(["start", "restart"]).values)
+    s = data["density"].values
+    data["feature_loss"].values[:] = theory.variance(s)[:, None, None, None]  # all left out, at their means
+    assert not Uniform(shown.name, shown.case, data).silent.any()
+    data["feature_loss"].values[..., 3] = s[:, None, None] / 3
+    silent = Uniform(shown.name, shown.case, data).silent
+    assert silent[:, 3].all() and silent.sum() == len(s)
+
+
 def test_random_directions_have_the_norms_of_the_trained_ones(shown):
     again = Uniform(shown.name, shown.case, shown.data)
     np.testing.assert_array_equal(again.random_dimensionality, shown.random_dimensionality)  # seeded
@@ -121,16 +132,14 @@ def test_random_directions_have_the_norms_of_the_trained_ones(shown):
 def test_the_figure_draws_the_dataset(results, shown, drawn):
     per_feature, explained, losses, trained, histogram, random = drawn["uniform_geometry"].axes[:6]
     x = 1 / shown.density
-    data = results.datasets["uniform_geometry"].sortby("density", ascending=False)
+    models = results.datasets["uniform_geometry"].sortby("density", ascending=False).stack(model=("start", "restart"))
+    data = models.isel(model=models["loss"].argmin("model"))
     lines = {line.get_label(): line for line in per_feature.lines}
-    W = data["W"].isel(restart=data["best"])
-    expected = shown.case.n_hidden / (W**2).sum(["hidden", "feature"]).values
+    expected = shown.case.n_hidden / (data["W"] ** 2).sum(["hidden", "feature"]).values
     np.testing.assert_allclose(lines["trained"].get_ydata(), expected, rtol=1e-5)
     np.testing.assert_allclose(lines["trained"].get_xdata(), x)
     mean = next(line for line in explained.lines if line.get_label() == "mean of all features")
-    np.testing.assert_allclose(
-        mean.get_ydata(), data["explained"].isel(restart=data["best"]).mean("feature"), rtol=1e-5
-    )
+    np.testing.assert_allclose(mean.get_ydata(), data["explained"].mean("feature"), rtol=1e-5)
     lines = {line.get_label(): line.get_ydata() for line in losses.lines}
     # I = 1: the loss says what all features together explain
     np.testing.assert_allclose(lines["trained"], mean.get_ydata() * 40 / 6, rtol=1e-3, atol=1e-3)
@@ -192,8 +201,8 @@ def test_claims_hold_of_ideal_digons_and_notice_other_weights(results):
     W[:, :6], W[:, 6:12] = np.eye(6), -np.eye(6)
     density = data["density"].values
     norm = tegum.alone(NAMED["digon"], density).norm
-    data["W"].values[:] = norm[:, None, None, None] * W
-    data["loss"].values[:] = tegum.product_loss(NAMED["digon"], density, 40, 6)[:, None]
+    data["W"].values[:] = norm[:, None, None, None, None] * W
+    data["loss"].values[:] = tegum.product_loss(NAMED["digon"], density, 40, 6)[:, None, None]
     claimed = (
         "D* is that of exact isolated digons",
         "whose D_i is within 0.02 of 1/2",
@@ -212,7 +221,7 @@ def test_claims_hold_of_ideal_digons_and_notice_other_weights(results):
     assert held(stretched) == [False, True, False]
     turned = data.copy(deep=True)
     turned["W"].values[..., 0, 6] = 0.0
-    turned["W"].values[..., 1, 6] = -norm[:, None]
+    turned["W"].values[..., 1, 6] = -norm[:, None, None]
     assert held(turned)[1] is False
 
 
@@ -222,7 +231,7 @@ def test_claims_hold_of_ideal_digons_and_notice_other_weights(results):
         (["importance={ratio=0.9}"], "equal importances"),
         (["model.kind=linear"], "relu_output"),
         (["n_hidden=300"], "n_features >= 600"),
-        (["axes.rate={field='train.learning_rate', values=[0.1, 0.2]}"], "exactly the axis density"),
+        (["axes.rate={field='train.learning_rate', values=[0.1, 0.2]}"], "needs the axis density"),
     ],
 )
 def test_what_the_study_cannot_draw_is_refused(overrides, message):

@@ -45,5 +45,11 @@ def training_in_words(case: Case) -> str:
     return (
         f"{case.model.kind.replace('_', ' ')}, {train.steps} steps of {train.optimizer} on {objective} (learning rate "
         f"{train.learning_rate:g}, {train.schedule} schedule, weight decay {train.weight_decay:g}), initial weights "
-        f"normal with standard deviation {case.model.init_std}, bias 0"
+        f"normal with standard deviation {_initial(case)}, bias 0"
     )
+
+
+def _initial(case: Case) -> str:
+    """The standard deviation of the initial weights, or those of an axis."""
+    swept = [value for axis in case.axes.values() if axis.names == ("model.init_std",) for (value,) in axis.table()]
+    return " or ".join(f"{value:g}" for value in swept) or str(case.model.init_std)

@@ -39,9 +39,11 @@ def feature_graph(
     if components:
         strength = np.concatenate(strengths)
         shades = np.pad(
-            np.maximum(strength, 0.05)[:, None], ((0, 0), (3, 0)), constant_values=0.35
+            np.maximum(strength, 0.1)[:, None], ((0, 0), (3, 0)), constant_values=0.35
         )  # red green blue alpha
-        lines = LineCollection(list(np.concatenate(segments)), linewidths=2 * strength, colors=list(shades), zorder=1)
+        lines = LineCollection(
+            list(np.concatenate(segments)), linewidths=np.maximum(2 * strength, 0.3), colors=list(shades), zorder=1
+        )
         ax.add_collection(lines)
     ax.set(aspect="equal", xticks=[], yticks=[])
     ax.margins(0.05)

@@ -40,11 +40,11 @@ def uniform_geometry(results: Results, shown: Uniform) -> Figure:
     for ax in (*axes, trained, random):
         _density_axis(ax, shown)
     _names(random)
-    case = shown.case
+    case, fits = shown.case, shown.data["loss"].size // len(shown.density)
     frame(
         figure, results,
-        f"n = {case.n_features}, m = {case.n_hidden}, equal importances: {len(shown.density)} densities x "
-        f"{case.restarts} restarts, of which the one of lowest loss is drawn. Each model: {training_in_words(case)}. "
+        f"n = {case.n_features}, m = {case.n_hidden}, equal importances: {len(shown.density)} densities x {fits} fits, "
+        f"of which the one of lowest loss is drawn. Each model: {training_in_words(case)}. "
         f"Background and lines of exact losses: all dimensions filled with one kind of polytope at its exact optimum, "
         f"all other features left out; the colour of the background is the one of lowest loss.",
         230,
@@ -103,6 +103,7 @@ def _losses(ax: Axes, shown: Uniform) -> None:
     ax.plot(x, shown.explained_per_dimension(shown.best("loss")), "o", color=BLUE, markersize=4, label="trained")
     ax.set(
         yscale="log",
+        ylim=(0.9, 10),
         ylabel="explained variance per dimension, in features:  (n − L/v) / m",
         title="Which polytope has the lowest loss?",
     )

@@ -11,7 +11,6 @@ from superjax import analysis, tegum, theory
 from superjax.analysis import Component, Polytope
 from superjax.spec import Case
 from superjax.studies import Results
-from superjax.studies._solutions import best
 
 EDGE, TOLERANCE = 0.2, 0.15  # of `analysis.recognise`: minibatches leave overlaps of some 0.05 between components
 NAMED = {  # the polytopes that the paper names, from one feature a dimension to many
@@ -27,7 +26,7 @@ NEAR = 0.02  # D_i of a feature is at a level if it is this near to it
 
 @dataclass(frozen=True)
 class Uniform:
-    """One case of the sweep; arrays (density, ...), from dense to sparse, of the best restart of every density."""
+    """One case of the sweep; arrays (density, ...), from dense to sparse, of the best model of every density."""
 
     name: str
     case: Case
@@ -37,14 +36,20 @@ class Uniform:
     def density(self) -> Float[np.ndarray, " densities"]:
         return np.sort(self.data["density"].values.astype(float))[::-1]
 
+    @cached_property
+    def winners(self) -> xr.Dataset:
+        """Of every density the best restart, from the better start."""
+        data = self.data.sel(density=self.density)
+        data = data.isel(restart=data["best"])
+        return data.isel(start=data["loss"].fillna(np.inf).argmin("start")) if "start" in data.dims else data
+
     def best(self, name: str) -> np.ndarray:
-        """A variable of the best restarts."""
-        found = best(self.data.sel(density=self.density), name)
-        return found.transpose("density", ..., "feature").values if "feature" in found.dims else found.values
+        """A variable of the best models."""
+        return self.winners[name].transpose("density", ...).values
 
     @cached_property
     def W(self) -> Float[np.ndarray, "densities n_hidden n_features"]:
-        return self.best("W").astype(float)
+        return self.winners["W"].transpose("density", "hidden", "feature").values.astype(float)
 
     @cached_property
     def norm(self) -> Float[np.ndarray, "densities n_features"]:
@@ -53,6 +58,13 @@ class Uniform:
     @property
     def represented(self) -> np.ndarray:
         return self.norm >= self.case.phases.represented
+
+    @property
+    def silent(self) -> np.ndarray:
+        """Outputs that are always 0: their loss is E[x_i²] = s/3, not that of the mean, s/3 - s²/4. Of densities above
+        0.1, below which the two can hardly be told apart and hardly differ."""
+        s = self.density[:, None]
+        return (s >= 0.1) & (np.abs(3 * self.best("feature_loss") / s - 1) < 0.3 * s)
 
     @property
     def per_feature(self) -> Float[np.ndarray, " densities"]:

@@ -26,9 +26,10 @@ ORDER = ["simplices", "digon", "pentagon", "square antiprism"]  # of lowest exac
 
 
 def check(case: Case) -> None:
-    """Raise SweepError unless the only axis is the density, and all else is alike for all features."""
-    if [axis.names for axis in case.axes.values()] != [("data.density",)] or "density" not in case.axes:
-        raise SweepError("needs exactly the axis density (data.density)")
+    """Raise SweepError unless the density is swept, if anything else then the start, and all features are alike."""
+    fields = {name: axis.names for name, axis in case.axes.items()}
+    if fields.pop("density", None) != ("data.density",) or fields not in ({}, {"start": ("model.init_std",)}):
+        raise SweepError("needs the axis density (data.density), and beside it at most start (model.init_std)")
     if len(set(case.importance_vector())) > 1:
         raise SweepError("needs equal importances")
     if case.model.kind != "relu_output" or case.data.kind != "independent":
@@ -111,6 +112,11 @@ def _digons(shown: Uniform) -> list[Claim]:
     ]  # fmt: skip
 
 
+def _excess(shown: Uniform) -> np.ndarray:
+    """How far the loss of the trained models lies above the lowest of the exact losses, relative."""
+    return shown.best("loss") / np.min(list(shown.exact_loss.values()), axis=0) - 1
+
+
 def _lead(shown: Uniform) -> np.ndarray:
     """How far the second lowest of the exact losses lies above the lowest, relative."""
     first, second = np.sort(list(shown.exact_loss.values()), axis=0)[:2]
@@ -126,7 +132,7 @@ def _order(shown: Uniform) -> list[Claim]:
     kinds = ["simplices" if name in SIMPLICES else str(name) for name in shown.lowest]
     starts = [k for k, kind in enumerate(kinds) if k == 0 or kind != kinds[k - 1]]
     order = [kinds[k] for k in starts]
-    excess = shown.best("loss") / np.min(list(shown.exact_loss.values()), axis=0) - 1
+    excess = _excess(shown)
     lower = shown.density[excess < -0.01]
     note = "".join(f"{kinds[k]} from density {shown.density[k]:.3g}; " for k in starts)
     return [
@@ -135,7 +141,8 @@ def _order(shown: Uniform) -> list[Claim]:
         Claim(
             f"{shown.name}: loss of the trained models above the lowest exact loss of a product (largest, relative)",
             DERIVED, "<= 0.01", float(excess.max()), 0.01, bool(excess.max() <= 0.01),
-            f"at density {shown.density[np.argmax(excess)]:.3g}; "
+            f"at density {shown.density[np.argmax(excess)]:.3g}; {shown.silent.sum()} outputs of all models "
+            f"are 0 whatever the input, at most {shown.silent.sum(1).max()} of one; "
             + (f"below density {lower.max():.3g} they are more than 1% better than any product, by up to "
                f"{-excess.min():.0%}: features then share more dimensions than a named polytope has" if len(lower) else
                "nowhere more than 1% better"),
@@ -155,12 +162,15 @@ def _clusters(shown: Uniform) -> list[Claim]:
             float(shown.near(values, levels)[chosen].mean())
             for values in (shown.dimensionality, shown.random_dimensionality)
         )
+        quartiles = np.quantile(shown.dimensionality[chosen], [0.25, 0.5, 0.75])
         found.append(
             Claim(
                 f"{shown.name}: represented features whose D_i is within {NEAR:g} of that of a named polytope, against "
                 f"random directions of equal norms, at the densities where {name}s have the lowest exact loss",
                 SECTION, "more than random", {"trained": trained, "random": random}, 0,
-                trained > random, f"of {chosen.sum()} features",
+                trained > random,
+                f"{chosen.sum()} features, quartiles of D_i {_listed(quartiles)}; losses "
+                f"{_listed(_excess(shown)[shown.lowest == name], '+.1%')} from those of exact {name}s",
             )
         )  # fmt: skip
     return found
@@ -175,7 +185,7 @@ def _factors(shown: Uniform) -> list[Claim]:
             next(iter(factors), "nothing"),
             max((len(c.features) for c in shown.components[cell]), default=0),
         )
-        excess = shown.best("loss")[cell] / shown.exact_loss[expected][cell] - 1
+        excess = _excess(shown)[cell]
         found.append(
             Claim(
                 f"{shown.name}: at density {shown.density[cell]:.3g} most represented features are in factors of the "
