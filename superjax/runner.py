@@ -207,7 +207,7 @@ class CaseRun:
                     families = self._families()
             with self.report.timed("analyse"):
                 dataset = assemble(self.case, trained, evaluation, losses, optimum, families, self._cells, self._steps)
-                dataset["loss"].attrs["loss_kind"] = type(self._program.fine).__name__.lower()
+                dataset["loss"].attrs["loss_kind"] = "exact" if self._program.fine.weighted else "quasi"
         return dataset
 
     def _chunk(self, task: str, compiled: Program, objective: Objective, models: int) -> int:

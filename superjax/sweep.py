@@ -184,6 +184,7 @@ def _run_all(arguments: argparse.Namespace, argv: list[str]) -> int:
     if names := [word for word in overrides if "=" not in word]:
         raise SweepError(f"--all runs every packaged sweep: leave {clip(names[0])} out, or --all")
     sweeps = atlas.resolve(overrides)
+    _check_studies(sweeps)
     each = {name: argparse.Namespace(**{**vars(arguments), "sweep": name}) for name in sweeps}
     _begin_all(sweeps, each, argv)
     failed: dict[str, str] = {}
@@ -207,6 +208,18 @@ def _run_all(arguments: argparse.Namespace, argv: list[str]) -> int:
     if failed:
         print(f"superjax: failed: {', '.join(failed)}; {_resume(argv)}", file=sys.stderr)
     return 1 if failed or diverged else 0
+
+
+def _check_studies(sweeps: dict[str, Sweep]) -> None:
+    """Refuse what a study cannot draw, before anything is compiled."""
+    _import_jax()
+    from superjax import studies  # after JAX has its devices
+
+    for name, sweep in sweeps.items():
+        try:
+            studies.check(sweep)
+        except SweepError as error:
+            raise SweepError(f"{name}: {error}") from error
 
 
 def _begin_all(sweeps: dict[str, Sweep], arguments: dict[str, argparse.Namespace], argv: list[str]) -> None:

@@ -207,14 +207,15 @@ def test_overrides_of_axes_and_cases_concern_the_sweeps_that_have_them():
     assert sweeps["phase_diagram"].cases["n2_m1"].train.steps == 1000
     chosen = atlas.resolve(["cases=n2_m1"])
     assert list(chosen["phase_diagram"].cases) == ["n2_m1"] and len(chosen["protocols"].cases) == 4
-    with pytest.raises(SweepError, match=r"^five_features: data.density=0.1 \(command line\): has no effect"):
+    with pytest.raises(SweepError, match=r"^basic_results: data.density=0.1 \(command line\): has no effect"):
         atlas.resolve(["data.density=0.1"])
 
 
 def test_the_true_atlas_reduced(tmp_path):
     """Every packaged sweep from the command line. Takes a minute or more: most of it compiles the programs of all
     cases, which no reduction spares."""
-    small = ["restarts=1", "train.steps=3", "axes.importance.points=3", "axes.density.points=3", "plot.dpi=30"]
+    small = ["restarts=1", "train.steps=3", "axes.importance.points=3", "axes.density.points=3", "plot.dpi=30",
+             "axes.perturbed.points=3"]  # fmt: skip
     result = subprocess.run(
         [sys.executable, "-m", "superjax.sweep", "--all", *small], cwd=tmp_path, capture_output=True, text=True
     )

@@ -1,5 +1,7 @@
 """The basic results: linear models against their closed form, counts, and what is drawn."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ import superjax
 from superjax import loss, studies
 from superjax.plots.basic_results import weights
 from superjax.spec import SweepError
+from superjax.store import write_dataset
 from superjax.studies import Results, basic_results
 
 SMALL = (
@@ -93,3 +96,39 @@ def test_some_of_the_cases_suffice(cases):
 def test_refusals(override, said):
     with pytest.raises(SweepError, match=said):
         studies.check(superjax.load("basic_results", override))
+
+
+def test_claims_can_be_recomputed_from_the_stored_datasets(results, tmp_path):
+    for name, data in results.datasets.items():
+        write_dataset(tmp_path / f"{name}.nc", data)
+    stored = {name: superjax.open(tmp_path / f"{name}.nc") for name in results.datasets}
+    first, again = (studies.claims(results._replace(datasets=found)) for found in (results.datasets, stored))
+    assert json.dumps([claim._asdict() for claim in first]) == json.dumps([claim._asdict() for claim in again])
+
+
+def test_claims_notice_wrong_data(results):
+    """A feature of the linear model replaced by another, and one more represented than the paper's figure has."""
+    data = {name: data.copy(deep=True) for name, data in results.datasets.items()}
+    W = data["A_linear"]["W"].values
+    W[..., [0, 9]] = W[..., [9, 0]]
+    data["A_notebook"]["phase"].values[0] = 2
+    held = {claim.claim for claim in studies.claims(results) if claim.holds}
+    lost = held - {claim.claim for claim in studies.claims(results._replace(datasets=data)) if claim.holds}
+    assert any("principal angle" in claim for claim in lost) and any("WᵀW is 1" in claim for claim in lost)
+    claims = {claim.claim: claim for claim in studies.claims(results._replace(datasets=data))}
+    assert claims["A: represented features at density 1, published protocol (median)"].measured == 20
+
+
+def test_odd_cases_are_drawn_by_themselves_or_left_out():
+    """A linear model under the name of the protocol, another shape in a group, a model that diverged."""
+    small = ("restarts=1", "train.steps=2", "axes.density.values=[0.3, 0.1]")
+    for overrides, shown in (
+        (("cases=A_linear,A_notebook", "model.kind=linear"), ["A"]),
+        (("cases=A_notebook,A_best", "case.A_best.n_features=10"), ["A", "A_best"]),
+        (("cases=A_best", "train.learning_rate=1e30"), ["A"]),
+    ):
+        sweep = superjax.load("basic_results", *small, *overrides, "case.A_notebook.train.streams=1")
+        results = Results(sweep, superjax.run(sweep), {})
+        assert [group.name for group in basic_results.groups(results)] == shown
+        assert {f"weights_{name}" for name in shown} <= set(basic_results.figures(results))
+        assert all(isinstance(claim.holds, bool) for claim in studies.claims(results))

@@ -139,7 +139,7 @@ def test_measures_of_known_weights():
     np.testing.assert_allclose(_sets.partner_cosines(W), [[0, 0], [1, 1], [0, 0]], atol=1e-12)
     assert _sets.collapsed(W).tolist() == [0, 2, 0]
     np.testing.assert_allclose(_sets.outside_sums(W[:2]), [1, 0], atol=1e-12)
-    within, across = _sets.set_cosines(apart, 2)
+    within, across = _sets.set_cosines(apart, 2, 0.5)
     assert within.tolist() == [0] * 4 and sorted(across) == [0] * 4 + [1] * 4
 
 

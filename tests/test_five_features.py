@@ -59,6 +59,22 @@ def test_the_figure_draws_the_columns_of_the_best_weights(results):
     np.testing.assert_allclose(lowest, data["loss"].min("restart").values / unit, rtol=1e-6)
 
 
+def test_a_claim_notices_wrong_data(results):
+    name, data = "five_features", results.datasets["five_features"].copy(deep=True)
+    data["solution"].values[data["density"].values == 0.1] = data["solution"].values[data["density"].values == 0.2]
+    broken = Results(results.sweep, {name: data}, {})
+    lost = {c.claim for c in studies.claims(results) if c.holds} - {c.claim for c in studies.claims(broken) if c.holds}
+    assert any("at S = 0.9 the best solution is a pentagon" in claim for claim in lost)
+
+
+@pytest.mark.parametrize("n_features", [3, 6])
+def test_other_numbers_of_features_are_drawn_too(n_features):
+    """Three are too few for two pairs, six too many for the float64 reference."""
+    sweep = superjax.load("five_features", *SMALL[2:], f"n_features={n_features}", "restarts=1", "train.steps=2")
+    results = Results(sweep, superjax.run(sweep), {})
+    assert five_features.figures(results) and len(studies.claims(results)) >= 4
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

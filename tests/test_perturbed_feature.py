@@ -63,10 +63,19 @@ def test_the_figure_overlays_the_good_fits_and_draws_both_families(results):
     assert any(f"1/{view.baseline / view.crossing():.2f}" in text.get_text() for text in losses.texts)
 
 
+@pytest.mark.parametrize("override", ["axes.perturbed.range=[0.06, 0.09]", "n_features=6"])
+def test_other_ranges_and_numbers_are_drawn_too(override):
+    """No point up to the baseline; too many features for the float64 reference."""
+    sweep = superjax.load("perturbed_feature", *SMALL[:-2], "axes.perturbed.points=3", "train.steps=2", override)
+    results = Results(sweep, superjax.run(sweep), {})
+    assert perturbed_feature.figures(results) and studies.claims(results)
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
         ("axes.perturbed.field=data.density", "needs exactly one axis, the density of one feature"),
+        ("importance=0.5", "needs importance 1"),
         ("n_hidden=3", "draws n_hidden = 2 only"),
         ("data.density=[0.1, 0.2, 0.1, 0.1, 0.1]", "the same density of all other features"),
         ('families.third={W = "digon", along = "perturbed", start = 1}', "needs the families pentagon and digons"),

@@ -10,13 +10,12 @@ from matplotlib.figure import Figure
 
 from superjax import plots, theory
 from superjax.plots.captions import frame, training_in_words
-from superjax.plots.maps import BLUE, VERMILION
+from superjax.plots.maps import BLUE, GREEN, VERMILION
 
 if TYPE_CHECKING:
     from superjax.studies import Results
     from superjax.studies.basic_results import Group
 
-GREEN = "#009e73"
 KINDS = {"linear": "Linear model", "notebook": "Published protocol", "best": "Better optimiser"}
 
 

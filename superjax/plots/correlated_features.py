@@ -187,8 +187,9 @@ def bases(results: "Results", name: str) -> Figure:
                 ax.plot([edge - 0.5] * 2, [-0.5, case.n_features - 0.5], color="black", linewidth=0.7)
             ax.set_title(f"density {density[cell]:.3g}", fontsize=10)
         axes[0].set_ylabel(f"correlation ρ = {correlation[k]:g}")
+        cosines = set_cosines(W[:, k], size, case.phases.represented)
         for values, colour, style, label in zip(
-            set_cosines(W[:, k], size), (BLUE, VERMILION), ("o-", "s--"), ("within a set", "of different sets"),
+            cosines, (BLUE, VERMILION), ("o-", "s--"), ("within a set", "of different sets"),
             strict=True,
         ):  # fmt: skip
             axes[-1].plot(density, root_mean_square(values), style, color=colour, markersize=5, label=label)

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 
 from superjax.analysis import PHASES
 
-GREY, BLUE, VERMILION, BLACK = "#d0d0d0", "#0072b2", "#d55e00", "#000000"
+GREY, BLUE, VERMILION, BLACK, GREEN = "#d0d0d0", "#0072b2", "#d55e00", "#000000", "#009e73"
 PHASE_COLOURS = dict(zip(PHASES, (GREY, BLUE, VERMILION, BLACK), strict=True))
 THEORY_LINE = {"color": "black", "linewidth": 1.6}
 MEASURED_LINE = {"color": "white", "linewidth": 1.6, "linestyle": (0, (3, 2))}

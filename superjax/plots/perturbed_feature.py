@@ -10,13 +10,12 @@ from matplotlib.ticker import NullFormatter
 
 from superjax import analysis, plots
 from superjax.plots.captions import frame, training_in_words
-from superjax.plots.maps import BLUE, VERMILION
+from superjax.plots.maps import BLUE, GREEN, VERMILION
 
 if TYPE_CHECKING:
     from superjax.studies import Results
     from superjax.studies.perturbed_feature import View
 
-GREEN = "#009e73"
 SHOWN = (0.1, 0.2, 0.5, 1.0, 3.0)  # densities of the perturbed feature, relative to the others
 
 

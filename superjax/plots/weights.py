@@ -5,7 +5,7 @@ from jaxtyping import Float
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.container import BarContainer
 from matplotlib.image import AxesImage
 
@@ -84,8 +84,3 @@ def norm_bars(
 def interference_key() -> ScalarMappable:
     """The colours of `norm_bars`, for a colour bar."""
     return ScalarMappable(Normalize(0, 1), INTERFERENCE)
-
-
-def grey_out(colours: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """The colours (features, rgba), those chosen replaced by grey."""
-    return np.where(which[:, None], (*to_rgb(GREY), 1.0), colours)

@@ -43,6 +43,13 @@ class Course(NamedTuple):
         """Whether the loss falls faster at these snapshots than at half of all."""
         return self.falling[at] > np.median(self.falling)
 
+    def near_drops(self, at: Int[np.ndarray, " some"], factor: float) -> Bool[np.ndarray, " some"]:
+        """Whether a drop of the loss is within a factor in steps of these snapshots."""
+        if not self.drops.size:
+            return np.zeros(len(at), bool)
+        apart = np.abs(np.log(self.step[at][:, None] / self.step[self.drops]))
+        return np.asarray(apart.min(1) <= np.log(factor))
+
     def between(self, first: int, second: int) -> int:
         """The snapshot halfway between two, on the logarithmic scale of steps."""
         return int(np.argmin(np.abs(np.log(self.step**2.0 / (self.step[first] * self.step[second])))))

@@ -66,16 +66,20 @@ def outside_sums(W: Float[np.ndarray, "density n_hidden n_features"]) -> Float[n
 
 
 def set_cosines(
-    W: Float[np.ndarray, "... n_hidden n_features"], set_size: int
+    W: Float[np.ndarray, "... n_hidden n_features"], set_size: int, represented: float
 ) -> tuple[Float[np.ndarray, "... within"], Float[np.ndarray, "... across"]]:
-    """|cosines| of pairs of represented features of one set, and of different sets."""
+    """|cosines| of pairs of features of one set, and of different sets; NaN of those that are not represented."""
     lengths = analysis.norm(W)
     units = W / np.where(lengths == 0, 1, lengths)[..., None, :]
     overlaps = np.abs(np.einsum("...hi,...hj->...ij", units, units))
+    absent = lengths < represented
+    overlaps = np.where(absent[..., None, :] | absent[..., :, None], np.nan, overlaps)
     owner = np.arange(W.shape[-1]) // set_size
     same = owner[:, None] == owner
     return overlaps[..., same & ~np.eye(len(owner), dtype=bool)], overlaps[..., ~same]
 
 
 def root_mean_square(cosines: Float[np.ndarray, "... pairs"]) -> Float[np.ndarray, "..."]:
-    return np.asarray(np.sqrt(np.square(cosines).mean(-1)))
+    """Of those that are known."""
+    known = np.isfinite(cosines)
+    return np.asarray(np.sqrt(np.sum(np.square(cosines), axis=-1, where=known) / np.maximum(known.sum(-1), 1)))

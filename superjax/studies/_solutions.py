@@ -66,4 +66,4 @@ def lowest(
 def lowest_losses(data: xr.Dataset) -> dict[str, Float[np.ndarray, "..."]]:
     """For every solution that some model is, the lowest loss of such a model in every cell; NaN where none is."""
     found = lowest(data["loss"].values, data["solution"].values)
-    return {names(data)[k]: loss for k, loss in found.items()}
+    return {str(names(data)[k]): loss for k, loss in found.items()}

@@ -216,7 +216,7 @@ def _bases(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
     found = []
     for k, correlation in enumerate(data["correlation"].values):
         W = solution(data, "W")[sparse, k]
-        within, across = set_cosines(W, size)
+        within, across = set_cosines(W, size, case.phases.represented)
         where = f"{name}, density {data.density.values[sparse]:g}, correlation {correlation:g}"
         inside, outside = float(root_mean_square(within)), float(root_mean_square(across))
         counts = (analysis.norm(W) >= case.phases.represented).reshape(-1, size).sum(-1)
@@ -226,8 +226,9 @@ def _bases(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
                 Claim(f"{where}: every feature is represented (number in each set)", SECTION, [size] * len(counts),
                       counts.tolist(), 0, bool((counts == size).all()), _all_densities(case, data, k)),
                 Claim(f"{where}: a set is an almost orthogonal basis (root mean square cosine within a set)", SECTION,
-                      0.0, inside, 0.1, inside <= 0.1, f"largest {within.max():.3f}, median {np.median(within):.3f}; "
-                      f"of different sets {across.max():.3f} and {np.median(across):.3f}"),
+                      0.0, inside, 0.1, inside <= 0.1, f"largest {np.nanmax(within):.3f}, median "
+                      f"{np.nanmedian(within):.3f}; of different sets {np.nanmax(across):.3f} and "
+                      f"{np.nanmedian(across):.3f}"),
                 Claim(f"{where}: sets interfere with each other as bases of one space (root mean square cosine across)",
                       f"{SECTION}; 1/sqrt m for two orthonormal bases", random, outside, 0.05 * random,
                       bool(abs(outside / random - 1) <= 0.05), f"within sets {inside:.3f}"),

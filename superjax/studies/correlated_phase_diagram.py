@@ -69,11 +69,37 @@ def _antipodal(rho: float, diagram: Diagram) -> list[Claim]:
     if not within.all():
         note += _either_side(diagram, float(r[~within][0]))
     return [
+        *_everywhere(rho, diagram),
         Claim(
             f"{diagram.name}: density below which the optimum is antipodal, relative importance "
             f"{', '.join(f'{r_:g}' for r_ in r)} (null: not within the sweep)",
             f"{SECTION}; {SETS}: closed form, unit weights, b = 0", _known(expected), _known(measured),
             f"30% above the closed form, and one cell ({cell:.0%}) either way", bool(within.all()), note,
+        )
+    ]  # fmt: skip
+
+
+def _everywhere(rho: float, diagram: Diagram) -> list[Claim]:
+    """At how many importances the closed form is right, where it has a boundary within the sweep."""
+    r, cell = diagram.importance, float(np.max(np.abs(np.diff(np.log(diagram.density)))))
+    expected, measured = np.asarray(theory.pair_boundary(r, rho)), antipodal_boundary(diagram)
+    inside = (expected >= diagram.density.min()) & (expected <= diagram.density.max())
+    if not inside.any():
+        return []
+    ratio = measured[inside] / expected[inside]
+    within = (ratio >= np.exp(-cell)) & (ratio <= 1.3 * np.exp(cell))
+    share, off, note = float(within.mean()), r[inside][~within], f"at {inside.sum()} importances"
+    if off.size:
+        missing, middle = int(np.isnan(ratio[~within]).sum()), float(off[np.argmin(np.abs(np.log(off)))])
+        note += (
+            f"; not at {off.min():.3g} to {off.max():.3g} ({missing} of these {off.size} have no antipodal optimum "
+            "within the sweep): the closed form's merged pair has equal weights and its single feature no part of the "
+            f"other, both of which unequal weights improve on{_either_side(diagram, middle)}"
+        )
+    return [
+        Claim(
+            f"{diagram.name}: importances at which the optimum becomes antipodal where the closed form says (fraction)",
+            f"{SECTION}; {SETS}: closed form, unit weights, b = 0", 1.0, share, 0.1, share >= 0.9, note,
         )
     ]  # fmt: skip
 

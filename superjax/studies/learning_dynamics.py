@@ -22,7 +22,7 @@ OCTAHEDRON = "3 digons"  # as a tegum product
 _NEAR = 0.02  # of a level of dimensionality
 _ANTIPODAL = -0.95  # cosine
 _AT_ONCE = 1.25  # factor between two steps
-_TYPICAL = "typical is the median over the snapshots, so chance makes 0.5"
+_TYPICAL = "typical is the median over all snapshots"
 
 
 def check(case: Case) -> None:
@@ -35,6 +35,8 @@ def check(case: Case) -> None:
         raise SweepError("needs train.snapshots, 3 or more")
     if case.model.kind not in ("relu_output", "linear"):
         raise SweepError("draws tied models only (relu_output, linear)")
+    if case.data.kind != "sets" and len(set(case.importance_vector())) > 1:
+        raise SweepError("needs equal importances: draws one uniform model")
     if case.data.kind == "sets" and (case.n_features, case.n_hidden, case.data.set_size) != (2 * SET, 3, SET):
         raise SweepError(f"draws two sets of {SET} features in 3 dimensions: n_features = {2 * SET}, n_hidden = 3")
 
@@ -71,13 +73,17 @@ def _energy_levels(name: str, data: xr.Dataset) -> list[Claim]:
     best = solution[int(data["best"])]
     represented = data["norm"].values >= threshold
     near = np.abs(data["dimensionality"].values - 0.5)[represented] < _NEAR
-    fast, others, moved, replaced = [], [], [], []
+    slow: list[str] = []
+    fast, others, moved, replaced, by_chance, near_drop = [], [], [], [], [], []
     for course in courses(data).values():
         fast += list(course.falls_fast(course.jumps))
+        by_chance += list(course.falls_fast(np.arange(course.jumps.min(), course.jumps.max() + 1)))
+        near_drop += list(course.near_drops(course.jumps, _AT_ONCE))
         apart = np.abs(np.subtract.outer(*[np.log(course.step[course.jumps])] * 2))
         others += list((apart <= np.log(_AT_ONCE)).sum(0) - 1)
         moving = np.abs(analysis.speed(course.step, course.dimensionality)).mean(1)
         moved += list(moving[course.drops] > np.median(moving))
+        slow += [f"{step:.0f}" for step in course.step[course.drops][moving[course.drops] <= np.median(moving)]]
         norm = analysis.norm(course.W)
         replaced.append(int(((norm.max(0) >= threshold) & (norm[-1] < threshold)).sum()))
     return [
@@ -86,11 +92,14 @@ def _energy_levels(name: str, data: xr.Dataset) -> list[Claim]:
         _share(f"{name}: represented features that end within {_NEAR} of dimensionality 1/2", near, 0.1,
                f"of {represented.size} features of all restarts {near.size} are represented"),
         _share(f"{name}: jumps of features at which the loss falls faster than typical", fast, 0.1,
+               f"{np.mean(by_chance):.2f} of all snapshots between first and last jump are such, and "
+               f"{np.mean(near_drop):.2f} of the jumps are within a factor of {_AT_ONCE:g} in steps of a drop; "
                f"{len(fast)} jumps, a feature's being where its dimensionality changes fastest; {_TYPICAL}; within a "
                f"factor of {_AT_ONCE:g} in steps {_median(others, fast)} others jump, "
                f"{_median(others, ~np.array(fast))} where the loss does not fall so fast (medians)"),
         _share(f"{name}: drops of the loss at which features move faster than typical", moved, 0.1,
-               f"{len(moved)} drops; {_TYPICAL}"),
+               f"{len(moved)} drops; {_TYPICAL}; at steps {', '.join(slow) or 'none'} the loss drops by norms and "
+               "biases, the dimensionalities changing slower than that"),
         Claim(f"{name}: restarts in which features lose their place to others", SECTION, "> 0",
               sum(count > 0 for count in replaced), 0, any(replaced),
               f"represented once and not in the end, by restart: {', '.join(map(str, replaced))}"),
@@ -119,7 +128,7 @@ def _octahedron(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
 
 def _stages(name: str, density: float, reached: list[Course]) -> list[Claim]:
     """What happens on the way to the octahedron, in the models that end in it."""
-    ordered, fast, drops, steps, plateau_norm, plateau_loss = [], [], [], [], [], []
+    ordered, fast, drops, steps, plateau_norm, plateau_loss, by_chance = [], [], [], [], [], [], []
     together, uneven, triangles_first, partners = [], [], [], []
     for course in reached:
         at = events(course)
@@ -128,6 +137,7 @@ def _stages(name: str, density: float, reached: list[Course]) -> list[Claim]:
         steps.append(own)
         ordered.append(bool((np.diff(own) > 0).all()))
         fast.append(course.falls_fast(np.array(at[: len(EVENTS)])))
+        by_chance += list(course.falls_fast(np.arange(min(at[: len(EVENTS)]), max(at[: len(EVENTS)]) + 1)))
         drops += [bool(np.abs(np.log(own / step)).min() <= np.log(_AT_ONCE)) for step in course.step[course.drops]]
         plateau_norm.append(analysis.norm(course.W[middle]).mean())
         plateau_loss.append(course.loss[middle])
@@ -143,7 +153,8 @@ def _stages(name: str, density: float, reached: list[Course]) -> list[Claim]:
         *(_share(f"{name}: {event}, and the loss falls faster than typical", quick, 0.1, _TYPICAL)
           for event, quick in zip(EVENTS, np.transpose(fast), strict=True)),
         _share(f"{name}: drops of the loss that are at one of these four", drops, 0.1,
-               f"{len(drops)} drops; at is within a factor of {_AT_ONCE:g} in steps"),
+               f"{len(drops)} drops; at is within a factor of {_AT_ONCE:g} in steps; {np.mean(by_chance):.2f} of all "
+               "snapshots from the first to the last of the four fall faster than typical"),
         Claim(f"{name}: cosine of features of the same set when the sets are separate (lowest of all)", SECTION, 1.0,
               float(min(together)), 0.05, bool(min(together) >= 0.95), "halfway to their opening"),
         Claim(f"{name}: norm of the features then (median)", "least squares, one direction a set: 1/√3", 3**-0.5, norm,
