@@ -19,7 +19,7 @@ NAMED = {  # the polytopes that the paper names, from one feature a dimension to
         *(analysis.polytopes(k)[0] for k in (1, 4, 3, 2)), analysis.polytopes(5)[1], analysis.polytopes(8)[-1]
     )
 }  # fmt: skip
-SHOWN = (0.6, 0.4, 0.2, 0.14, 0.05)  # densities whose features are drawn as graphs
+SHOWN = (0.6, 0.4, 0.25, 0.2, 0.14)  # densities whose features are drawn as graphs
 SIMPLICES = ("tetrahedron", "triangle")
 NEAR = 0.02  # D_i of a feature is at a level if it is this near to it
 

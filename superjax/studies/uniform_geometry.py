@@ -221,7 +221,7 @@ def _ideal_polytopes() -> list[Claim]:
         expected = np.concatenate([[NAMED[part].dimensionality] * NAMED[part].vertices.shape[1] for part in parts])
         measured, factors = analysis.dimensionality(W), [c.polytope.name for c in analysis.recognise(W) if c.polytope]
         found.append(
-            Claim(f"the D_i of a {name} are {words}", SECTION, expected.round(6).tolist(), measured.round(6).tolist(),
+            Claim(f"D_i of {name}: {words}", SECTION, expected.round(6).tolist(), measured.round(6).tolist(),
                   1e-6, bool(np.allclose(measured, expected) and factors == parts), f"recognised as {factors}")
         )  # fmt: skip
     s, expected = np.array(list(PAPER_DIGONS)), list(PAPER_DIGONS.values())
