@@ -24,7 +24,7 @@ def perturbed_feature(results: "Results", views: "Sequence[View]") -> Figure:
     the loss of both families along it."""
     from superjax.studies.perturbed_feature import KEPT
 
-    figure = Figure(figsize=(19, 3.0 * len(views) + 1.6), layout="constrained")
+    figure = Figure(figsize=(19, 3.2 * len(views) + 2.2), layout="constrained")
     ratios = [*[1] * len(SHOWN), 2.2]
     rows = figure.subplots(len(views), len(SHOWN) + 1, width_ratios=ratios, squeeze=False)
     for view, axes in zip(views, rows, strict=True):
