@@ -165,7 +165,7 @@ class Program:
     compile_seconds: ClassVar[float] = 0.0
 
     def __init__(self, shape: Shape, method: Method, fine: Objective, coarse: Objective, devices: Sequence[Any]):
-        self.shape, self.method, self.fine = shape, method, fine
+        self.shape, self.method, self.fine, self.coarse = shape, method, fine, coarse
         self.mesh = jax.make_mesh(
             (len(devices),), ("models",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices
         )
@@ -195,8 +195,14 @@ class Program:
         self._begin = self._vectorise(functools.partial(begin, method), (0, cell_axes), state_axes)
         self._steps_under = functools.cache(steps_under)
         evaluate = functools.partial(evaluate_one, fine, coarse, self.form(fine))
-        self._evaluate = self._vectorise(evaluate, (0, cell_axes), 0, 1)
-        self._loss = self._vectorise(functools.partial(loss_one, fine, self.form(fine)), (0, cell_axes), 0, 1)
+        self._evaluate = self._vectorise(evaluate, (0, cell_axes, None), 0, 1)
+        self._loss = self._vectorise(functools.partial(loss_one, fine, self.form(fine)), (0, cell_axes, None), 0, 1)
+
+    @functools.cached_property
+    def _draws(self) -> tuple[Any, Any]:
+        """What the fine and the coarse objective draw, on every device."""
+        drawn = tuple(objective.draw(jax.random.key(0)) for objective in (self.fine, self.coarse))
+        return jax.device_put(drawn, jax.sharding.NamedSharding(self.mesh, PartitionSpec()))
 
     def _new(self, key, init_std):
         return model_class(self.shape.kind)(self.shape.n_features, self.shape.n_hidden, init_std, key=key)
@@ -240,7 +246,9 @@ class Program:
             self.fine, self.shape.n_features, form, -(-models // self.mesh.size) if form == "mapped" else None
         )
         on_trial = jax.default_backend() != "cpu"  # where a program that has no room ends the process
-        return self._that_fits(chunk, form, cells, 1, self._evaluate, lambda *arguments: arguments, on_trial)
+        return self._that_fits(
+            chunk, form, cells, 1, self._evaluate, lambda *arguments: (*arguments, self._draws), on_trial
+        )
 
     def _that_fits(
         self, chunk: int, form: kernel.Form, cells: Cell, streams: int, function: "_Compiled", arguments, on_trial: bool
@@ -311,18 +319,20 @@ class Program:
 
     def evaluate(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"], chunk: int) -> Evaluation:
         """Loss, feature losses and gradient norm of every model under the evaluation objective."""
-        return self._under_evaluation(self._evaluate, models, cells, cell, chunk)
+        return self._under_evaluation(self._evaluate, self._draws, models, cells, cell, chunk)
 
     def loss(
         self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"], chunk: int
     ) -> Float[np.ndarray, " models"]:
         """Loss alone of every model under the evaluation objective."""
-        return self._under_evaluation(self._loss, models, cells, cell, chunk)
+        return self._under_evaluation(self._loss, self._draws[0], models, cells, cell, chunk)
 
-    def _under_evaluation(self, function: Callable, models: PyTree, cells: Cell, cell: np.ndarray, chunk: int):
+    def _under_evaluation(
+        self, function: Callable, draws: Any, models: PyTree, cells: Cell, cell: np.ndarray, chunk: int
+    ) -> Any:
 
         def one_chunk(index):
-            return function(jax.tree.map(lambda x: x[index], models), self._cells_of(cells, cell[index]))
+            return function(jax.tree.map(lambda x: x[index], models), self._cells_of(cells, cell[index]), draws)
 
         return self._in_chunks(one_chunk, len(cell), chunk)
 

@@ -148,17 +148,19 @@ class Evaluation(NamedTuple):
     coarse_loss: Float[Array, ""]
 
 
-def evaluate_one(fine: Objective, coarse: Objective, form: kernel.Form, model: PyTree, cell: Cell) -> Evaluation:
-    """Loss of one model under an objective that is finer than the one it was trained with."""
+def evaluate_one(
+    fine: Objective, coarse: Objective, form: kernel.Form, model: PyTree, cell: Cell, draws: tuple[Any, Any]
+) -> Evaluation:
+    """Loss of one model under an objective that is finer than the one it was trained with. `draws` are those of both
+    objectives: large samples, which as constants of the program would take minutes to compile."""
 
-    losses, grads = loss_and_gradient(fine, form)(model, cell, fine.draw(jax.random.key(0)))
-    return Evaluation(
-        jnp.sum(cell.importance * losses), losses, optax.tree.norm(grads), loss_one(coarse, form, model, cell)
-    )
+    losses, grads = loss_and_gradient(fine, form)(model, cell, draws[0])
+    coarse_loss = loss_one(coarse, form, model, cell, draws[1])
+    return Evaluation(jnp.sum(cell.importance * losses), losses, optax.tree.norm(grads), coarse_loss)
 
 
-def loss_one(objective: Objective, form: kernel.Form, model: PyTree, cell: Cell) -> Float[Array, ""]:
+def loss_one(objective: Objective, form: kernel.Form, model: PyTree, cell: Cell, draw: Any) -> Float[Array, ""]:
     """Loss of one model under an objective with fixed rows."""
-    rows = objective.rows(cell.data, objective.draw(jax.random.key(0)))
+    rows = objective.rows(cell.data, draw)
     sums = kernel.row_sum(objective.row_losses, form)(model, cell.data, rows)
     return jnp.sum(cell.importance * sums) * objective.row_weight

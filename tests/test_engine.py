@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax import export
 
-from superjax import analysis, engine, oracle, runner
+from superjax import analysis, engine, loss, oracle, runner
 from superjax.checkpoint import Folder
 from superjax.data import Independent
 from superjax.engine import BLOCK, Pace, schedule_factors
@@ -666,6 +666,7 @@ def test_fast_path_equals_plain_path(make_case, monkeypatch, n, m, form):
     text = f"n_features = {n}\nn_hidden = {m}\npreset = 'notebook'\nrestarts = 2\ndata.density = 0.1"
     case = make_case("train.steps=200", "train.batch=256", text=text)
     seen = []
+    monkeypatch.setattr(loss, "_EVALUATION_SAMPLES", 2**10)
     for forced in (False, True):
         with monkeypatch.context() as patch:
             if forced:

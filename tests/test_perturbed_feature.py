@@ -66,7 +66,8 @@ def test_the_figure_overlays_the_good_fits_and_draws_both_families(results):
 @pytest.mark.parametrize("override", ["axes.perturbed.range=[0.06, 0.09]", "n_features=6"])
 def test_other_ranges_and_numbers_are_drawn_too(override):
     """No point up to the baseline; too many features for the float64 reference."""
-    sweep = superjax.load("perturbed_feature", *SMALL[:-2], "axes.perturbed.points=3", "train.steps=2", override)
+    small = ("cases=density_05", "restarts=2", "train.steps=2", "axes.perturbed.points=3")
+    sweep = superjax.load("perturbed_feature", *small, override)
     results = Results(sweep, superjax.run(sweep), {})
     assert perturbed_feature.figures(results) and studies.claims(results)
 
