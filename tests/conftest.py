@@ -1,7 +1,16 @@
 """Strict numerics, checked shapes, two devices; sweeps made from text."""
 
+import os
+import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+# What one process of the session compiles serves the others: workers and the runs that tests start inherit this.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _programs = tempfile.TemporaryDirectory(prefix="superjax-programs-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import pytest
