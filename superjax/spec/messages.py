@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from superjax.spec.aliases import ALIASES
 from superjax.spec.axis import Axis
 from superjax.spec.emit import dotted, toml
 from superjax.spec.errors import SweepError, clip, near
@@ -69,7 +70,7 @@ def _explain(
     """One of pydantic's errors in at most two lines: place, key, what it got, what is allowed."""
     loc = (*untagged(problem["loc"]), *problem.get("ctx", {}).get("at", ()))
     origin, got = source(sources, loc), lookup(tree, loc, problem["input"])
-    key = origin.prefix + dotted(loc)
+    key = origin.prefix + clip(dotted(loc))
     if problem["type"] == "missing":
         return f"{origin.place}: {key} is missing (case {case})"
     if problem["type"] == "extra_forbidden":
@@ -99,6 +100,8 @@ def wanted(root: type[BaseModel], problem: ErrorDetails) -> str:
 def unknown(root: type[BaseModel], loc: Location, prefix: str) -> str:
     """A hint for a key that `root` has not, in a table of the file if there is a `prefix`."""
     allowed, word = list(_model(root, loc[:-1]).model_fields), str(loc[-1])
+    if known := ALIASES.get(word.lower()):
+        return f"; did you mean {known}?\n  allowed: {', '.join(allowed)}"
     if len(loc) > 1:
         hint = near(word, allowed)
     else:
@@ -111,7 +114,7 @@ def unknown(root: type[BaseModel], loc: Location, prefix: str) -> str:
 
 def untagged(loc: Location) -> Location:
     """A place as the user knows it, without the alternatives that pydantic tried there."""
-    return tuple(part for part in loc if part not in KINDS)
+    return tuple(part for part in loc if part not in KINDS and part != "[key]")
 
 
 def _model(root: type[BaseModel], loc: Location) -> type[BaseModel]:
