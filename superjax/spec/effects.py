@@ -93,7 +93,9 @@ def settle(
             if not used and all(why_not(path, other, study) for other in reached.values()):
                 key = place.prefix + dotted(keys)
                 raise SweepError(f"{place.place}: {key} = {clip(toml(value))}, {why} (case {name})")
-    return {name: _settled(name, one, idle[name]) for name, one in resolved.items()}
+    cases = {name: _settled(name, one, idle[name]) for name, one in resolved.items()}
+    _check_apart(cases, resolved)
+    return cases
 
 
 def _idle(tree: dict[str, Any], study: str | None) -> dict[str, str]:
@@ -145,6 +147,21 @@ def _check_overrides(idle: dict[str, dict[str, str]], newest: list[Override]) ->
             if whys and all(whys):
                 key = "" if len(keys) == len(override.path) - 2 * own else f"{dotted(keys)} = {clip(toml(value))}, "
                 raise SweepError(f"{override.place}: {key}{whys[0]} (case {next(iter(reached))})")
+
+
+def _check_apart(cases: dict[str, Case], resolved: dict[str, Resolved]) -> None:
+    """Refuse cases of a product that come out equal, and what differs by case but is one for all figures."""
+    first = next(iter(cases))
+    products: dict[str, str] = {}
+    for name, case in cases.items():
+        sources = resolved[name].sources
+        if case.plot.dpi != cases[first].plot.dpi:
+            place = source(sources, ("plot", "dpi")).place
+            raise SweepError(f"{place}: plot.dpi must be the same in all cases, {name} and {first} differ")
+        if own := next((own for own in sources if own.prefix == "cases."), None):
+            twin = products.setdefault(case.model_dump_json(), name)
+            if twin != name:
+                raise SweepError(f"{own.place}: cases makes {twin} and {name}, which come out the same")
 
 
 def _settled(name: str, one: Resolved, idle: dict[str, str]) -> Case:

@@ -100,8 +100,6 @@ def wanted(root: type[BaseModel], problem: ErrorDetails) -> str:
 def unknown(root: type[BaseModel], loc: Location, prefix: str) -> str:
     """A hint for a key that `root` has not, in a table of the file if there is a `prefix`."""
     allowed, word = list(_model(root, loc[:-1]).model_fields), str(loc[-1])
-    if known := ALIASES.get(word.lower()):
-        return f"; did you mean {known}?\n  allowed: {', '.join(allowed)}"
     if len(loc) > 1:
         hint = near(word, allowed)
     else:
@@ -109,6 +107,8 @@ def unknown(root: type[BaseModel], loc: Location, prefix: str) -> str:
         tables = [key for key, info in root.model_fields.items() if isinstance(info.default, BaseModel)]
         deeper = [key for key in tables if word in _model(root, (key,)).model_fields]
         hint = f"; did you mean {deeper[0]}.{word}?" if deeper else near(word, allowed)
+    if word.lower() in ALIASES:
+        hint = f"; did you mean {ALIASES[word.lower()]}?"
     return f"{hint}\n  allowed: {', '.join(allowed)}"
 
 

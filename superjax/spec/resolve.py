@@ -111,7 +111,7 @@ def _case(name: str, base: Source, written: list[Source], batches: list[list[Ove
             entries = [entry for entry in entries if entry[-1].path[: len(keys)] != keys]
         tree = merge(tree, whole)
         entries += [(prefix, number, o) for o in layer if o.indices]
-    tree = _lowered(_with_preset(tree, sources), sources)
+    tree = _lowered(_with_preset(tree, sources), sources, {o.place for batch in batches[-1:] for o in batch})
     case = validate(Case, tree, sources, name)
     seen: set[tuple[int, Location]] = set()
     for prefix, number, override in entries:
@@ -177,12 +177,14 @@ def _with_preset(tree: Table, sources: list[Source]) -> Table:
     return merge(PRESETS[preset], {key: value for key, value in tree.items() if key != "preset"})
 
 
-def _lowered(tree: Table, sources: list[Source]) -> Table:
-    """`tree` with what may be no larger than another value lowered to it, where a stronger source set that."""
+def _lowered(tree: Table, sources: list[Source], newest: set[str]) -> Table:
+    """`tree` with what may be no larger than another value lowered to it, where a stronger source set that, unless it
+    is one of the newest overrides itself."""
     for at, other in _AT_MOST.items():
         value, most = lookup(tree, at, None), lookup(tree, other, None)
         if isinstance(value, int) and isinstance(most, int) and value > most > 0:
-            if sources.index(source(sources, other)) > sources.index(source(sources, at)):
+            own = source(sources, at)
+            if own.place not in newest and sources.index(source(sources, other)) > sources.index(own):
                 tree = merge(tree, nest(at, most))
     return tree
 
