@@ -30,7 +30,7 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(len(axis.table()) for axis in self.case.axes.values())
+        return self.case.shape
 
     @property
     def n_cells(self) -> int:

@@ -133,22 +133,32 @@ def _changes(*sorted_keys: np.ndarray) -> Bool[np.ndarray, " entries"]:
 def _neighbours(grid: Grid) -> list[Int[np.ndarray, " cells"]]:
     """For each direction and stride the neighbouring cell of every cell, -1 where the grid ends.
 
-    A direction is one along an axis whose values rise or fall throughout; scattered points have no neighbours.
+    A direction is one along an axis whose values, put in order by the first of its fields, all rise or all fall;
+    scattered points have no neighbours.
     """
     number = np.arange(grid.n_cells).reshape(grid.shape)
     tables = []
     for k, axis in enumerate(grid.case.axes.values()):
-        steps = np.diff(axis.table(), axis=0)
-        if not ((steps > 0).all(0) | (steps < 0).all(0)).all():
+        values = axis.table()
+        in_order = np.arange(len(values))
+        if not _monotone(values):
+            in_order = np.argsort(values[:, 0], kind="stable")
+        if not _monotone(values[in_order]):
             continue
-        along = np.moveaxis(number, k, 0)
+        place = np.argsort(in_order)  # of every point among those in order
+        along = np.moveaxis(number, k, 0)[in_order]
         for stride in STRIDES:
             up, down = slice(stride, None), slice(None, -stride)
             for to, source in ((up, down), (down, up)):
                 table = np.full_like(along, -1)
                 table[to] = along[source]
-                tables.append(np.moveaxis(table, 0, k).ravel())
+                tables.append(np.moveaxis(table[place], 0, k).ravel())
     return tables
+
+
+def _monotone(values: Float[np.ndarray, "points fields"]) -> bool:
+    steps = np.diff(values, axis=0)
+    return bool(((steps > 0).all(0) | (steps < 0).all(0)).all())
 
 
 def _summary(grid: Grid, pool: Solutions, rounds: int) -> Optimum:

@@ -1,5 +1,6 @@
 """Runs the cases of a sweep: cells and restarts into models, models trained and evaluated, everything labelled."""
 
+import bisect
 import hashlib
 import itertools
 import json
@@ -29,7 +30,8 @@ from superjax.grid import HYPER, Grid
 from superjax.loss import Objective, Stage, evaluation_objectives, optimum_objectives, training_stages
 from superjax.models import check_model, model_class, notebook_init_std
 from superjax.optimum import Optimum, Solutions, find_optimum
-from superjax.spec import Case, Sweep, SweepError, Train
+from superjax.spec import MODELS, Case, Sweep, SweepError, Train
+from superjax.spec.errors import clip, near
 from superjax.store import timed
 from superjax.train import Cell, Evaluation, Method
 
@@ -74,9 +76,9 @@ def run(
     """
     if not isinstance(sweep, Sweep):
         raise SweepError(f"run takes a sweep, not {sweep!r}: superjax.run(superjax.load({str(sweep)!r}))")
-    datasets = {}
+    given, datasets = _by_case(init, sweep), {}
     for name, case in sweep.cases.items():
-        datasets[name], report = run_case(name, case, (init or {}).get(name), devices, progress)
+        datasets[name], report = run_case(name, case, given.get(name), devices, progress)
         if report.form == "plain":
             warnings.warn(plain_message(name, report), stacklevel=2)
     return datasets
@@ -123,10 +125,11 @@ class CaseRun:
         self.name, self.case, self.report, self._keep = name, case, Report(), keep
         self.chunks = {} if chunks is None else chunks
         self._grid = grid = Grid(case)
-        self._steps = snapshot_steps(case.train)
+        self.report.models = case.n_models
+        self._check_size(case.n_features * case.n_hidden if case.model.kind in MODELS else 0)
         self._program = compiled = program_of(case, devices)
-        self.report.models = grid.n_cells * case.restarts
-        self.bytes = self._check_size()
+        self.bytes = self._check_size(sum(x.size for x in jax.tree.leaves(compiled.model)))
+        self._steps = snapshot_steps(case.train)
         self._cells = cells_of(grid)
         stages = training_stages(case, model_class(case.model.kind))
         cell = np.repeat(np.arange(grid.n_cells, dtype=np.int32), case.restarts)
@@ -172,17 +175,25 @@ class CaseRun:
             self._training.run(self._kept, tell, process, processes)
         self.report.seconds["train"] -= self.report.seconds.get("evaluate", 0.0)
 
-    def _check_size(self) -> int:
-        """About as many bytes as chunks and dataset take on disk. Raises SweepError if memory is too small for them."""
-        models, n, kept = self.report.models, self.case.n_features, 1 + len(self._steps)
-        trained = kept * (sum(x.size for x in jax.tree.leaves(self._program.model)) + 1) + n + 3
-        size, there = 4 * models * (2 * trained + 6 * n), usable_memory()
+    def _check_size(self, weights: int) -> int:
+        """About as many bytes as chunks and dataset of models with so many weights take on disk: arithmetic alone.
+        Raises SweepError if memory is too small for them, or for what training needs besides."""
+        case, models, n = self.case, self.report.models, self.case.n_features
+        train, snapshots = case.train, case.train.snapshots
+        kept = 1 + (len(snapshots) if isinstance(snapshots, list) else snapshots)
+        stored = 4 * models * (2 * (kept * (weights + 1) + n + 3) + 6 * n)
+        cells = models // case.restarts
+        needed = {"fewer points, restarts or snapshots": stored + 40 * cells * n, "fewer train.steps": 16 * train.steps}
+        if train.objective != "exact":
+            drawn = family(case.data).n_uniforms(n) * (train.streams if train.objective == "minibatch" else 1)
+            needed["a smaller train.batch"] = 4 * train.batch * (drawn + 2 * n)
+        size, there = sum(needed.values()), usable_memory()
         if size > there:
             raise SweepError(
                 f"{self.name}: {models:,} models need about {size:,} bytes of memory, there are {there:,}; "
-                "take fewer points, restarts or snapshots"
+                f"take {max(needed, key=lambda part: needed[part])}"
             )
-        return size
+        return stored
 
     def trained(self) -> float:
         """Which part of the training is done, from 0 to 1."""
@@ -333,7 +344,7 @@ def program_of(case: Case, devices: int | None = None) -> Program:
             "from its first key; leave JAX_DEFAULT_PRNG_IMPL unset"
         )
     check_model(case)
-    kind, fields = case.model.kind, Grid(case).fields
+    kind, fields = case.model.kind, {path for axis in case.axes.values() for path in axis.names}
     model = model_class(kind)
     if case.optimum or case.families:
         optimum_objectives(case, model)
@@ -347,10 +358,22 @@ def program_of(case: Case, devices: int | None = None) -> Program:
 
 
 def snapshot_steps(train: Train) -> list[int]:
-    """The steps after which weights are kept: as listed, or that many log-spaced ones up to the last."""
+    """The steps after which weights are kept: as listed, or that many log-spaced ones up to the last. Where these
+    would be less than a step apart, every step is one, and only what follows is log-spaced."""
     if isinstance(train.snapshots, list):
         return train.snapshots
-    return sorted({int(round(step)) for step in np.geomspace(train.steps, 1, train.snapshots)})
+    count, last = train.snapshots, train.steps
+    if len(spaced := _log_spaced(1, last, count)) == count:
+        return spaced
+    # The first of the log-spaced: the smallest step from which they are a step apart or more.
+    first = 1 + bisect.bisect_left(
+        range(1, count), True, key=lambda first: (last / first) ** (1 / (count - first)) * first >= first + 1
+    )
+    return [*range(1, first), *_log_spaced(first, last, count - first + 1)]
+
+
+def _log_spaced(first: int, last: int, count: int) -> list[int]:
+    return sorted({int(round(step)) for step in np.geomspace(last, first, count)})
 
 
 def _init_std(case: Case, grid: Grid, n_models: int) -> Float[np.ndarray, " cells"]:
@@ -360,17 +383,38 @@ def _init_std(case: Case, grid: Grid, n_models: int) -> Float[np.ndarray, " cell
     return np.broadcast_to(np.asarray(std, np.float32), (grid.n_cells,))
 
 
+def _by_case(init: Any, sweep: Sweep) -> Mapping[str, Any]:
+    """Given starting weights, by case. Raises SweepError unless they are a table of tables for cases of the sweep."""
+    if not (init is None or isinstance(init, Mapping) and all(isinstance(own, Mapping) for own in init.values())):
+        raise SweepError('init: must be {case: {array: values}}, as {"n2_m1": {"W": array}}')
+    for name in init or {}:
+        if name not in sweep.cases:
+            allowed = clip(", ".join(sweep.cases), 300)
+            raise SweepError(f"init: unknown case {clip(repr(name))}{near(name, sweep.cases)}\n  allowed: {allowed}")
+    return init or {}
+
+
 def _given(init: Mapping[str, Any] | None, model: PyTree, grid: Grid, case: Case) -> dict[str, np.ndarray]:
     """Given starting weights, (models, ...), by the name of the array. Raises SweepError if they do not fit."""
     given = {}
     for name, values in (init or {}).items():
         if name not in type(model).dims:
-            raise SweepError(f"init: {name} is no array of the model, it has {', '.join(type(model).dims)}")
+            raise SweepError(f"init: {clip(repr(name))} is no array of the model, it has {', '.join(type(model).dims)}")
         own = getattr(model, name)
         expected = (*grid.shape, case.restarts, *own.shape)
-        if np.shape(values) != expected:
-            raise SweepError(f"init: {name} has shape {np.shape(values)}, must be {expected}")
-        given[name] = np.asarray(values, own.dtype).reshape(-1, *own.shape)
+        try:
+            array = np.asarray(values)
+        except (TypeError, ValueError):  # rows of several lengths, or what cannot become an array
+            raise SweepError(f"init: {name} must be an array of shape {expected}") from None
+        if array.shape != expected:
+            raise SweepError(f"init: {name} has shape {array.shape}, must be {expected}")
+        if not any(jax.numpy.issubdtype(array.dtype, kind) for kind in (np.floating, np.integer, np.bool_)):
+            raise SweepError(f"init: {name} has numbers of type {array.dtype}, must be real")
+        with np.errstate(over="ignore"):
+            array = array.astype(own.dtype)
+        if not np.isfinite(array).all():
+            raise SweepError(f"init: {name} must be finite as {own.dtype}")
+        given[name] = array.reshape(-1, *own.shape)
     return given
 
 

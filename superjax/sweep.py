@@ -48,6 +48,14 @@ class _Parser(argparse.ArgumentParser):
         raise SweepError(f"{message}{hint}\n  see python -m superjax.sweep --help")
 
 
+def _folder(text: str) -> Path:
+    """The folder of `--out`, also where the shell has left a ~ in it."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{clip(text)}: there is no such user; ./~ is a folder called ~") from None
+
+
 def parser() -> argparse.ArgumentParser:
     commands = _Parser(
         prog="python -m superjax.sweep",
@@ -59,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands.add_argument("sweep", nargs="?", metavar="NAME|FILE.toml", help="a packaged sweep or a sweep file")
     commands.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="change a field of the sweep")
-    commands.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: %(default)s")
+    commands.add_argument("--out", type=_folder, default=Path("results"), metavar="DIR", help="default: %(default)s")
     commands.add_argument("--fresh", action="store_true", help="start over if the folder holds another run")
     commands.add_argument("--figures-only", action="store_true", help="redraw a finished run, train nothing")
     commands.add_argument("--strict", action="store_true", help="fail if a model diverged")
@@ -105,7 +113,10 @@ def _warn(message: str) -> None:
 
 
 def _main(argv: list[str]) -> int:
-    arguments = parser().parse_intermixed_args(argv)
+    end = argv.index("--") if "--" in argv else len(argv)  # behind it argparse loses what begins with a dash
+    arguments = parser().parse_intermixed_args(argv[:end])
+    words = [word for word in (arguments.sweep, *arguments.overrides, *argv[end + 1 :]) if word is not None]
+    arguments.sweep, arguments.overrides = words[0] if words else None, words[1:]
     if arguments.list:
         sweeps = spec.available()
         print("\n".join(f"{name:<{max(map(len, sweeps))}}  {title}" for name, title in sweeps.items()))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -57,7 +57,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     package = tmp_path / "checkout" / "superjax"
     for name in "studies", "sweeps":
         (package / name).mkdir(parents=True)
-    (package / "sweeps" / "phase_diagram.toml").write_text(PHASE_DIAGRAM)
+    (package / "sweeps" / "phase_diagram.toml").write_text(f'study = "phase_diagram"\n{PHASE_DIAGRAM}')
     (package / "sweeps" / "geometry.toml").write_text(SMALL)
     (package / "studies" / "phase_diagram.py").touch()
     (package / "studies" / "__init__.py").touch()
@@ -160,11 +160,12 @@ def test_study() -> None:
     assert sweep(SMALL).study is None
     assert sweep(SMALL + 'study = "phase_diagram"').study == "phase_diagram"
     assert load("phase_diagram", "study=''").study is None
-    Path("phase_diagram.toml").write_text(PHASE_DIAGRAM)  # the user's own file of that name
+    Path("phase_diagram.toml").write_text(PHASE_DIAGRAM)  # a name makes no study
     assert load("phase_diagram.toml").study is load(Path("phase_diagram.toml")).study is None
     assert load("phase_diagram.toml", "seed=1").override("study=phase_diagram").study == "phase_diagram"
     assert load("phase_diagram").override("seed=1").study == "phase_diagram"
-    assert load(load("phase_diagram").path).study == "phase_diagram"
+    Path("copy.toml").write_text(load("phase_diagram").path.read_text())
+    assert load("copy.toml").study == load(load("phase_diagram").path).study == "phase_diagram"
     Path("phase_diagram.toml").write_text(load("phase_diagram").to_toml())
     assert load("phase_diagram.toml").study == "phase_diagram"
     message = refused(SMALL + 'study = "phase_diagrm"')
@@ -248,8 +249,8 @@ WRONG = [
     ("data.density", '"abc"', "must be a number in (0, 1] or a list of them"),
     ("data.density", "[0.5, 0.5]", "must have n_features = 3 entries, has 2"),
     ("data.kind", '"independant"', 'must be one of "independent" or "sets"; did you mean independent?'),
-    ("data.set_size", "3", 'must be 1 with data.kind = "independent"; it needs sets'),
-    ("data.correlation", "0.5", 'must be 0.0 with data.kind = "independent"; it needs sets'),
+    ("data.set_size", "3", 'has no effect with data.kind = "independent"; it needs data.kind = "sets" (case s)'),
+    ("data.correlation", "0.5", 'has no effect with data.kind = "independent"; it needs data.kind = "sets"'),
     ("data.correlation", "1.5", "must be <= 1"),
     ("importance", "[1, 2]", "must have n_features = 3 entries, has 2"),
     ("importance", "0", "must be > 0"),
@@ -265,8 +266,8 @@ WRONG = [
     ("train.learning_rate", "inf", "must be a finite number"),
     ("train.learning_rate", '"fast"', "must be a number"),
     ("train.learning_rate", "true", "must be a number"),
-    ("train.weight_decay", "0.1", 'must be 0 with train.optimizer = "adam"; it needs adamw'),
-    ("train.momentum", "0.9", 'must be 0 with train.optimizer = "adam"; it needs sgd'),
+    ("train.weight_decay", "0.1", 'has no effect with train.optimizer = "adam"; it needs train.optimizer = "adamw" or'),
+    ("train.momentum", "0.9", 'has no effect with train.optimizer = "adam"; it needs train.optimizer = "sgd"'),
     ("train.b1", "1", "must be < 1"),
     ("train.warmup_steps", "1001", "must be <= train.steps = 1000"),
     ("train.snapshots", "0", "must be >= 1"),
@@ -292,7 +293,7 @@ WRONG = [
     [
         ("data.set_size = 2", "data.set_size = 2, must divide n_features = 3"),
         ("data.set_size = 3\ndata.density = [0.1, 0.2, 0.1]", "must be equal in every set of 3 features"),
-        ("train = {skip_empty = true, objective = 'minibatch'}", 'must be false with data.kind = "sets"'),
+        ("train = {skip_empty = true, objective = 'minibatch'}", 'train.skip_empty = true, has no effect with data.k'),
         ("data.set_size = 3\naxes.d = {field = 'data.density[1]', values = [0.1, 1]}", "must be equal in every set"),
     ],
 )
@@ -344,7 +345,7 @@ def test_wrong_value(key: str, value: str, says: str) -> None:
         (axis(field='"density"'), 'axes.d.field = "density", no such field; did you mean data.density?'),
         (
             axis(field='"train.steps"'),
-            'axes.d.field = "train.steps", is static, must be a number to sweep; make it a case',
+            'axes.d.field = "train.steps", is static, the same in all cells; make it a case',
         ),
         (axis(field='"n_hidden"'), 'axes.d.field = "n_hidden", is static'),
         (axis(field='"train.optimizer"'), "is static"),
@@ -358,7 +359,7 @@ def test_wrong_value(key: str, value: str, says: str) -> None:
         (axis(field='"importance.ratio"'), "needs importance = {ratio = ...}"),
         (
             axis(field='"train.weight_decay"'),
-            'train.weight_decay must be 0 with train.optimizer = "adam"; it needs adamw',
+            'axes.d.field = "train.weight_decay", has no effect with train.optimizer = "adam"; it needs',
         ),
         (axis(field='"train.b1"'), "axes.d.range = [0.1, 1], 1.0 is refused: train.b1 must be < 1"),
         (axis() + axis("e"), 'axes.e.field = "data.density", axes.d sets it already'),
@@ -422,10 +423,6 @@ def test_wrong_axis(text: str, says: str) -> None:
         (
             SMALL + axis("density") + "[case.a.axes.densty]\npoints = 4",
             "case.a.axes.densty has neither field nor fields, must have one of them; did you mean density?",
-        ),
-        (
-            SMALL + "preset = 'notebook'\ntrain.optimizer = 'adam'",
-            's.toml: preset "notebook": train.weight_decay = 0.01, must be 0 with train.optimizer = "adam"',
         ),
     ],
 )
@@ -679,6 +676,7 @@ def test_tables() -> None:
     scale=st.sampled_from(["linear", "log"]),
 )
 def test_both_ends_are_exact(ends: list[float], points: int, scale: str) -> None:
+    assume(points == 1 or abs(ends[0] - ends[1]) > 1e-4 * max(ends))  # others are equal points
     table = Axis.model_validate({"field": "importance", "scale": scale, "range": ends, "points": points}).table()
     assert table.shape == (points, 1)
     assert table[0, 0] == ends[0] and (points == 1 or table[-1, 0] == ends[1])
@@ -751,23 +749,24 @@ def test_families() -> None:
 
 # Out again.
 
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cf"]), max_size=9)
 OVERRIDES = {
     "restarts": st.integers(1, 5),
     "seed": st.integers(0, 2**32 - 1),
-    "importance": st.one_of(st.floats(1e-300, 1e300), st.just([0.5, 1, 0]), st.just({"ratio": 0.7})),
-    "importance[-2]": st.floats(0, 1e300),
-    "data.density[0]": st.floats(1e-300, 1),
+    "importance": st.one_of(st.floats(1e-18, 1e18), st.just([0.5, 1, 0]), st.just({"ratio": 0.7})),
+    "importance[-2]": st.floats(1e-37, 1e18),
+    "data.density[0]": st.floats(1e-18, 1),
     "model.init_std": st.one_of(st.floats(1e-9, 9), st.just("notebook")),
-    "train.learning_rate": st.floats(1e-300, 1e300),
+    "train.learning_rate": st.floats(1e-18, 1e18),
     "train.snapshots": st.one_of(st.integers(1, 9), st.just([0, 3, 9])),
     "train.clip_norm": st.floats(1e-9, 1e9),
     "optimum": st.booleans(),
     "case.a.restarts": st.integers(1, 5),
     "case.b.importance": st.just({"ratio": 0.25}),
-    "case.b.axes.d.values": st.lists(st.floats(0.01, 1), min_size=1, max_size=3),
+    "case.b.axes.d.values": st.lists(st.floats(0.0625, 1, width=32), min_size=1, max_size=3, unique=True),
     "case.b.train": st.just({"nodes": 4, "clip_norm": 2.5}),
-    "axes.d.label": st.text(st.characters(codec="utf-8"), max_size=9),
-    "title": st.text(st.characters(codec="utf-8"), max_size=9),
+    "axes.d.label": TEXTS,
+    "title": TEXTS,
     "cases": st.sampled_from([["a"], ["b", "a"]]),
 }
 

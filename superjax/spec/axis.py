@@ -1,6 +1,7 @@
 """The axes of a sweep's grid."""
 
 import itertools
+import math
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -8,6 +9,8 @@ from pydantic import Field, model_validator
 from superjax.spec.emit import toml
 from superjax.spec.errors import refusal
 from superjax.spec.fields import BY_KIND, LIST, NUMBER, Count, Frozen
+from superjax.spec.names import Text
+from superjax.spec.numbers import SMALLEST, single
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,12 +30,17 @@ class Axis(Frozen):
         ]
         | None
     ) = None
-    label: str | None = None
+    label: Text | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The paths of the fields it sets."""
         return tuple(self.fields or [self.field or ""])
+
+    @property
+    def size(self) -> int:
+        """How many points it has."""
+        return self.points or len(self.values or ())
 
     def coordinates(self, name: str) -> list[str]:
         """Names of the coordinates of the axis `name`: `name` itself, or if it sets several fields the end of
@@ -75,4 +83,21 @@ class Axis(Frozen):
             if self.scale == "log" and value <= 0:
                 at = "values" if self.values else "range"
                 raise refusal(f'{value} is refused: must be > 0 with scale = "log"', at)
+        self._check_distinct()
         return self
+
+    def _check_distinct(self) -> None:
+        """Refuse points that training cannot tell apart: they would be the same models again."""
+        if self.values:
+            seen: dict[tuple[float, ...], list[float]] = {}
+            for row in self.rows():
+                if (key := tuple(map(single, row))) in seen:
+                    twice = row if row == seen[key] else [*seen[key], *row]
+                    raise refusal(f"must differ as float32, {', '.join(map(toml, twice))} do not", "values")
+                seen[key] = row
+        elif self.range and self.points and self.points > 1:
+            low, high = sorted(self.range)
+            size = max(abs(low), abs(high), SMALLEST)
+            width = math.log(high) - math.log(low) if self.scale == "log" else high / size - low / size
+            if width / (self.points - 1) < 2**-23:
+                raise refusal(f"must be so wide that its {self.points} points differ as float32", "range")

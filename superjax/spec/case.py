@@ -11,8 +11,23 @@ from pydantic import Field, ValidationError, model_validator
 from superjax.spec.axis import Axis
 from superjax.spec.emit import dotted
 from superjax.spec.errors import refusal
-from superjax.spec.fields import Count, Data, Family, Frozen, Importance, Model, Phases, Plot, Profile, Train
+from superjax.spec.fields import (
+    Count,
+    Data,
+    Dimension,
+    Family,
+    Frozen,
+    Importance,
+    Model,
+    Phases,
+    Plot,
+    Profile,
+    Train,
+)
 from superjax.spec.messages import unknown, untagged, wanted
+from superjax.spec.names import Text
+from superjax.spec.numbers import LEAST_DRAWN, SCALE, powers_fit
+from superjax.spec.sizes import MODELS, WEIGHTS
 from superjax.spec.trees import Keys, Location, lookup, merge, nest, split_key
 
 RESERVED = frozenset(  # what a dataset can have, besides names that begin with "optimum" or "family"
@@ -29,8 +44,8 @@ class Case(Frozen):
 
     restarts: Count = 10
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    n_features: Count
-    n_hidden: Count
+    n_features: Dimension
+    n_hidden: Dimension
     importance: Importance = Field(
         default=1.0, description="a number > 0, a list of numbers >= 0, or {ratio = a number > 0}"
     )
@@ -39,9 +54,19 @@ class Case(Frozen):
     data: Data = Data()
     train: Train = Train()
     phases: Phases = Phases()
-    families: dict[str, Family] = {}
+    families: dict[Text, Family] = {}
     plot: Plot = Plot()
     axes: dict[str, Axis] = {}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Points along each axis."""
+        return tuple(axis.size for axis in self.axes.values())
+
+    @property
+    def n_models(self) -> int:
+        """Models of all cells and restarts."""
+        return math.prod(self.shape) * self.restarts
 
     def importance_vector(self) -> list[float]:
         """The importance of each feature, before any axis."""
@@ -65,26 +90,49 @@ class Case(Frozen):
         return found
 
     @model_validator(mode="after")
-    def _check_lengths(self) -> "Case":
-        for at, value in (("importance",), self.importance), (("data", "density"), self.data.density):
-            if isinstance(value, list) and len(value) != self.n_features:
-                raise refusal(f"must have n_features = {self.n_features} entries, has {len(value)}", *at)
-            if isinstance(value, Profile) and self.n_features * math.log(value.ratio) > 700:
-                raise refusal(f"must not overflow at n_features = {self.n_features}", *at, "ratio")
-        size, density = self.data.set_size, self.density_vector()
-        if self.n_features % size:
-            raise refusal(f"must divide n_features = {self.n_features}", "data", "set_size")
-        if any(density[i] != density[i - i % size] for i in range(self.n_features)):
+    def _check_sizes(self) -> "Case":
+        if self.n_features * self.n_hidden > WEIGHTS:
+            raise refusal(f"must be at most {WEIGHTS // self.n_features:,} at n_features = {self.n_features}", "n_hidden")
+        if self.train.streams > self.restarts:
+            raise refusal(f"must be <= restarts = {self.restarts}, which take turns", "train", "streams")
+        if self.n_models > MODELS:
+            name, axis = max(self.axes.items(), key=lambda item: item[1].size)
+            cells, at = math.prod(self.shape), "values" if axis.values else "points"
+            text = f"makes {cells:,} cells of {self.restarts:,} restarts, a case may have {MODELS:,} models"
+            raise refusal(text, "axes", name, at)
+        return self
+
+    @model_validator(mode="after")
+    def _check_importance(self) -> "Case":
+        value, n = self.importance, self.n_features
+        if isinstance(value, list) and len(value) != n:
+            raise refusal(f"must have n_features = {n} entries, has {len(value)}", "importance")
+        if isinstance(value, Profile) and (what := powers_fit(value.ratio, n)):
+            raise refusal(f"must not {what} at n_features = {n}: its powers are float32", "importance", "ratio")
+        if isinstance(value, list) and max(value) < SCALE[0]:
+            raise refusal(f"must have at least one entry > 0, of {SCALE[0]} or more" if any(value) else
+                          "must have at least one entry > 0", "importance")  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _check_density(self) -> "Case":
+        value, size, n = self.data.density, self.data.set_size if self.data.kind == "sets" else 1, self.n_features
+        if isinstance(value, list) and len(value) != n:
+            raise refusal(f"must have n_features = {n} entries, has {len(value)}", "data", "density")
+        if n % size:
+            raise refusal(f"must divide n_features = {n}", "data", "set_size")
+        if isinstance(value, list) and any(value[i] != value[i - i % size] for i in range(n)):
             raise refusal(f"must be equal in every set of {size} features", "data", "density")
-        if self.train.skip_empty and self.data.kind != "independent":
-            raise refusal(f'must be false with data.kind = "{self.data.kind}"', "train", "skip_empty")
-        if not any(self.importance_vector()):
-            raise refusal("must have at least one entry > 0", "importance")
+        least = min(value) if isinstance(value, list) else value
+        if self.train.objective != "exact" and not self.train.skip_empty and least < LEAST_DRAWN:
+            text = f"must be at least 2**-23 = {LEAST_DRAWN:.2g} with {self.train.objective}: its samples are float32"
+            raise refusal(text, "data", "density")
         return self
 
     @model_validator(mode="after")
     def _check_axes(self) -> "Case":
         owners: dict[Location, str] = {}
+        paths: dict[Location, tuple[str, Location]] = {}
         taken = list(self.axes)
         for name, axis in self.axes.items():
             for k, path in enumerate(axis.names):
@@ -94,6 +142,7 @@ class Case(Frozen):
                 if target in owners:
                     raise refusal(f"axes.{owners[target]} sets it already", *at)
                 owners[target] = name
+                paths[target] = path, at
             if not name.isidentifier() or keyword.iskeyword(name):
                 raise refusal("must have a Python identifier as its name", "axes", name)
             new = axis.coordinates(name) if len(axis.names) > 1 else []
@@ -101,6 +150,12 @@ class Case(Frozen):
                 if word in RESERVED or word.startswith(RESERVED_STEMS) or (*taken, *new).count(word) > 1:
                     raise refusal(f'cannot use the name "{word}": reserved or taken', "axes", name)
             taken += new
+        for target, (path, at) in paths.items():
+            first = 1 if path == "importance.ratio" else 0  # ratio ** 0 is 1
+            entries = {(*target, i) for i in range(first, self.n_features)}
+            if target in (("importance",), ("data", "density")) and entries <= owners.keys():
+                why = "other axes set every entry" if entries else "n_features = 1"
+                raise refusal(f"has no effect: {why}", *at)
         return self
 
     @model_validator(mode="after")
@@ -123,7 +178,7 @@ class Case(Frozen):
         if path == "importance.ratio" and not isinstance(self.importance, Profile):
             raise refusal("needs importance = {ratio = ...}", *at)
         tree, target = self.model_dump(exclude={"axes", "families"}), parts
-        for value in (min(values), max(values)):
+        for value in {min(values), max(values), min((abs(v), v) for v in values if v or v == min(values))[1]}:
             try:
                 new: Any = value
                 if key and key[2]:
@@ -137,7 +192,8 @@ class Case(Frozen):
                     hint = unknown(Case, untagged(problem["loc"]), "case.").partition("\n")[0]
                     raise refusal(f"no such field{hint}", *at) from None
                 if problem["type"].endswith(("_type", "literal_error")):
-                    raise refusal("is static, must be a number to sweep; make it a case", *at) from None
+                    more = ", or take more restarts" if path == "seed" else ""
+                    raise refusal(f"is static, the same in all cells; make it a case{more}", *at) from None
                 raise refusal(f"{value} is refused: {path} {wanted(Case, problem)}", *at_values) from None
         return ("importance",) if path == "importance.ratio" else target
 

@@ -8,10 +8,14 @@ from typing import Any
 from superjax.spec.trees import Keys, Location
 
 
+_ESCAPED = "[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # C1 controls, and what turns the direction of text
+
+
 def toml(value: Any) -> str:
     """A value on one line."""
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        text = json.dumps(value, ensure_ascii=False)
+        return re.sub(_ESCAPED, lambda character: f"\\u{ord(character[0]):04x}", text)
     if isinstance(value, list):
         return f"[{', '.join(map(toml, value))}]"
     if isinstance(value, dict):

@@ -7,7 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from superjax.spec.emit import toml
+from superjax.spec import numbers
 from superjax.spec.errors import near, refusal
+from superjax.spec.names import Text
+from superjax.spec.numbers import Correlation, Decay, Density, NonNegative, Normal, Positive, Ratio, Small, Weight
+from superjax.spec.sizes import FEATURES, NODES
 
 MODELS = ("linear", "relu_output")
 KINDS: dict[str, Any] = {"<list>": list, "<table>": (dict, BaseModel), "<name>": str, "<number>": object}
@@ -22,10 +26,7 @@ LIST, TABLE, NAME, NUMBER = map(Tag, KINDS)
 BY_KIND = Discriminator(_tag)
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Index = Annotated[int, Field(ge=0, lt=2**31)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Density = Annotated[float, Field(gt=0, le=1)]
-Decay = Annotated[float, Field(ge=0, lt=1)]
+Dimension = Annotated[int, Field(ge=1, le=FEATURES)]
 
 
 class Frozen(BaseModel):
@@ -35,11 +36,11 @@ class Frozen(BaseModel):
 class Profile(Frozen):
     """Importances in geometric progression: feature i has ratio**i."""
 
-    ratio: Positive
+    ratio: Ratio
 
 
 Importance = Annotated[
-    Annotated[Positive, NUMBER] | Annotated[list[NonNegative], LIST] | Annotated[Profile, TABLE], BY_KIND
+    Annotated[Positive, NUMBER] | Annotated[list[numbers.Importance], LIST] | Annotated[Profile, TABLE], BY_KIND
 ]
 
 
@@ -69,14 +70,7 @@ class Data(Frozen):
         default=1.0, description="a number in (0, 1] or a list of them, one a feature"
     )
     set_size: Count = 1
-    correlation: Annotated[float, Field(ge=-1, le=1)] = 0.0
-
-    @model_validator(mode="after")
-    def _check(self) -> "Data":
-        for key, default in ("set_size", 1), ("correlation", 0.0):
-            if self.kind != "sets" and getattr(self, key) != default:
-                raise refusal(f'must be {default} with data.kind = "{self.kind}"; it needs sets', key)
-        return self
+    correlation: Correlation = 0.0
 
 
 class Train(Frozen):
@@ -89,14 +83,14 @@ class Train(Frozen):
     steps: Count = 1000
     batch: Count = 1024
     skip_empty: bool = False
-    nodes: Count | None = None
+    nodes: Annotated[int, Field(ge=1, le=NODES)] | None = None
     streams: Count = 1
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "lion"] = "adam"
     learning_rate: Positive = 0.03
     weight_decay: NonNegative = 0.0
     b1: Decay = 0.9
     b2: Decay = 0.999
-    eps: Positive = 1e-8
+    eps: Small = 1e-8
     momentum: Decay = 0.0
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     warmup_steps: Index = 0
@@ -108,13 +102,10 @@ class Train(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> "Train":
-        for key, owner in ("weight_decay", "adamw"), ("momentum", "sgd"):
-            if getattr(self, key) and self.optimizer != owner:
-                raise refusal(f'must be 0 with train.optimizer = "{self.optimizer}"; it needs {owner}', key)
-        if self.skip_empty and self.objective != "minibatch":
-            raise refusal(f'must be false with train.objective = "{self.objective}"; it needs minibatch', "skip_empty")
         if self.warmup_steps > self.steps:
             raise refusal(f"must be <= train.steps = {self.steps}", "warmup_steps")
+        if isinstance(self.snapshots, int) and self.snapshots > self.steps:
+            raise refusal(f"must be <= train.steps = {self.steps}, there are no more steps", "snapshots")
         steps = self.snapshots if isinstance(self.snapshots, list) else []
         if any(a >= b for a, b in itertools.pairwise(steps)) or steps and steps[-1] > self.steps:
             raise refusal(f"must increase strictly, to at most train.steps = {self.steps}", "snapshots")
@@ -126,11 +117,11 @@ class Family(Frozen):
     starting from the weights found in the one before. `W` is where it begins: the name of a solution ("2 digons":
     ideal polytopes of norm 1, of the first features) or weights, n_hidden rows of n_features numbers."""
 
-    W: Annotated[Annotated[list[list[float]], LIST] | Annotated[str, NAME], BY_KIND] = Field(
+    W: Annotated[Annotated[list[list[Weight]], LIST] | Annotated[str, NAME], BY_KIND] = Field(
         description='the name of a solution, as "2 digons", or n_hidden rows of n_features numbers'
     )
     along: str
-    start: float
+    start: Normal
 
 
 class Phases(Frozen):
@@ -150,6 +141,6 @@ class Plot(Frozen):
 class Head(Frozen):
     """What a sweep file says of itself; a `study` is a module of `superjax.studies`, "" is none."""
 
-    title: str = ""
-    section: str = ""
+    title: Text = ""
+    section: Text = ""
     study: str | None = None

@@ -1,6 +1,7 @@
 """Finding and reading sweep files."""
 
 import os
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from superjax.spec import packaged
 from superjax.spec.emit import toml
 from superjax.spec.errors import SweepError, clip, near
+from superjax.spec.sizes import FILE, bounded
 from superjax.spec.sweep import Given, Sweep
 
 
@@ -20,27 +22,30 @@ def available() -> dict[str, str]:
 def load(name: str | os.PathLike[str], *overrides: str) -> Sweep:
     """The packaged sweep NAME, or a file if `name` is a path object, has a separator or ends in `.toml`, with
     `KEY=VALUE` overrides applied. Raises SweepError if the user's input is wrong."""
-    text = os.fspath(name)
-    if not isinstance(name, str) or text.endswith(".toml") or "/" in text or os.sep in text:
+    if not isinstance(name, str | os.PathLike) or not isinstance(text := os.fspath(name), str):
+        raise SweepError(f"{clip(repr(name))}: is no sweep, must be the name of one or the path of a file")
+    if not isinstance(name, str) or text.lower().endswith(".toml") or "/" in text or os.sep in text:
         path, shown = Path(text), text
     else:
         path = _find(text)
         shown = _shown(path)
     raw = _parse(_content(path, shown), shown)
-    return Given(path, shown, raw, packaged.study_of(path), (overrides,)).resolve()
+    return Given(path, shown, raw, (overrides,)).resolve()
 
 
 def parse(text: str, path: Path) -> Sweep:
     """The sweep of a file with the content `text` that is, or was, at `path`. Raises SweepError."""
-    return Given(path, str(path), _parse(text.encode(), str(path)), None, ()).resolve()
+    return Given(path, str(path), _parse(text.encode(), str(path)), ()).resolve()
 
 
 def _find(name: str) -> Path:
     sweeps = packaged.sweeps()
     if name not in sweeps:
-        here = f"; the file in this folder is {name}.toml" if f"{name}.toml" in os.listdir() else ""
-        allowed = clip(", ".join(sweeps), 500)
-        raise SweepError(f"{toml(name)}: unknown sweep{near(name, sweeps)}{here}\n  allowed: {allowed}")
+        allowed, there = clip(", ".join(sweeps), 500), os.listdir()
+        here = f"; the file in this folder is {name}.toml" if f"{name}.toml" in there else ""
+        if name in there:
+            here = "; a file or folder in this folder has that name, a sweep file's must end in .toml"
+        raise SweepError(f"{clip(toml(name))}: unknown sweep{near(name, sweeps)}{here}\n  allowed: {allowed}")
     return sweeps[name]
 
 
@@ -49,11 +54,19 @@ def _shown(path: Path) -> str:
 
 
 def _content(path: Path, shown: str) -> bytes:
+    reason = hint = ""
     try:
-        return path.read_bytes()
+        about = path.stat()
+        if stat.S_ISREG(about.st_mode) and about.st_size <= FILE or stat.S_ISDIR(about.st_mode):
+            return path.read_bytes()
+        large = stat.S_ISREG(about.st_mode)
+        reason = f"has more than {FILE:,} bytes" if large else "is a device or a pipe"  # which may go on for ever
     except OSError as error:
+        reason = error.strerror
         hint = f"; the packaged sweep is {path.stem}, without .toml" if path.stem in packaged.sweeps() else ""
-        raise SweepError(f"{shown}: cannot be read, must be a sweep file: {error.strerror}{hint}") from None
+    except ValueError as error:  # NUL in the path, or half a surrogate pair
+        reason = str(error)
+    raise SweepError(f"{clip(shown, 300)}: cannot be read, must be a sweep file: {reason}{hint}")
 
 
 def _parse(content: bytes, shown: str) -> dict[str, Any]:
@@ -63,6 +76,7 @@ def _parse(content: bytes, shown: str) -> dict[str, Any]:
         raise SweepError(f"{shown}: is not UTF-8 text, must be a sweep file (TOML)") from None
     except (ValueError, RecursionError) as error:
         raise SweepError(f"{shown}: is not valid TOML: {clip(str(error), 300)}") from None
+    bounded(raw, shown)
     if not raw:
         raise SweepError(f"{shown}: is empty; a sweep needs at least n_features and n_hidden")
     return raw

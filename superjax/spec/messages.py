@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from superjax.spec.aliases import ALIASES
 from superjax.spec.axis import Axis
 from superjax.spec.emit import dotted, toml
 from superjax.spec.errors import SweepError, clip, near
@@ -69,7 +70,7 @@ def _explain(
     """One of pydantic's errors in at most two lines: place, key, what it got, what is allowed."""
     loc = (*untagged(problem["loc"]), *problem.get("ctx", {}).get("at", ()))
     origin, got = source(sources, loc), lookup(tree, loc, problem["input"])
-    key = origin.prefix + dotted(loc)
+    key = origin.prefix + clip(dotted(loc))
     if problem["type"] == "missing":
         return f"{origin.place}: {key} is missing (case {case})"
     if problem["type"] == "extra_forbidden":
@@ -106,12 +107,14 @@ def unknown(root: type[BaseModel], loc: Location, prefix: str) -> str:
         tables = [key for key, info in root.model_fields.items() if isinstance(info.default, BaseModel)]
         deeper = [key for key in tables if word in _model(root, (key,)).model_fields]
         hint = f"; did you mean {deeper[0]}.{word}?" if deeper else near(word, allowed)
+    if word.lower() in ALIASES:
+        hint = f"; did you mean {ALIASES[word.lower()]}?"
     return f"{hint}\n  allowed: {', '.join(allowed)}"
 
 
 def untagged(loc: Location) -> Location:
     """A place as the user knows it, without the alternatives that pydantic tried there."""
-    return tuple(part for part in loc if part not in KINDS)
+    return tuple(part for part in loc if part not in KINDS and part != "[key]")
 
 
 def _model(root: type[BaseModel], loc: Location) -> type[BaseModel]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from superjax.spec.errors import SweepError, clip
+from superjax.spec.sizes import DEPTH, FILE, bounded
 from superjax.spec.trees import Keys, split_key
 
 
@@ -20,13 +21,20 @@ class Override(NamedTuple):
 
 def parse(text: str) -> Override:
     """One override. A VALUE that is no TOML is a string; `cases=a,b` is a list."""
+    if not isinstance(text, str):
+        raise SweepError(f"{clip(repr(text))}: is no override, must be a string KEY=VALUE")
     if re.search("[\ud800-\udfff]", text):
         raise SweepError(f"{clip(ascii(text))} (command line): is not UTF-8 text")
-    place, split = f"{clip(text)} (command line)", split_key(text)
+    place = f"{clip(text)} (command line)"
+    if len(text) > FILE:
+        raise SweepError(f"{place}: has {len(text):,} characters, at most {FILE:,} are read")
+    split = split_key(text)
     if not split or not split[2].startswith("="):
         what = "no key before the =" if "=" in text else "no ="
         raise SweepError(f"{place}: {what}, must be KEY=VALUE, as train.steps=500 or data.density[4]=0.1")
     path, indices, value = split[0], split[1], split[2][1:]
+    if len(path) > DEPTH:
+        raise SweepError(f"{place}: unknown key, nested more than {DEPTH} levels deep")
     if path[0] == "case" and len(path) < 3:
         raise SweepError(f"{place}: must be case.NAME.KEY=VALUE")
     try:
@@ -36,7 +44,7 @@ def parse(text: str) -> Override:
     parsed = table["value"] if len(table) == 1 else value
     if path == ("cases",) and not isinstance(parsed, list | dict):
         parsed = [name for part in value.split(",") if (name := part.strip(" \"'"))]
-    return Override(place, path, indices, parsed)
+    return Override(place, path, indices, bounded(parsed, place))
 
 
 def parse_batch(texts: Iterable[str]) -> list[Override]:

@@ -16,8 +16,3 @@ def studies() -> list[str]:
     """The names of the studies."""
     return sorted(path.stem for path in (_PACKAGE / "studies").glob("[!_]*.py"))
 
-
-def study_of(path: Path) -> str | None:
-    """The study of a packaged sweep, the one of its name; a file of the user has none."""
-    own = path.stem in studies() and path.stem in sweeps()
-    return path.stem if own and path.resolve() == sweeps()[path.stem].resolve() else None

@@ -1,25 +1,31 @@
 """From a file and batches of overrides to its cases: which there are, and their values, weakest first."""
 
+import functools
 import itertools
-import re
+import math
 from typing import Any
 
+from superjax.spec import effects, names
 from superjax.spec.case import Case, with_entry
+from superjax.spec.effects import Resolved
 from superjax.spec.emit import dotted, toml
 from superjax.spec.errors import SweepError, clip, near
 from superjax.spec.fields import Head
 from superjax.spec.messages import Source, source, validate
 from superjax.spec.overrides import Override
 from superjax.spec.presets import PRESETS
-from superjax.spec.trees import Keys, Location, flatten, merge, nest
+from superjax.spec.sizes import CASES
+from superjax.spec.trees import Keys, Location, flatten, lookup, merge, nest
 
 Table = dict[str, Any]
 
-_FILE_NAME = re.compile(r"[\w+=@~-]([\w+=@~,. -]*[\w+=@~-])?")
+_AT_MOST: dict[Keys, Keys] = {("train", "snapshots"): ("train", "steps"), ("train", "streams"): ("restarts",)}
 _NOT_OF_A_CASE = {*Head.model_fields, "cases", "case"}
 
 
-def resolve_cases(name: str, shown: str, raw: Table, batches: list[list[Override]]) -> dict[str, Case]:
+def resolve_cases(
+    name: str, shown: str, raw: Table, batches: list[list[Override]], study: str | None
+) -> dict[str, Case]:
     """The selected cases of the file with the content `raw`, which is `shown` in messages; `name` is that of the
     only case of a file without cases. Later batches are stronger. Raises SweepError."""
     overrides = list(itertools.chain(*batches))
@@ -31,8 +37,8 @@ def resolve_cases(name: str, shown: str, raw: Table, batches: list[list[Override
     selection, product = _selection_and_product(given)
     written = _points(product) if product else {case: [] for case in tables or [name]}
     for case in written:
-        if not _FILE_NAME.fullmatch(case):
-            raise SweepError(f"{shown}: case {toml(case)} is no file name, write [case.NAME]")
+        if fault := names.fault(case):
+            raise SweepError(f"{shown}: case {clip(toml(case))} {fault}, write [case.NAME]")
     place, selected = selection or ("", list(written))
     named = [(shown, case) for case in tables] + [(place, case) for case in selected]
     for place, case in named + [(o.place, o.path[1]) for o in overrides if o.path[0] == "case"]:
@@ -42,7 +48,16 @@ def resolve_cases(name: str, shown: str, raw: Table, batches: list[list[Override
     for case, table in tables.items():
         written[case].append(Source(shown, _prefix(case), table))
     base = Source(shown, "", {key: value for key, value in raw.items() if key not in _NOT_OF_A_CASE})
-    return {case: _case(case, base, written[case], batches) for case in selected}
+    resolved = {case: _case(case, base, written[case], batches) for case in selected}
+    as_written = {case: _as_written(base, own) for case, own in written.items()}
+    return effects.settle(resolved, as_written, batches[-1] if batches else [], study)
+
+
+def _as_written(base: Source, own: list[Source]) -> Table:
+    """What the file alone says of a case."""
+    tree = functools.reduce(merge, (one.tree for one in own), base.tree)
+    preset = tree.get("preset")
+    return merge(PRESETS[preset], tree) if isinstance(preset, str) and preset in PRESETS else tree
 
 
 def _selection_and_product(
@@ -59,6 +74,10 @@ def _selection_and_product(
             selection = place, value
         else:
             raise SweepError(f"{place}: cases = {clip(toml(value))}, must list one case or more, each once")
+    count = math.prod(len(values) for _, values in product.values() if isinstance(values, list))
+    if count > CASES:
+        place, _ = next(reversed(product.values()))
+        raise SweepError(f"{place}: cases makes a product of {count:,} cases, at most {CASES:,} are run at once")
     for key, (place, values) in product.items():
         if not isinstance(values, list) or not values or len(set(map(toml, values))) < len(values):
             got = f"cases.{dotted(key)} = {clip(toml(values))}"
@@ -76,7 +95,7 @@ def _points(product: dict[Keys, tuple[str, list[Any]]]) -> dict[str, list[Source
     return written
 
 
-def _case(name: str, base: Source, written: list[Source], batches: list[list[Override]]) -> Case:
+def _case(name: str, base: Source, written: list[Source], batches: list[list[Override]]) -> Resolved:
     """Merge everything that concerns a case, weakest first, and validate it. `written` is what the file and the
     product of cases say of this case only."""
     sources, tree = [base._replace(tree={}), base, *written], base.tree
@@ -92,7 +111,7 @@ def _case(name: str, base: Source, written: list[Source], batches: list[list[Ove
             entries = [entry for entry in entries if entry[-1].path[: len(keys)] != keys]
         tree = merge(tree, whole)
         entries += [(prefix, number, o) for o in layer if o.indices]
-    tree = _with_preset(tree, sources)
+    tree = _lowered(_with_preset(tree, sources), sources, {o.place for batch in batches[-1:] for o in batch})
     case = validate(Case, tree, sources, name)
     seen: set[tuple[int, Location]] = set()
     for prefix, number, override in entries:
@@ -113,7 +132,7 @@ def _case(name: str, base: Source, written: list[Source], batches: list[list[Ove
     for own in (own for own in written if own.prefix == "cases."):
         if both := swept & {dotted(path) for path, _ in flatten(own.tree)}:
             raise SweepError(f"{own.place}: cases.{both.pop()}: an axis sweeps it; leave one out")
-    return case
+    return Resolved(case, tree, sources)
 
 
 def _check_not_swept(name: str, case: Case, prefix: str, override: Override) -> None:
@@ -156,6 +175,18 @@ def _with_preset(tree: Table, sources: list[Source]) -> Table:
         raise SweepError(f"{place}: unknown preset {toml(preset)}{near(preset, PRESETS)}\n  allowed: {allowed}")
     sources.insert(1, Source(f'{sources[0].place}: preset "{preset}"', "", PRESETS[preset]))
     return merge(PRESETS[preset], {key: value for key, value in tree.items() if key != "preset"})
+
+
+def _lowered(tree: Table, sources: list[Source], newest: set[str]) -> Table:
+    """`tree` with what may be no larger than another value lowered to it, where a stronger source set that, unless it
+    is one of the newest overrides itself."""
+    for at, other in _AT_MOST.items():
+        value, most = lookup(tree, at, None), lookup(tree, other, None)
+        if isinstance(value, int) and isinstance(most, int) and value > most > 0:
+            own = source(sources, at)
+            if own.place not in newest and sources.index(source(sources, other)) > sources.index(own):
+                tree = merge(tree, nest(at, most))
+    return tree
 
 
 def _prefix(case: str) -> str:

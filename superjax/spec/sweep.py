@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from superjax.spec import packaged
+from superjax.spec import names, packaged
 from superjax.spec.case import Case
 from superjax.spec.emit import dotted, emit, toml
-from superjax.spec.errors import SweepError, near
+from superjax.spec.errors import SweepError, clip, near
 from superjax.spec.fields import Head
 from superjax.spec.messages import Source, source, validate
 from superjax.spec.overrides import parse_batch
@@ -18,7 +18,8 @@ from superjax.spec.trees import flatten, merge, nest
 
 @dataclass(frozen=True)
 class Sweep:
-    """A resolved sweep file: `name` is the file's stem, `study` a module of `superjax.studies`."""
+    """A resolved sweep file: `name` is the file's stem, made fit for a folder; `study` a module of
+    `superjax.studies`."""
 
     name: str
     path: Path
@@ -62,18 +63,18 @@ def _results(case: Case) -> dict[str, str]:
 
 
 class Given(NamedTuple):
-    """What the user gave: a file, its name in messages, the study that it has unless it says otherwise, and batches
-    of overrides, later ones stronger."""
+    """What the user gave: a file, its name in messages, and batches of overrides, later ones stronger."""
 
     path: Path
     shown: str
     raw: dict[str, Any]
-    study: str | None
     batches: tuple[tuple[str, ...], ...]
 
     def resolve(self) -> Sweep:
         """The sweep that this is. Raises SweepError."""
-        name, batches = self.path.stem, [parse_batch(batch) for batch in self.batches]
+        name, batches = names.of_stem(self.path.stem), [parse_batch(batch) for batch in self.batches]
+        if fault := names.fault(name):
+            raise SweepError(f"{clip(self.shown)}: the name of a sweep {fault}")
         tree = {key: self.raw[key] for key in Head.model_fields if key in self.raw}
         sources = [Source(self.shown, "", tree)]
         for override in itertools.chain(*batches):
@@ -81,9 +82,9 @@ class Given(NamedTuple):
                 sources.append(Source(override.place, "", nest(override.path, override.value), override.path))
                 tree = merge(tree, sources[-1].tree)
         head, studies = validate(Head, tree, sources), packaged.studies()
-        study = (self.study if head.study is None else head.study) or None
+        study = head.study or None
         if study and study not in studies:
             place = source(sources, ("study",)).place
             raise SweepError(f"{place}: study = {toml(study)}, no such study{near(study, studies)}")
-        cases = resolve_cases(name, self.shown, self.raw, batches)
+        cases = resolve_cases(name, self.shown, self.raw, batches, study)
         return Sweep(name, self.path, head.title, head.section, study, cases, self)

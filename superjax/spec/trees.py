@@ -38,6 +38,17 @@ def nest(path: Location, value: Any) -> Any:
     return value
 
 
+def without(tree: dict[str, Any], path: Keys) -> dict[str, Any]:
+    """`tree` without what is at `path`; itself if there is nothing."""
+    key, *rest = path
+    if key not in tree:
+        return tree
+    if not rest:
+        return {name: value for name, value in tree.items() if name != key}
+    inner = without(tree[key], tuple(rest)) if isinstance(tree[key], dict) else tree[key]
+    return tree if inner is tree[key] else {**tree, key: inner}
+
+
 def merge(below: dict[str, Any], above: dict[str, Any], rivals: bool = True) -> dict[str, Any]:
     """`below` with the values of `above`, which also remove their rivals from it."""
     gone = {key for new in above if rivals for key in _RIVALS.get(new, ())}

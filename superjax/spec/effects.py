@@ -1,0 +1,172 @@
+"""When a field matters: the one rule that refuses input without effect.
+
+What a user writes must matter in one at least of the cases that it reaches. A value of the file or of earlier
+overrides that a later choice has left without a part to play (`train.batch` under `train.objective=exact`) is idle:
+it counts as its default.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from superjax.spec.case import Case
+from superjax.spec.emit import dotted, toml
+from superjax.spec.errors import SweepError, clip
+from superjax.spec.messages import Source, source, validate
+from superjax.spec.overrides import Override
+from superjax.spec.presets import PRESETS
+from superjax.spec.trees import Keys, flatten, lookup, nest, split_key, without
+
+
+class Need(NamedTuple):
+    """A field that must have one of some values, and that in words."""
+
+    path: str
+    text: str
+    met_by: Callable[[Any], bool]
+
+
+def _one_of(path: str, *values: Any) -> Need:
+    return Need(path, f"{path} = {' or '.join(map(toml, values))}", values.__contains__)
+
+
+def _not(path: str, value: Any) -> Need:
+    return Need(path, f"{path} other than {toml(value)}", lambda got: got != value)
+
+
+def _between(path: str, least: int, most: int, text: str) -> Need:
+    return Need(path, f"{path} {text}", lambda got: isinstance(got, int) and least <= got <= most)
+
+
+_SETS = _one_of("data.kind", "sets")
+_MINIBATCH = _one_of("train.objective", "minibatch")
+_ENUMERABLE = _between("n_features", 1, 10, "up to 10")  # the stored loss is exact there, whatever was minimised
+
+# Field -> what it needs to matter: one Need of every tuple. What is not here always matters.
+MATTERS: dict[str, tuple[tuple[Need, ...], ...]] = {
+    "data.set_size": ((_SETS,),),
+    "data.correlation": ((_SETS,), (_between("data.set_size", 2, 2**31, "of 2 or more"),)),
+    "train.batch": ((_one_of("train.objective", "quasi", "minibatch"),),),
+    "train.skip_empty": ((_MINIBATCH,), (_one_of("data.kind", "independent"),)),
+    "train.nodes": (
+        (_one_of("train.objective", "exact"), _ENUMERABLE),
+        (_not("model.kind", "linear"), _SETS),  # else moments of the data do
+    ),
+    "train.streams": ((_MINIBATCH,),),
+    "train.weight_decay": ((_one_of("train.optimizer", "adamw", "lion"),),),
+    "train.b1": ((_one_of("train.optimizer", "adam", "adamw", "lion"),),),
+    "train.b2": ((_one_of("train.optimizer", "adam", "adamw", "lion", "rmsprop"),),),
+    "train.eps": ((_one_of("train.optimizer", "adam", "adamw", "rmsprop"),),),
+    "train.momentum": ((_one_of("train.optimizer", "sgd"),),),
+    "plot.threshold": ((_one_of("optimum", True),), (_one_of("study", "phase_diagram"),)),
+}
+
+_MISSING = object()
+
+
+class Resolved(NamedTuple):
+    """A validated case, the tree it was validated from, and where that comes from, weakest first."""
+
+    case: Case
+    tree: dict[str, Any]
+    sources: list[Source]
+
+
+def settle(
+    resolved: dict[str, Resolved], as_written: dict[str, dict[str, Any]], newest: list[Override], study: str | None
+) -> dict[str, Case]:
+    """The cases with idle values at their defaults. `as_written` is what the file alone says of all its cases, of
+    which those in `resolved` were selected; `newest` are the overrides given last. Raises SweepError for what has no
+    effect anywhere."""
+    idle = {name: _idle(one.tree, study) for name, one in resolved.items()}
+    for name, (case, _, sources) in resolved.items():
+        _check_axes(name, case, sources, study)
+    _check_overrides(idle, newest)
+    for name, (_, tree, sources) in resolved.items():
+        for path, why in idle[name].items():
+            keys = tuple(path.split("."))
+            value, place = lookup(tree, keys, _MISSING), source(sources, keys)
+            if value in (_MISSING, _default(keys)) or place.own or place.tree in PRESETS.values():
+                continue
+            only = place.prefix.startswith("case.")
+            reached = {name: as_written[name]} if only else as_written
+            used = any(path not in idle[other] for other in reached if other in idle)
+            if not used and all(why_not(path, other, study) for other in reached.values()):
+                key = place.prefix + dotted(keys)
+                raise SweepError(f"{place.place}: {key} = {clip(toml(value))}, {why} (case {name})")
+    cases = {name: _settled(name, one, idle[name]) for name, one in resolved.items()}
+    _check_apart(cases, resolved)
+    return cases
+
+
+def _idle(tree: dict[str, Any], study: str | None) -> dict[str, str]:
+    """Fields without effect by path, and why."""
+    return {path: why for path in MATTERS if (why := why_not(path, tree, study))}
+
+
+def why_not(path: str, tree: dict[str, Any], study: str | None) -> str:
+    """Why the field at `path`, or an entry of it, has no effect in a case with these values, "" if it has one."""
+    split = split_key(path)
+    for needs in MATTERS.get(".".join(split[0]), ()) if split else ():
+        values = {need.path: _value(tree, need.path, study) for need in needs}
+        if not any(need.met_by(values[need.path]) for need in needs):
+            given = " and ".join(f"{key} = {clip(toml(value))}" for key, value in values.items())
+            return f"has no effect with {given}; it needs {' or '.join(need.text for need in needs)}"
+    return ""
+
+
+def _value(tree: dict[str, Any], path: str, study: str | None) -> Any:
+    keys = tuple(path.split("."))
+    return (study or "") if path == "study" else lookup(tree, keys, _default(keys))
+
+
+def _default(keys: Keys) -> Any:
+    value: Any = Case.model_fields[keys[0]].default
+    for key in keys[1:]:
+        value = getattr(value, key)
+    return value
+
+
+def _check_axes(name: str, case: Case, sources: list[Source], study: str | None) -> None:
+    tree = case.model_dump(exclude={"axes", "families"})
+    for dim, axis in case.axes.items():
+        for k, path in enumerate(axis.names):
+            if why := why_not(path, tree, study):
+                at = ("axes", dim, "fields", k) if axis.fields else ("axes", dim, "field")
+                place = source(sources, at)
+                key = f"{place.prefix}{dotted(at)} = {toml(path)}"
+                raise SweepError(f"{place.place}: {key}, {why} (case {name})")
+
+
+def _check_overrides(idle: dict[str, dict[str, str]], newest: list[Override]) -> None:
+    """Refuse overrides that matter in no case that they reach, defaults spelled out too."""
+    for override in newest:
+        own = override.path[0] == "case"
+        reached = {name: paths for name, paths in idle.items() if not own or name == override.path[1]}
+        for keys, value in flatten(nest(override.path[2:] if own else override.path, override.value)):
+            whys = [paths.get(dotted(keys), "") for paths in reached.values()]
+            if whys and all(whys):
+                key = "" if len(keys) == len(override.path) - 2 * own else f"{dotted(keys)} = {clip(toml(value))}, "
+                raise SweepError(f"{override.place}: {key}{whys[0]} (case {next(iter(reached))})")
+
+
+def _check_apart(cases: dict[str, Case], resolved: dict[str, Resolved]) -> None:
+    """Refuse cases of a product that come out equal, and what differs by case but is one for all figures."""
+    first = next(iter(cases))
+    products: dict[str, str] = {}
+    for name, case in cases.items():
+        sources = resolved[name].sources
+        if case.plot.dpi != cases[first].plot.dpi:
+            place = source(sources, ("plot", "dpi")).place
+            raise SweepError(f"{place}: plot.dpi must be the same in all cases, {name} and {first} differ")
+        if own := next((own for own in sources if own.prefix == "cases."), None):
+            twin = products.setdefault(case.model_dump_json(), name)
+            if twin != name:
+                raise SweepError(f"{own.place}: cases makes {twin} and {name}, which come out the same")
+
+
+def _settled(name: str, one: Resolved, idle: dict[str, str]) -> Case:
+    """The case with idle values left out."""
+    tree = one.tree
+    for path in idle:
+        tree = without(tree, tuple(path.split(".")))
+    return one.case if tree is one.tree else validate(Case, tree, one.sources, name)
