@@ -159,9 +159,9 @@ def devices() -> list[Any]:
     try:
         return jax.local_devices()
     except Exception as error:  # of any driver or plugin
-        told = [f"{name}={os.environ[name]}" for name in _DECIDE_DEVICES if name in os.environ]
-        hint = f"\n  set are {clip(', '.join(told), 300)}" if told else ""
-        raise SweepError(f"JAX has no device to compute on: {clip(str(error), 400)}{hint}") from error
+        reason = clip(str(error), 400) or "none of the wanted kind is here"
+        told = clip(", ".join(f"{name}={os.environ[name]}" for name in _DECIDE_DEVICES if name in os.environ), 300)
+        raise SweepError(f"JAX has no device: {reason}" + (f"\n  set are {told}" if told else "")) from error
 
 
 _DECIDE_DEVICES = (
@@ -177,9 +177,9 @@ def _try_flags() -> None:
         return
     code = "from jaxlib import xla_client; xla_client.CompileOptions()"
     tried = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, errors="replace")
-    if tried.returncode < 0:  # ended by a signal
-        words = re.findall(r"^[EF]\d+ .*?\] (.*)", tried.stderr, re.MULTILINE)
-        raise SweepError(f"XLA_FLAGS = {clip(flags, 200)}: XLA refuses it, {clip(words[0] if words else '', 200)}")
+    words = re.findall(r"^[EF]\d+ .*?\] (.*)", tried.stderr, re.MULTILINE)  # as XLA logs what ends it
+    if tried.returncode and words:
+        raise SweepError(f"XLA_FLAGS = {clip(flags, 200)}: refused by XLA: {clip(words[0], 200)}")
 
 
 def check_devices(wanted: Any, there: int | None = None, option: str = "devices =") -> None:
@@ -217,7 +217,7 @@ def settled(wanted: int | None = None, option: str = "devices =") -> Iterator[No
         if not jax.sharding.get_abstract_mesh().empty:
             stack.enter_context(jax.set_mesh(None))
         for name, value in _SETTINGS.items():
-            if name in jax.config.values and jax.config.values[name] != value:
+            if jax.config.values.get(name) not in (value, None):  # None: JAX's own choice, or no such setting
                 stack.enter_context(_set(jax, name, value))
         yield
 

@@ -114,7 +114,10 @@ def _resume(argv: list[str]) -> str:
 
 
 def _main(argv: list[str]) -> int:
-    arguments = parser().parse_intermixed_args(argv)
+    try:
+        arguments = parser().parse_intermixed_args(argv)
+    except SystemExit:  # --help and --version are answered
+        return 0
     if arguments.list:
         sweeps = spec.available()
         terminal.say("\n".join(f"{name:<{max(map(len, sweeps))}}  {title}" for name, title in sweeps.items()))

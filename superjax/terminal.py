@@ -124,7 +124,7 @@ def doing(what: str) -> Iterator[None]:
             _show(f"{what}, {seconds:.0f} s")
         elif seconds - said >= _SECONDS_BETWEEN_LINES:
             said = seconds
-            say(f"{what}, {seconds:.0f} s so far")
+            say(f"{what} ({seconds:.0f} s so far)")
 
     with _ticking(tick, _PATIENCE):
         yield
