@@ -30,9 +30,9 @@ from matplotlib.figure import Figure
 import superjax
 from benchmarks import pytorch_loop, rates
 from superjax import engine, runner
-from superjax.cores import usable_cores
 from superjax.files import write_json, write_text
 from superjax.loss import training_stages
+from superjax.machine import usable_cores
 from superjax.models import model_class
 from superjax.store import environment
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from superjax.cores import usable_cores
 from superjax.files import write_json, write_text
+from superjax.machine import usable_cores
 from superjax.store import environment
 
 RESULTS = Path("benchmarks/results")

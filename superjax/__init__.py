@@ -7,6 +7,13 @@
 Names are imported when they are used: `superjax --help` must not wait for JAX.
 """
 
+import sys
+
+# `python -m` puts the current folder first: a json.py that lies there would be run in place of Python's. A user's own
+# modules are found there all the same. (Not with -P, which leaves the folder out.)
+if sys.argv[:1] == ["-m"] and sys.path and not sys.flags.safe_path and "superjax.sweep" in " ".join(sys.orig_argv):
+    sys.path.append(sys.path.pop(0))
+
 import importlib
 from typing import TYPE_CHECKING, Any
 

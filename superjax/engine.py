@@ -19,10 +19,10 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Float, Int, PyTree
 
 from superjax import kernel, spec
-from superjax.cores import usable_memory
 from superjax.data import Distribution
 from superjax.grid import HYPER
 from superjax.loss import Objective, Stage
+from superjax.machine import usable_memory
 from superjax.models import model_class
 from superjax.random import root_key
 from superjax.train import Cell, Evaluation, Method, TrainState, begin, evaluate_one, loss_one, train_one

@@ -5,8 +5,11 @@ waits for all, and does what is left. They meet in the run's folder, which all m
 JAX's coordinator; no collective runs.
 """
 
+import errno
+import hashlib
 import json
 import re
+import socket
 import sys
 import threading
 import time
@@ -18,15 +21,17 @@ from typing import Any
 import jax
 from jax._src.distributed import global_state  # its client is the only way to the coordinator's store
 
-from superjax import interrupt
+from superjax import interrupt, terminal
 from superjax.files import checksum
 from superjax.spec import SweepError
+from superjax.spec.errors import clip
 
 _SECONDS = 0.2  # between two looks at the folder
 _LAST_WORDS = 10.0  # seconds that the first process waits for the others to leave
 _UNSEEN = 30.0  # seconds that another host's file may take to be seen
 _PATIENCE = 20.0  # seconds between two lines that say for whom this process waits
 _joined = _agreed = False
+_claimed: socket.socket | None = None
 _leaving = threading.Event()
 _KEYS = ("plan", "answer", "share", "end", "stop", "left")
 _PLAN, _ANSWER, _SHARE, _END, _STOP, _LEFT = (f"superjax/{key}" for key in _KEYS)
@@ -35,24 +40,23 @@ _PLAN, _ANSWER, _SHARE, _END, _STOP, _LEFT = (f"superjax/{key}" for key in _KEYS
 def join(where: str) -> None:
     """Become one of several processes: HOST:PORT,PROCESSES,PROCESS, or "auto" where JAX finds that out itself.
 
-    Raises SweepError if that is impossible.
+    Raises SweepError if that is impossible, as far as it can be seen from here: JAX ends the process, without Python,
+    where the port is in use or two processes have one number.
     """
     arguments: dict[str, Any] = {}
+    host = ""
     if where != "auto":
-        match = re.fullmatch(r"([^,]+:(\d+)),(\d+),(\d+)", where)
-        if not match or not (0 < int(match[2]) < 2**16 and int(match[4]) < int(match[3])):
-            raise SweepError(f"--distributed {where}: must be auto or HOST:PORT,PROCESSES,PROCESS (from 0)")
-        arguments = {
-            "coordinator_address": match[1],
-            "num_processes": int(match[3]),
-            "process_id": int(match[4]),
-        }
+        host, port, processes, process = _parsed(where)
+        if process == 0:
+            _try_port(where, port)
+        _claim(where, f"{host}:{port},{process}")
+        arguments = {"coordinator_address": f"{host}:{port}", "num_processes": processes, "process_id": process}
     failures: list[Exception] = []
 
     def initialise() -> None:
         try:
             jax.distributed.initialize(**arguments)
-        except (ValueError, RuntimeError) as error:
+        except Exception as error:  # of JAX, or of what it finds in the environment
             failures.append(error)
 
     waiting = threading.Thread(target=initialise, daemon=True)  # in C++, where no signal is heard
@@ -60,13 +64,64 @@ def join(where: str) -> None:
     while waiting.is_alive():
         waiting.join(_PATIENCE)
         if waiting.is_alive():
-            print(f"superjax: --distributed {where}: waits for the other processes", file=sys.stderr)
+            whom = f"the host {host}, which is unknown here" if host and _is_unknown(host) else "the other processes"
+            terminal.warn(f"--distributed {where}: waits for {whom}")
     if failures:
-        reason = str(failures[0]).splitlines()[0]
+        reason = (str(failures[0]) or type(failures[0]).__name__).splitlines()[0]
         known = "\n  JAX knows the processes of Slurm, Open MPI and TPU pods; else HOST:PORT,PROCESSES,PROCESS"
         raise SweepError(f"--distributed {where}: {reason}{known if where == 'auto' else ''}")
     global _joined
     _joined = True
+
+
+def _parsed(where: str) -> tuple[str, int, int, int]:
+    """Host, port, how many processes, and which of them, from 0. Raises SweepError."""
+    match = re.fullmatch(r"(\[[0-9a-fA-F:.%]+\]|[^\s,:\[\]]+):([0-9]{1,5}),([0-9]{1,5}),([0-9]{1,5})", where)
+    if match:
+        port, processes, process = map(int, match.group(2, 3, 4))
+        if 0 < port < 2**16 and process < processes:
+            return match[1], port, processes, process
+    raise SweepError(
+        f"--distributed {clip(where)}: must be auto or HOST:PORT,PROCESSES,PROCESS, with a port below 65536 and\n"
+        "processes counted from 0 to PROCESSES - 1; an IPv6 address in brackets, as [::1]:1234,2,0"
+    )
+
+
+def _try_port(where: str, port: int) -> None:
+    """Raise SweepError if the first process cannot listen on its port, on all interfaces as JAX does."""
+    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of a run that has just ended
+        try:
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            listener.bind(("", port))
+            listener.listen()
+        except OSError as error:
+            raise SweepError(f"--distributed {where}: port {port} cannot be used here: {error.strerror}") from error
+
+
+def _claim(where: str, identity: str) -> None:
+    """Hold a number among the processes of a coordinator until this process ends. Raises SweepError if another process
+    of this machine has it (on Linux; elsewhere, and between machines, that is not seen)."""
+    global _claimed
+    if not sys.platform.startswith("linux"):
+        return
+    name = hashlib.sha256(identity.encode()).hexdigest()
+    _claimed = socket.socket(socket.AF_UNIX)  # of an abstract name: there is no file, and it is free however one ends
+    try:
+        _claimed.bind(f"\0superjax-{name}")
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SweepError(f"--distributed {where}: another process here has that number") from error
+
+
+def _is_unknown(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host.strip("[]"), None)
+    except OSError:
+        return True
+    return False
 
 
 def is_first() -> bool:

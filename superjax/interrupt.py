@@ -4,8 +4,10 @@ train only after what runs is saved."""
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class Interrupted(BaseException):
@@ -20,19 +22,38 @@ _deferring = False
 _pending: int | None = None
 _asked = False  # by any signal
 _reason = ""
+_again: Any = None  # what had SIGALRM and dropped exceptions before they served to raise again
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Inside, signals are obeyed as said above; afterwards whoever had them before has them again."""
+    global _pending, _asked, _reason
+    _pending, _asked, _reason = None, False, ""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    install()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) == _handle and handler is not None:  # None: not set from Python
+                signal.signal(number, handler)
 
 
 def install() -> None:
-    """Turn signals into `Interrupted`, unless the parent ignores them, as a shell does in the background and nohup."""
+    """Turn signals into `Interrupted`, unless the parent ignores them, as a shell does in the background and nohup.
+    They stay as they are where this is not the main thread: only that one hears signals."""
+    if threading.current_thread() is not threading.main_thread():
+        return
     for number in _SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _handle)
 
 
 def uninstall() -> None:
-    """Let the signals end the process at once, even outside Python."""
+    """At the end of a program: let the signals end the process at once, even outside Python."""
     for number in _SIGNALS:
-        if signal.getsignal(number) == _handle:
+        if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
 
 
@@ -71,8 +92,12 @@ def check() -> None:
 
 def caught() -> None:
     """To be called where Interrupted was caught."""
-    if hasattr(signal, "setitimer"):
+    global _again
+    if _again is not None:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        handler, sys.unraisablehook = _again
+        signal.signal(signal.SIGALRM, handler)
+        _again = None
 
 
 def _handle(number, frame) -> None:
@@ -85,9 +110,12 @@ def _handle(number, frame) -> None:
 
 
 def _raise(number: int) -> NoReturn:
+    global _again
     # Python drops what is raised inside a destructor or the callback of a weak reference: again until it is caught.
     if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, lambda *_: _raise(number))
+        handler = signal.signal(signal.SIGALRM, lambda *_: _raise(number))
+        if _again is None:
+            _again = handler, sys.unraisablehook
         signal.setitimer(signal.ITIMER_REAL, 1.0)
         sys.unraisablehook = lambda dropped: None
     raise Interrupted(number, _reason)

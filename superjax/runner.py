@@ -4,8 +4,6 @@ import bisect
 import hashlib
 import itertools
 import json
-import shutil
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -16,12 +14,10 @@ import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int, PyTree
-from tqdm.auto import tqdm
 
-from superjax import analysis
+from superjax import analysis, machine, terminal
 from superjax.checkpoint import Keep, Memory
 from superjax.chunks import Trained, Training
-from superjax.cores import usable_memory
 from superjax.data import family
 from superjax.dataset import assemble
 from superjax.engine import Plan, Program, Shape, program, schedule_factors
@@ -40,7 +36,6 @@ FINISH = Train(steps=500, learning_rate=0.01)
 # Small steps without momentum: a feature that is left out has a bias of half its density, and once that is negative
 # its output is dead for good.
 FOLLOW = Train(steps=1000, learning_rate=0.001, b1=0.0, b2=0.9)
-_SECONDS_BETWEEN_LINES = 60.0
 
 
 @dataclass
@@ -66,13 +61,14 @@ def run(
         init: starting weights by case, a mapping from array names to values of shape (*grid, restart, *array).
             Arrays left out start as usual.
         devices: how many of JAX's devices to use, all by default.
-        progress: show a progress bar.
+        progress: tell what is being done, with a progress bar of the training.
 
     Returns:
         One labelled dataset per case. Warns of cases that had to be trained in the plain, slow form.
 
     Raises:
-        SweepError: the sweep asks for something that cannot be run.
+        SweepError: the sweep asks for something that cannot be run, or JAX has not so many devices, or it draws other
+            random numbers (`jax_default_prng_impl`, `jax_random_seed_offset`). Its other settings do not matter.
     """
     if not isinstance(sweep, Sweep):
         raise SweepError(f"run takes a sweep, not {sweep!r}: superjax.run(superjax.load({str(sweep)!r}))")
@@ -97,9 +93,10 @@ def run_case(
     progress: bool = False,
 ) -> tuple[xr.Dataset, Report]:
     """One case of a sweep, with what it cost."""
-    running = CaseRun(name, case, devices, init=init)
-    running.train(progress)
-    return running.finish(), running.report
+    with machine.settled(devices), terminal.telling(progress):
+        running = CaseRun(name, case, devices, init=init)
+        running.train()
+        return running.finish(), running.report
 
 
 def _in_memory(task: str, key: str) -> Keep:
@@ -127,7 +124,8 @@ class CaseRun:
         self._grid = grid = Grid(case)
         self.report.models = case.n_models
         self._check_size(case.n_features * case.n_hidden if case.model.kind in MODELS else 0)
-        self._program = compiled = program_of(case, devices)
+        with terminal.doing(f"{name}: tracing the model"):
+            self._program = compiled = program_of(case, devices)
         self.bytes = self._check_size(sum(x.size for x in jax.tree.leaves(compiled.model)))
         self._steps = snapshot_steps(case.train)
         self._cells = cells_of(grid)
@@ -141,7 +139,8 @@ class CaseRun:
         chunk = self._chunk("train", compiled, stages[0].objective, in_stream)
         if "evaluate" not in self.chunks:
             side_by_side = min(self.report.models, chunk * case.train.streams * compiled.mesh.size)
-            self.chunks["evaluate"] = compiled.evaluated_models(side_by_side, self._cells)
+            with terminal.doing(f"{name}: compiling the evaluation"):
+                self.chunks["evaluate"] = compiled.evaluated_models(side_by_side, self._cells)
         self._plan = Plan(stages, schedule_factors(case.train), case.seed, self._steps)
         init_std, given = _init_std(case, grid, len(cell)), _given(init, compiled.model, grid, case)
 
@@ -168,9 +167,9 @@ class CaseRun:
         if case.families:
             self._chunk("follow", self._polishing, self._fine, 2 * len(case.families))
 
-    def train(self, progress: bool = False, process: int = 0, processes: int = 1) -> None:
+    def train(self, process: int = 0, processes: int = 1) -> None:
         """Train and evaluate the chunks that fall to a process of several."""
-        bar = _bar(self.name, self.report.models, progress)
+        bar = terminal.bar(self.name, self.report.models)
         with self._counted_compilation(), self.report.timed("train"), bar as tell:
             self._training.run(self._kept, tell, process, processes)
         self.report.seconds["train"] -= self.report.seconds.get("evaluate", 0.0)
@@ -187,7 +186,7 @@ class CaseRun:
         if train.objective != "exact":
             drawn = family(case.data).n_uniforms(n) * (train.streams if train.objective == "minibatch" else 1)
             needed["a smaller train.batch"] = 4 * train.batch * (drawn + 2 * n)
-        size, there = sum(needed.values()), usable_memory()
+        size, there = sum(needed.values()), machine.usable_memory()
         if size > there:
             raise SweepError(
                 f"{self.name}: {models:,} models need about {size:,} bytes of memory, there are {there:,}; "
@@ -206,24 +205,26 @@ class CaseRun:
     def finish(self) -> xr.Dataset:
         """The labelled dataset, once all is trained; searches the optimum if the case asks for it."""
         with self._counted_compilation():
-            (models, diverged_at, snapshots), (evaluation, losses) = self._training.gather(self._kept)
+            with terminal.doing(f"{self.name}: gathering what was trained"):
+                (models, diverged_at, snapshots), (evaluation, losses) = self._training.gather(self._kept)
             late = (diverged_at < 0) & ~np.isfinite(evaluation.loss)  # weights so large
             trained = Trained(models, np.where(late, np.int32(self.case.train.steps), diverged_at), snapshots)
             optimum = families = None
             if self.case.optimum:
-                with self.report.timed("optimum"):
+                with self.report.timed("optimum"), terminal.doing(f"{self.name}: searching the optimum"):
                     optimum = self._optimum(models, evaluation.loss)
             if self.case.families:
-                with self.report.timed("families"):
+                with self.report.timed("families"), terminal.doing(f"{self.name}: following the families"):
                     families = self._families()
-            with self.report.timed("analyse"):
+            with self.report.timed("analyse"), terminal.doing(f"{self.name}: analysing"):
                 dataset = assemble(self.case, trained, evaluation, losses, optimum, families, self._cells, self._steps)
                 dataset["loss"].attrs["loss_kind"] = "exact" if self._program.fine.weighted else "quasi"
         return dataset
 
     def _chunk(self, task: str, compiled: Program, objective: Objective, models: int) -> int:
         if task not in self.chunks:
-            self.chunks[task] = compiled.chunk_models(objective, models, self._cells)
+            with terminal.doing(f"{self.name}: compiling, choosing the size of chunks"):
+                self.chunks[task] = compiled.chunk_models(objective, models, self._cells)
         return self.chunks[task]
 
     def _key(self, task: str, chunk: int, compiled: Program, *inputs: np.ndarray) -> str:
@@ -337,12 +338,7 @@ def cells_of(grid: Grid) -> Cell:
 
 
 def program_of(case: Case, devices: int | None = None) -> Program:
-    """The compiled program of a case. Raises SweepError if its model, objective or generator is impossible."""
-    if (generator := jax.config.values["jax_default_prng_impl"]) != "threefry2x32":
-        raise SweepError(
-            f"jax_default_prng_impl = {generator}: superjax draws with threefry2x32 alone, since others draw a batch "
-            "from its first key; leave JAX_DEFAULT_PRNG_IMPL unset"
-        )
+    """The compiled program of a case. Raises SweepError if its model or objective is impossible."""
     check_model(case)
     kind, fields = case.model.kind, {path for axis in case.axes.values() for path in axis.names}
     model = model_class(kind)
@@ -429,24 +425,3 @@ def _with_arrays(models: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree:
 
 def _hyper_of(train: Train) -> dict[str, np.float32]:
     return {name: np.float32(np.inf if getattr(train, name) is None else getattr(train, name)) for name in HYPER}
-
-
-@contextmanager
-def _bar(name: str, models: int, show: bool):
-    """A progress bar in models, with their rate and the time left; where nobody watches (no terminal) a line now and
-    then."""
-    finished, start = 0.0, time.monotonic()
-    told, columns, disable = start, shutil.get_terminal_size().columns, None if show else True
-    with tqdm(total=models, desc=name, unit=" models", unit_scale=True, ncols=columns, disable=disable) as bar:
-        if show and bar.disable:
-            print(f"{name}: {models:,} models to be trained", flush=True)
-
-        def update(newly_finished: float) -> None:
-            nonlocal finished, told
-            finished += newly_finished
-            bar.update(min(round(finished), models) - bar.n)
-            if show and bar.disable and (now := time.monotonic()) - told > _SECONDS_BETWEEN_LINES:
-                told = now
-                print(f"{name}: {finished / models:.0%} of the training after {now - start:.0f} s", flush=True)
-
-        yield update

@@ -17,16 +17,14 @@ import os
 import shlex
 import sys
 import time
-import traceback
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NoReturn
 
-from superjax import __version__, atlas, interrupt, spec
-from superjax.cores import usable_cores
+from superjax import __version__, atlas, interrupt, machine, spec, terminal
 from superjax.files import checksum, write_json
 from superjax.spec import Sweep, SweepError
 from superjax.spec.errors import clip
@@ -46,6 +44,9 @@ class _Parser(argparse.ArgumentParser):
         if unknown in ("--resume", "--continue"):
             hint = "; the same command goes on with an unfinished run"
         raise SweepError(f"{message}{hint}\n  see python -m superjax.sweep --help")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        terminal.say(message, end="")
 
 
 def _folder(text: str) -> Path:
@@ -86,21 +87,33 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    interrupt.install()
+    terminal.start()
+    with interrupt.installed(), terminal.telling():
+        status = _reported(argv)
+    if (reason := terminal.lost()) and status == 0:
+        terminal.fail(reason)
+        return 1
+    return status
+
+
+def _reported(argv: list[str]) -> int:
+    """The exit status; what goes wrong is said."""
     try:
         return _main(argv)
     except SweepError as error:
-        print(f"superjax: {error}", file=sys.stderr)
+        terminal.fail(str(error))
         return 2
     except OSError as error:
-        print(f"superjax: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+        reason = f"{error.filename or 'input or output'}: {error.strerror or error}"
         if error.errno in _FULL:
-            print(f"  make room, or lift the limit; what was trained is kept. {_resume(argv)}", file=sys.stderr)
+            terminal.fail(f"{reason}\nmake room, or lift the limit; what was trained is kept.", _resume(argv))
+        else:
+            terminal.fail(reason)
         return 1
     except interrupt.Interrupted as interruption:
         interrupt.caught()
-        what = interruption.reason or "interrupted"
-        print(f"\nsuperjax: {what}; what was trained is kept. {_resume(argv)}", file=sys.stderr)
+        terminal.line_ends()
+        terminal.fail(f"{interruption.reason or 'interrupted'}; what was trained is kept.", _resume(argv))
         return interruption.status
 
 
@@ -108,18 +121,17 @@ def _resume(argv: list[str]) -> str:
     return f"Resume with\n  {shlex.join(['python', '-m', 'superjax.sweep', *argv])}"
 
 
-def _warn(message: str) -> None:
-    print(f"superjax: warning: {message}", file=sys.stderr)
-
-
 def _main(argv: list[str]) -> int:
     end = argv.index("--") if "--" in argv else len(argv)  # behind it argparse loses what begins with a dash
-    arguments = parser().parse_intermixed_args(argv[:end])
+    try:
+        arguments = parser().parse_intermixed_args(argv[:end])
+    except SystemExit:  # --help and --version are answered
+        return 0
     words = [word for word in (arguments.sweep, *arguments.overrides, *argv[end + 1 :]) if word is not None]
     arguments.sweep, arguments.overrides = words[0] if words else None, words[1:]
     if arguments.list:
         sweeps = spec.available()
-        print("\n".join(f"{name:<{max(map(len, sweeps))}}  {title}" for name, title in sweeps.items()))
+        terminal.say("\n".join(f"{name:<{max(map(len, sweeps))}}  {title}" for name, title in sweeps.items()))
         return 0
     if arguments.sweep is None and not arguments.all:
         raise SweepError("which sweep? give NAME or FILE.toml, or --all\n  --list shows the packaged ones")
@@ -128,9 +140,9 @@ def _main(argv: list[str]) -> int:
         return _run_all(arguments, argv)
     sweep = spec.load(arguments.sweep, *arguments.overrides)
     start = time.perf_counter()
+    _import_jax()
     if arguments.distributed is None:
         return _lead(sweep, arguments, argv, start)
-    _import_jax()
     from superjax import hosts
 
     hosts.join(arguments.distributed)
@@ -149,10 +161,11 @@ def _main(argv: list[str]) -> int:
 
 def _lead(sweep: Sweep, arguments: argparse.Namespace, argv: list[str], start: float, tell=lambda plan: None) -> int:
     """The whole run, but for what other processes train, who are told what is to be done or why it cannot be."""
-    run = None
+    run, settled = None, ExitStack()
     try:
         try:
-            run = Run(arguments.out / sweep.name, sweep, arguments.fresh, _warn)
+            settled.enter_context(machine.settled(arguments.devices, "--devices"))
+            run = Run(arguments.out / sweep.name, sweep, arguments.fresh, terminal.warn)
             running = _prepare(sweep, run, arguments)
         except BaseException as error:
             said = str(error) if isinstance(error, SweepError) else "the first process has ended"
@@ -165,6 +178,7 @@ def _lead(sweep: Sweep, arguments: argparse.Namespace, argv: list[str], start: f
     finally:
         if run is not None:
             run.end()
+        settled.close()
 
 
 def _can_be_resumed(argv: list[str]) -> None:
@@ -182,7 +196,7 @@ def _settings(sweep: Sweep, folder: Path) -> dict[str, str]:
 
 
 def _check_options(arguments: argparse.Namespace) -> None:
-    _check_devices(arguments.devices)
+    machine.check_devices(arguments.devices, None, "--devices")
     if arguments.fresh and arguments.figures_only:
         raise SweepError("--fresh trains anew and --figures-only trains nothing: give one of them")
     if arguments.all and arguments.distributed is not None:
@@ -195,35 +209,36 @@ def _run_all(arguments: argparse.Namespace, argv: list[str]) -> int:
     if names := [word for word in overrides if "=" not in word]:
         raise SweepError(f"--all runs every packaged sweep: leave {clip(names[0])} out, or --all")
     sweeps = atlas.resolve(overrides)
-    _check_studies(sweeps)
     each = {name: argparse.Namespace(**{**vars(arguments), "sweep": name}) for name in sweeps}
-    _begin_all(sweeps, each, argv)
+    _import_jax()
+    with machine.settled(arguments.devices, "--devices"):
+        _check_studies(sweeps)
+        _begin_all(sweeps, each, argv)
     failed: dict[str, str] = {}
     diverged = False
     atlas.write_page(arguments.out, sweeps, failed, overrides)
     for name, sweep in sweeps.items():
-        print(f"== {name}", flush=True)
+        terminal.say(f"== {name}")
         try:
             diverged |= _lead(sweep, each[name], argv, time.perf_counter()) != 0
         except (SweepError, OSError) as error:
             failed[name] = str(error)
         except Exception as error:  # a bug
-            traceback.print_exc()
+            terminal.bug()
             failed[name] = f"{type(error).__name__}: {error}"
         if name in failed:
-            print(f"superjax: {name} failed: {failed[name]}", file=sys.stderr, flush=True)
+            terminal.fail(f"{name} failed: {failed[name]}")
         with suppress(OSError):  # if it lasts, the last one is told
             atlas.write_page(arguments.out, sweeps, failed, overrides)
     page = atlas.write_page(arguments.out, sweeps, failed, overrides)
-    print(f"{len(sweeps) - len(failed)} of {len(sweeps)} sweeps: {page}")
+    terminal.say(f"{len(sweeps) - len(failed)} of {len(sweeps)} sweeps: {page}")
     if failed:
-        print(f"superjax: failed: {', '.join(failed)}; {_resume(argv)}", file=sys.stderr)
+        terminal.fail(f"failed: {', '.join(failed)};", _resume(argv))
     return 1 if failed or diverged else 0
 
 
 def _check_studies(sweeps: dict[str, Sweep]) -> None:
     """Refuse what a study cannot draw, before anything is compiled."""
-    _import_jax()
     from superjax import studies  # after JAX has its devices
 
     for name, sweep in sweeps.items():
@@ -258,20 +273,9 @@ def _run_of(sweep: Sweep, arguments: argparse.Namespace):
         run.end()
 
 
-def _check_devices(devices: int | None, there: int | None = None) -> None:
-    if devices is not None and devices < 1:
-        raise SweepError(f"--devices {devices}: must be at least 1")
-    if devices is not None and there is not None and devices > there:
-        raise SweepError(f"--devices {devices}: this machine has {there}")
-
-
 def _import_jax():
-    import jax
-
-    # One CPU device per core; it changes nothing where there is an accelerator.
-    if jax.config.values["jax_num_cpu_devices"] != usable_cores():  # cannot be set, even to the same, once it is used
-        jax.config.update("jax_num_cpu_devices", usable_cores())
-    return jax
+    with terminal.doing("importing JAX"):
+        return machine.import_jax()
 
 
 def _prepare(sweep: Sweep, run: Run, arguments: argparse.Namespace):
@@ -294,10 +298,8 @@ def _check(sweep: Sweep, run: Run, arguments: argparse.Namespace):
             run.warn(f"{run.folder}: {why}; {name} is trained again")
             run.undo(name)
     todo = list(missing)
-    jax = _import_jax()
     from superjax import models, studies
 
-    _check_devices(arguments.devices, jax.local_device_count())
     try:
         for name, case in sweep.cases.items():
             try:
@@ -325,23 +327,23 @@ def _execute(sweep: Sweep, run: Run, running, arguments: argparse.Namespace, sta
     def finish(case_run) -> None:
         name, report = case_run.name, case_run.report
         datasets[name] = case_run.finish()
-        with report.timed("store"):
+        with report.timed("store"), terminal.doing(f"{name}: writing {name}.nc"):
             run.store(name, datasets[name])
         run.entry(name).update(asdict(report))
         run.save()
 
     for case_run in running.values():
         if case_run.report.form == "plain":
-            print(runner.plain_message(case_run.name, case_run.report))
+            terminal.say(runner.plain_message(case_run.name, case_run.report))
         if share := case_run.trained():
-            print(f"{case_run.name}: goes on, {share:.0%} of the training is done")
-        case_run.train(True, jax.process_index(), jax.process_count())
+            terminal.say(f"{case_run.name}: goes on, {share:.0%} of the training is done")
+        case_run.train(jax.process_index(), jax.process_count())
         if jax.process_count() == 1:
             finish(case_run)
     for case_run in running.values():
         if case_run.name not in datasets:
             if not case_run.complete():
-                print(f"{case_run.name}: waiting for the other processes", flush=True)
+                terminal.say(f"{case_run.name}: waiting for the other processes")
             hosts.wait_for_shares(case_run.complete)
             finish(case_run)
     for name, case in sweep.cases.items():
@@ -349,32 +351,32 @@ def _execute(sweep: Sweep, run: Run, running, arguments: argparse.Namespace, sta
             stored = store.open_dataset(run.path(name))
             datasets[name] = derive(stored, case)
             if (before := thresholds(stored)) not in (None, case.phases):
-                print(f"{name}: phases anew under the thresholds {case.phases}, before {before}")
+                terminal.say(f"{name}: phases anew under the thresholds {case.phases}, before {before}")
                 run.store(name, datasets[name])
     datasets = {name: datasets[name] for name in sweep.cases}
 
     results = studies.Results(sweep, datasets, run.manifest)
-    with timed(seconds, "claims"):
+    with timed(seconds, "claims"), terminal.doing(f"{sweep.name}: checking the claims"):
         claims = studies.claims(results)
         write_json(run.folder / "claims.json", [claim._asdict() for claim in claims])
-    with timed(seconds, "draw"):
+    with timed(seconds, "draw"), terminal.doing(f"{sweep.name}: drawing"):
         figures = studies.draw(results, run.folder)
     seconds["all"] = time.perf_counter() - start
     files = [*figures, run.folder / "claims.json"]
     spent = {"seconds" if running else "redraw_seconds": seconds}
     run.save(files=[file.name for file in files], finished=True, **spent)
     models = sum(dataset["loss"].size for dataset in datasets.values())
-    print(f"{sweep.name}: {models:,} models {'trained' if running else 'redrawn'} in {seconds['all']:.1f} s", end="")
+    said = f"{sweep.name}: {models:,} models {'trained' if running else 'redrawn'} in {seconds['all']:.1f} s"
     if running and (starts := run.manifest["starts"]) > 1:
-        print(f", at start {starts} of a run begun {run.manifest['environment']['date']}", end="")
-    print()
+        said += f", at start {starts} of a run begun {run.manifest['environment']['date']}"
+    terminal.say(said)
     for name, case in sweep.cases.items():
         if case.phases != spec.Phases():
-            print(f"  {name}: figures and claims under the thresholds {case.phases}")
+            terminal.say(f"  {name}: figures and claims under the thresholds {case.phases}")
     diverged = sum(int((dataset["diverged_at"] >= 0).sum()) for dataset in datasets.values())
     _summarise(claims, files, diverged)
     if arguments.strict and diverged:
-        print(f"superjax: --strict: {diverged:,} models diverged", file=sys.stderr)
+        terminal.fail(f"--strict: {diverged:,} models diverged")
         return 1
     return 0
 
@@ -385,25 +387,27 @@ def _help(sweep: Sweep, arguments: argparse.Namespace, argv: list[str]) -> int:
 
     from superjax import hosts
 
-    plan, folder = hosts.hear(), arguments.out / sweep.name
+    plan, folder, settled = hosts.hear(), arguments.out / sweep.name, ExitStack()
     try:
         if "error" in plan:
             raise SweepError(plan["error"])
         _check_same(_settings(sweep, folder), plan)
         if not hosts.sees(folder / MANIFEST, plan["manifest"]):
             raise SweepError(f"{folder}: is not the first process's folder, or not seen from here")
-        _check_devices(arguments.devices, jax.local_device_count())
+        settled.enter_context(machine.settled(arguments.devices, "--devices"))
         running = _cases(folder, sweep, plan["chunks"], arguments.devices)
     except SweepError as error:
+        settled.close()
         hosts.answer(str(error))
         hosts.wait_for_end()
         raise
-    hosts.answer("")
-    _can_be_resumed(argv)
-    for case_run in running.values():
-        case_run.train(True, jax.process_index(), jax.process_count())
-    hosts.share_done()
-    print(f"process {jax.process_index()}: its share is done, the first process goes on", flush=True)
+    with settled:
+        hosts.answer("")
+        _can_be_resumed(argv)
+        for case_run in running.values():
+            case_run.train(jax.process_index(), jax.process_count())
+        hosts.share_done()
+    terminal.say(f"process {jax.process_index()}: its share is done, the first process goes on")
     return hosts.wait_for_end()
 
 
@@ -425,7 +429,7 @@ def _cases(folder: Path, sweep: Sweep, chunks: dict[str, dict[str, int]], device
     from superjax.runner import CaseRun
 
     def keep(case: str, task: str, key: str) -> Folder:
-        return Folder(chunk_folder(folder, case) / task, key, _warn)
+        return Folder(chunk_folder(folder, case) / task, key, terminal.warn)
 
     return {
         name: CaseRun(name, sweep.cases[name], devices, partial(keep, name), sizes) for name, sizes in chunks.items()
@@ -434,33 +438,33 @@ def _cases(folder: Path, sweep: Sweep, chunks: dict[str, dict[str, int]], device
 
 def _summarise(claims, files: list[Path], diverged: int) -> None:
     if diverged:
-        print(f"  {diverged:,} of them diverged (diverged_at in the dataset says when)")
+        terminal.say(f"  {diverged:,} of them diverged (diverged_at in the dataset says when)")
     for file in files:
-        print(f"  {file}")
+        terminal.say(f"  {file}")
     failed = [claim for claim in claims if not claim.holds]
-    print(f"  {len(claims) - len(failed)} of {len(claims)} claims hold")
+    terminal.say(f"  {len(claims) - len(failed)} of {len(claims)} claims hold")
     for claim in failed[:_SHOWN]:
-        print(f"    does not hold: {claim.claim}")
+        terminal.say(f"    does not hold: {claim.claim}")
     if len(failed) > _SHOWN:
-        print(f"    and {len(failed) - _SHOWN} more, see claims.json")
+        terminal.say(f"    and {len(failed) - _SHOWN} more, see claims.json")
 
 
-def _exit(status: int) -> NoReturn:
-    if "superjax.hosts" in sys.modules:
-        from superjax import hosts
-
-        interrupt.uninstall()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        hosts.leave()
-        os._exit(status)  # else JAX waits, perhaps in vain, for all processes to end
-    sys.exit(status)
-
-
-if __name__ == "__main__":
+def command() -> NoReturn:
+    """The program: the command line, then the end of the process."""
     try:
         ended = main()
     except Exception:  # a bug: said here, as other processes must not wait for this one
-        traceback.print_exc()
+        terminal.bug()
         ended = 1
-    _exit(ended)
+    interrupt.uninstall()
+    terminal.end()
+    if "superjax.hosts" in sys.modules:
+        from superjax import hosts
+
+        hosts.leave()
+        os._exit(ended)  # else JAX waits, perhaps in vain, for all processes to end
+    sys.exit(ended)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,6 +1,7 @@
 """Strict numerics, checked shapes, two devices; sweeps made from text."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -20,6 +21,11 @@ from jaxtyping import install_import_hook
 if TYPE_CHECKING:
     from superjax.spec import Case
 
+# A shell lets what it starts in the background ignore these, and so does nohup, and their children too. With a handler
+# that does nothing this process still ignores them, but its children, and superjax in it, do not.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -20,7 +20,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import superjax
-from superjax import chunks, engine, hosts, interrupt, store, sweep
+from superjax import chunks, engine, hosts, store, sweep
 from superjax.checkpoint import Folder, Saved
 from superjax.files import checksum
 from superjax.plots import overview
@@ -61,8 +61,6 @@ def study(tmp_path, monkeypatch):
     """A sweep file of several chunks, saved after every call; runs in this process, draws next to nothing."""
     monkeypatch.setattr(Folder, "due", lambda self: True)
     monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 16})
-    monkeypatch.setattr(interrupt, "install", lambda: None)
-    monkeypatch.setattr(sweep, "_import_jax", lambda: __import__("jax"))
     monkeypatch.setattr(overview, "overview", lambda *_: Figure(figsize=(1, 1)))
     monkeypatch.chdir(tmp_path)
     engine.program.cache_clear()
