@@ -8,7 +8,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _LARGEST = 2**26  # bytes of a manifest or of claims
 _DEEPEST = 32  # levels of them
-_T = TypeVar("_T")
 
 
 class Damaged(ValueError):
@@ -144,7 +143,7 @@ class Claim(_Read):
     note: str = ""
 
 
-_CHUNK = TypeAdapter(Chunk)
+_MANIFEST, _CHUNK, _CLAIMS = TypeAdapter(Manifest), TypeAdapter(Chunk), TypeAdapter(list[Claim])
 
 
 def manifest(path: Path, sealed: bool = True) -> dict[str, Any]:
@@ -154,11 +153,11 @@ def manifest(path: Path, sealed: bool = True) -> dict[str, Any]:
         raise Damaged("is no table")
     if sealed and content.pop("sha256", None) != seal(content):
         raise Damaged("is not what was written")
-    return _validated(Manifest, content).model_dump(exclude_none=True)
+    return _validated(_MANIFEST, content).model_dump(exclude_none=True)
 
 
 def claims(path: Path) -> list[dict[str, Any]]:
-    return [claim.model_dump() for claim in _validated(list[Claim], _json(path))]
+    return [claim.model_dump() for claim in _validated(_CLAIMS, _json(path))]
 
 
 def chunk(line: bytes) -> Chunk:
@@ -174,9 +173,9 @@ def seal(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _validated(kind: type[_T], content: Any) -> _T:
+def _validated(adapter: TypeAdapter, content: Any) -> Any:
     try:
-        return TypeAdapter(kind).validate_python(content)
+        return adapter.validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         raise Damaged(clip(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 200)) from None

@@ -371,8 +371,8 @@ def _refuse_strangers(folder: Path) -> None:
         if path.suffix in (".nc", ".png") or path.name in (MANIFEST, lock.NAME, "sweep.toml", "claims.json"):
             places.append((path, "file"))
     for path, folders, files in os.walk(folder / "chunks"):
-        places += [(Path(path, name), "folder") for name in folders if not name.endswith(checkpoint.SUFFIX)]
-        places += [(Path(path, name), "file") for name in (*files, *folders) if name.endswith(checkpoint.SUFFIX)]
+        places += [(Path(path, name), "file" if name.endswith(checkpoint.SUFFIX) else "folder") for name in folders]
+        places += [(Path(path, name), "file") for name in files]
     for path, must in places:
         if (kind := kind_of(path)) not in ("", must):
             raise SweepError(
