@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from superjax import spec
-from superjax.files import write_text
+from superjax import reading, spec
+from superjax.files import kind_of, write_text
 from superjax.spec import Sweep, SweepError
 from superjax.spec.overrides import Override, parse
 from superjax.spec.trees import lookup
@@ -99,10 +99,10 @@ def write_page(
 def _finished(folder: Path) -> dict[str, Any] | None:
     """Figures and claims of a finished run, None if there is none."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        claims = json.loads((folder / "claims.json").read_bytes())
-        figures = [name for name in manifest["files"] if name.endswith(".png") and (folder / name).is_file()]
-    except (OSError, ValueError, KeyError):
+        manifest = reading.manifest(folder / MANIFEST, sealed=False)
+        claims = reading.claims(folder / "claims.json")
+        figures = [name for name in manifest["files"] if name.endswith(".png") and kind_of(folder / name) == "file"]
+    except (OSError, reading.Damaged):
         return None
     return {"figures": figures, "claims": claims, "manifest": manifest} if manifest["finished"] else None
 

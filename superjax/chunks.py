@@ -12,11 +12,12 @@ from itertools import groupby
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, PyTree
 
 from superjax import interrupt
-from superjax.checkpoint import Keep, Saved
+from superjax.checkpoint import Keep, Layout, Saved
 from superjax.engine import Pace, Plan, Program, Progress
 from superjax.train import Cell
 
@@ -49,7 +50,7 @@ class Training:
 
     Attributes:
         first: model numbers of any shape -> initial weights, leaves (*numbers, ...).
-        score: trained models and their cells -> what to keep of them, shaped as `score_like`.
+        score: trained models and their cells -> what to keep of them, floats; `score_like` is that of one model.
     """
 
     program: Program
@@ -71,6 +72,32 @@ class Training:
         for row, numbers in zip(order, members, strict=True):
             row[: len(numbers)] = numbers
         return order.reshape(len(members), count, self.chunk).swapaxes(0, 1)
+
+    def fits(self, number: int, layout: Layout) -> bool:
+        """Whether what is saved, as it says, can be a chunk of this training."""
+        model, state = jax.tree.leaves(self.program.model), self.program.state
+        if layout.done:
+            models, steps = self._models(number), len(self.plan.snapshots)
+            trained = [(leaf.dtype, (models, *leaf.shape)) for leaf in model] + [(np.dtype(np.int32), (models,))]
+            trained += [(leaf.dtype, (models, steps, *leaf.shape)) for leaf in model if steps]
+            scored = [(models, *leaf.shape) for leaf in jax.tree.leaves(self.score_like)]
+            score = layout.arrays[len(trained) :]
+            return (
+                layout.step == len(self.plan.factors)
+                and layout.arrays[: len(trained)] == trained
+                and [shape for _, shape in score] == scored
+                and all(dtype.kind == "f" for dtype, _ in score)
+            )
+        here = self.chunks.shape[1:]
+        own = [(leaf.dtype, (*here, *leaf.shape)) for leaf in model]
+        optimizer = [
+            (leaf.dtype, (*here, *leaf.shape) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf.shape)
+            for leaf in jax.tree.leaves(state.optimizer)
+        ]
+        kept = len(self.plan.snapshots)
+        snapshots = [(leaf.dtype, (*here, kept, *leaf.shape)) for leaf in model if kept]
+        expected = [*own, *optimizer, (np.dtype(np.int32), here), *snapshots]
+        return layout.step <= len(self.plan.factors) and layout.arrays == expected
 
     def run(
         self,

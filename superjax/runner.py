@@ -28,6 +28,7 @@ from superjax.models import check_model, model_class, notebook_init_std
 from superjax.optimum import Optimum, Solutions, find_optimum
 from superjax.spec import MODELS, Case, Sweep, SweepError, Train
 from superjax.spec.errors import clip, near
+from superjax.spec.sweep import decisive
 from superjax.store import timed
 from superjax.train import Cell, Evaluation, Method
 
@@ -107,7 +108,8 @@ class CaseRun:
     """One case under way: `train` its models, or this process's share of them, then gather and label all (`finish`).
 
     `keep(task, key)` says where the chunks of a training are kept: `key` names what would be trained, exactly.
-    `chunks` are the sizes of chunks of an earlier start of the run, by task; those chosen here are added to it.
+    `chunks` are the sizes of chunks of an earlier start of the run, by task; the attribute has all, also those chosen
+    here. `code` is a digest of the code of a model of the user's, "" for a built-in one.
     """
 
     def __init__(
@@ -118,9 +120,10 @@ class CaseRun:
         keep: Callable[[str, str], Keep] = _in_memory,
         chunks: dict[str, int] | None = None,
         init: Mapping[str, Any] | None = None,
+        code: str = "",
     ):
         self.name, self.case, self.report, self._keep = name, case, Report(), keep
-        self.chunks = {} if chunks is None else chunks
+        self.key, self.chunks = key_of(case, code), dict(chunks or {})
         self._grid = grid = Grid(case)
         self.report.models = case.n_models
         self._check_size(case.n_features * case.n_hidden if case.model.kind in MODELS else 0)
@@ -152,9 +155,9 @@ class CaseRun:
 
         self._training = Training(
             compiled, self._plan, self._cells, cell, restart % case.train.streams, chunk, first, self._evaluate,
-            (Evaluation(0, 0, 0, 0), 0 if self._steps else None),
+            _score_like(case.n_features, len(self._steps)),
         )  # fmt: skip
-        self._kept = keep("train", self._key("train", chunk, compiled))
+        self._kept = self._kept_in("train", self._training)
         if case.optimum or case.families:
             kind = model_class(case.model.kind)
             shape = Shape(case.model.kind, family(case.data), case.n_features, case.n_hidden)
@@ -166,6 +169,11 @@ class CaseRun:
             self._chunk("polish", self._polishing, self._search, grid.n_cells)
         if case.families:
             self._chunk("follow", self._polishing, self._fine, 2 * len(case.families))
+
+    def _kept_in(self, task: str, training: Training, *inputs: np.ndarray) -> Keep:
+        keep = self._keep(task, self._key(task, training, *inputs))
+        keep.fits = training.fits
+        return keep
 
     def train(self, process: int = 0, processes: int = 1) -> None:
         """Train and evaluate the chunks that fall to a process of several."""
@@ -227,11 +235,10 @@ class CaseRun:
                 self.chunks[task] = compiled.chunk_models(objective, models, self._cells)
         return self.chunks[task]
 
-    def _key(self, task: str, chunk: int, compiled: Program, *inputs: np.ndarray) -> str:
+    def _key(self, task: str, training: Training, *inputs: np.ndarray) -> str:
         """A digest of everything that decides the numbers of a training, and how they are laid out."""
-        settings = self.case.model_dump(mode="json", exclude={"phases", "plot"})
-        layout = [[leaf.shape, leaf.dtype.name] for leaf in jax.tree.leaves(compiled.state)]
-        digest = hashlib.sha256(json.dumps([task, chunk, settings, layout]).encode())
+        layout = [[leaf.shape, leaf.dtype.name] for leaf in jax.tree.leaves(training.program.state)]
+        digest = hashlib.sha256(json.dumps([self.key, task, training.chunk, layout]).encode())
         for array in inputs:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
@@ -314,15 +321,20 @@ class CaseRun:
             np.zeros(len(cell), np.int32), chunk,
             lambda index: jax.tree.map(lambda x: x[index], models),
             lambda trained, cell: self._loss(trained.models, cells, cell),
-            0,
+            _float32(),
         )  # fmt: skip
-        keep = self._keep(task, self._key(task, chunk, compiled, cell, *jax.tree.leaves(models)))
+        keep = self._kept_in(task, refining, cell, *jax.tree.leaves(models))
         refining.run(keep)
         (refined, _, _), loss = refining.gather(keep)
         return refined, loss
 
     def _loss(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"]) -> Float[np.ndarray, " models"]:
         return self._polishing.loss(models, cells, cell, self.chunks["evaluate"])
+
+
+def key_of(case: Case, code: str) -> str:
+    """A digest of what decides the results of a case: its settings and the code of its model."""
+    return hashlib.sha256(json.dumps([sorted(decisive(case).items()), code]).encode()).hexdigest()
 
 
 def cells_of(grid: Grid) -> Cell:
@@ -421,6 +433,16 @@ def _with_arrays(models: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree:
         own = getattr(models, name)
         leaves = [values if leaf is own else leaf for leaf in leaves]
     return jax.tree.unflatten(jax.tree.structure(models), leaves)
+
+
+def _float32(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, np.float32)
+
+
+def _score_like(n_features: int, snapshots: int) -> PyTree:
+    """Evaluation of one model, and the losses of its snapshots."""
+    evaluation = Evaluation(_float32(), _float32(n_features), _float32(), _float32())
+    return evaluation, _float32(snapshots) if snapshots else None
 
 
 def _hyper_of(train: Train) -> dict[str, np.float32]:

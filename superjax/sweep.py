@@ -17,18 +17,19 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from superjax import __version__, atlas, interrupt, machine, spec, terminal
 from superjax.files import checksum, write_json
 from superjax.spec import Sweep, SweepError
 from superjax.spec.errors import clip
-from superjax.store import MANIFEST, Run, chunk_folder, environment, timed
+from superjax.store import MANIFEST, Run, chunk_folder, environment, open_dataset, timed
 
 _SHOWN = 10  # claims that do not hold, in the summary
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -166,15 +167,16 @@ def _lead(sweep: Sweep, arguments: argparse.Namespace, argv: list[str], start: f
         try:
             settled.enter_context(machine.settled(arguments.devices, "--devices"))
             run = Run(arguments.out / sweep.name, sweep, arguments.fresh, terminal.warn)
-            running = _prepare(sweep, run, arguments)
+            plan = _prepare(sweep, run, arguments)
         except BaseException as error:
             said = str(error) if isinstance(error, SweepError) else "the first process has ended"
             tell({"error": said})
             raise
         _can_be_resumed(argv)
-        chunks = {name: case_run.chunks for name, case_run in running.items()}
-        tell({"chunks": chunks, "manifest": checksum(run.folder / MANIFEST), **_settings(sweep, run.folder)})
-        return _execute(sweep, run, running, arguments, start)
+        chunks = {name: case_run.chunks for name, case_run in plan.running.items()}
+        same = _settings(sweep, run.folder, chunks)
+        tell({"chunks": chunks, "manifest": checksum(run.folder / MANIFEST), **same})
+        return _execute(sweep, run, plan, arguments, start)
     finally:
         if run is not None:
             run.end()
@@ -186,11 +188,12 @@ def _can_be_resumed(argv: list[str]) -> None:
     argv[:] = [word for word in argv if word != "--fresh"]
 
 
-def _settings(sweep: Sweep, folder: Path) -> dict[str, str]:
-    """What must be the same in all processes."""
+def _settings(sweep: Sweep, folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """What must be the same in all processes that run the cases `names`."""
     return {
         "settings": sweep.to_toml(),
         "folder": str(folder.resolve()),
+        "code": "\n".join(f"code of {name} = {code}" for name, code in _codes(sweep, names, names).items()),
         "versions": str(environment()["versions"]),
     }
 
@@ -254,7 +257,7 @@ def _begin_all(sweeps: dict[str, Sweep], arguments: dict[str, argparse.Namespace
     sizes = {}
     for name, sweep in sweeps.items():
         with _run_of(sweep, arguments[name]) as run:
-            sizes[name] = sum(case_run.bytes for case_run in _check(sweep, run, arguments[name]).values())
+            sizes[name] = _check(sweep, run, arguments[name]).size
     for name, sweep in sweeps.items():
         with _run_of(sweep, arguments[name]) as run:
             run.begin(sizes[name])
@@ -278,49 +281,80 @@ def _import_jax():
         return machine.import_jax()
 
 
-def _prepare(sweep: Sweep, run: Run, arguments: argparse.Namespace):
-    """The cases that are still to be run, by name. Raises SweepError if something cannot be done."""
-    running = _check(sweep, run, arguments)
-    run.begin(sum(case_run.bytes for case_run in running.values()))
-    if running:
+def _prepare(sweep: Sweep, run: Run, arguments: argparse.Namespace) -> "_Plan":
+    """What is to be done, once the folder is ready for it. Raises SweepError if it cannot be done."""
+    plan = _check(sweep, run, arguments)
+    run.begin(plan.size, plan.entries())
+    for name, why in plan.lost.items():
+        run.warn(f"{run.folder}: {why}; {name} is trained again")
+    if plan.running:
         run.note(environment())
-    return running
+    return plan
 
 
-def _check(sweep: Sweep, run: Run, arguments: argparse.Namespace):
-    """The same, and nothing is written."""
+class _Plan(NamedTuple):
+    """By name: the cases that are to be run, the digests of their code, what is wrong with those that were done, and
+    the datasets of the other cases."""
+
+    running: dict[str, Any]
+    codes: dict[str, str]
+    lost: dict[str, str]
+    stored: dict[str, Any]
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(case_run.bytes for case_run in self.running.values())
+
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """What the manifest is to say of them."""
+        return {
+            name: {"chunks": case_run.chunks, "key": case_run.key, "code": self.codes[name]}
+            for name, case_run in self.running.items()
+        }
+
+
+def _check(sweep: Sweep, run: Run, arguments: argparse.Namespace) -> _Plan:
+    """What is to be done. Changes nothing. Raises SweepError if it cannot be done."""
     missing = {name: why for name in sweep.cases if (why := run.missing(name))}
     if arguments.figures_only and missing:
         what = "; ".join(missing.values())
         raise SweepError(f"{run.folder}: cannot be redrawn, {what}; leave --figures-only out")
-    for name, why in missing.items():
-        if run.entry(name)["done"]:
-            run.warn(f"{run.folder}: {why}; {name} is trained again")
-            run.undo(name)
-    todo = list(missing)
-    from superjax import models, studies
+    from superjax import studies
 
     try:
-        for name, case in sweep.cases.items():
-            try:
-                code = models.code_of(case.model.kind)
-            except SweepError:
-                if name in todo:
-                    raise
-            else:
-                run.check_code(name, case.model.kind, code)
+        codes = _codes(sweep, sweep.cases if missing else (), missing)
+        run.refuse_other_code(codes)  # all cases of a run have the same; redrawing needs none
         studies.check(sweep)
-        return _cases(run.folder, sweep, {name: run.entry(name)["chunks"] for name in todo}, arguments.devices)
+        chunks = {name: run.entry(name)["chunks"] for name in missing}
+        running = _cases(run.folder, sweep, chunks, codes, arguments.devices)
     except SweepError as error:
         raise SweepError(f"{arguments.sweep}: {error}") from error
+    stored = {name: open_dataset(run.path(name), case) for name, case in sweep.cases.items() if name not in missing}
+    return _Plan(running, codes, {name: why for name, why in missing.items() if run.entry(name)["done"]}, stored)
 
 
-def _execute(sweep: Sweep, run: Run, running, arguments: argparse.Namespace, start: float) -> int:
+def _codes(sweep: Sweep, names: Iterable[str], needed: Iterable[str]) -> dict[str, str]:
+    """The digests of the code of cases, by name. Code that is gone is left out unless it is `needed`."""
+    from superjax import models
+
+    codes = {}
+    for name in names:
+        try:
+            codes[name] = models.code_of(sweep.cases[name].model.kind)
+        except SweepError:
+            if name in needed:
+                raise
+    return codes
+
+
+def _execute(sweep: Sweep, run: Run, plan: "_Plan", arguments: argparse.Namespace, start: float) -> int:
     import jax
 
-    from superjax import hosts, runner, store, studies
+    from superjax import hosts, runner, studies
     from superjax.dataset import derive, thresholds
 
+    running = plan.running
     seconds = {"import": time.perf_counter() - start}
     datasets = {}
 
@@ -329,8 +363,7 @@ def _execute(sweep: Sweep, run: Run, running, arguments: argparse.Namespace, sta
         datasets[name] = case_run.finish()
         with report.timed("store"), terminal.doing(f"{name}: writing {name}.nc"):
             run.store(name, datasets[name])
-        run.entry(name).update(asdict(report))
-        run.save()
+        run.record(name, asdict(report))
 
     for case_run in running.values():
         if case_run.report.form == "plain":
@@ -348,9 +381,8 @@ def _execute(sweep: Sweep, run: Run, running, arguments: argparse.Namespace, sta
             finish(case_run)
     for name, case in sweep.cases.items():
         if name not in datasets:
-            stored = store.open_dataset(run.path(name))
-            datasets[name] = derive(stored, case)
-            if (before := thresholds(stored)) not in (None, case.phases):
+            datasets[name] = derive(plan.stored[name], case)
+            if (before := thresholds(plan.stored[name])) not in (None, case.phases):
                 terminal.say(f"{name}: phases anew under the thresholds {case.phases}, before {before}")
                 run.store(name, datasets[name])
     datasets = {name: datasets[name] for name in sweep.cases}
@@ -391,11 +423,12 @@ def _help(sweep: Sweep, arguments: argparse.Namespace, argv: list[str]) -> int:
     try:
         if "error" in plan:
             raise SweepError(plan["error"])
-        _check_same(_settings(sweep, folder), plan)
+        _check_same(_settings(sweep, folder, plan["chunks"]), plan)
         if not hosts.sees(folder / MANIFEST, plan["manifest"]):
             raise SweepError(f"{folder}: is not the first process's folder, or not seen from here")
         settled.enter_context(machine.settled(arguments.devices, "--devices"))
-        running = _cases(folder, sweep, plan["chunks"], arguments.devices)
+        codes = _codes(sweep, plan["chunks"], plan["chunks"])
+        running = _cases(folder, sweep, plan["chunks"], codes, arguments.devices)
     except SweepError as error:
         settled.close()
         hosts.answer(str(error))
@@ -423,16 +456,18 @@ def _check_same(here: dict[str, str], plan: dict[str, Any]) -> None:
         raise SweepError("\n".join(lines))
 
 
-def _cases(folder: Path, sweep: Sweep, chunks: dict[str, dict[str, int]], devices: int | None):
+def _cases(folder: Path, sweep: Sweep, chunks: dict[str, dict[str, int]], codes: dict[str, str], devices: int | None):
     """The cases to be run, by name, with the sizes of their chunks."""
     from superjax.checkpoint import Folder
-    from superjax.runner import CaseRun
+    from superjax.runner import CaseRun, key_of
 
     def keep(case: str, task: str, key: str) -> Folder:
-        return Folder(chunk_folder(folder, case) / task, key, terminal.warn)
+        own = chunk_folder(folder, case, key_of(sweep.cases[case], codes[case]))
+        return Folder(own / f"{task}-{key[:16]}", key, terminal.warn, folder)
 
     return {
-        name: CaseRun(name, sweep.cases[name], devices, partial(keep, name), sizes) for name, sizes in chunks.items()
+        name: CaseRun(name, sweep.cases[name], devices, partial(keep, name), sizes, code=codes[name])
+        for name, sizes in chunks.items()
     }
 
 

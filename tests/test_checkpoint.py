@@ -160,7 +160,7 @@ def test_devices_processes_and_calls_change_nothing(
         f"train.objective={objective}", f"train.optimizer={optimizer}", "train.batch=32", "train.steps=40",
         "train.streams=2", "train.normalize=none", "axes.importance.points=5",
     )  # fmt: skip
-    sizes: dict[str, int] = {}
+    sizes = runner.CaseRun("case", case, devices=2).chunks
     straight = finished(case, lambda task, key: Memory(), chunks=sizes, devices=2)
     assert_identical(finished(case, lambda task, key: Memory(), chunks=sizes, devices=1), straight)
     keep = functools.cache(folders(tmp_path))

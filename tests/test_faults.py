@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +19,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import superjax
-from superjax import chunks, engine, hosts, store, sweep
+from superjax import chunks, engine, hosts, reading, store, sweep
+from superjax import files as disk
 from superjax.checkpoint import Folder, Saved
 from superjax.files import checksum
 from superjax.plots import overview
@@ -46,10 +46,10 @@ points = 3
 """
 # What a process does to the disk. A killed one does none of it any more.
 WRITES = [
-    (tempfile, "mkstemp"), (Path, "write_bytes"), (os, "fsync"), (store, "_fill"), (xr.Dataset, "to_netcdf"),
+    (disk, "create_beside"), (Path, "write_bytes"), (os, "fsync"), (store, "_fill"), (xr.Dataset, "to_netcdf"),
     (Path, "replace"),
 ]  # fmt: skip
-POINTS = [*WRITES, (Path, "chmod"), (Path, "unlink"), (Path, "rmdir")]
+POINTS = [*WRITES, (Path, "unlink"), (Path, "rmdir")]
 
 
 class Killed(BaseException):
@@ -318,7 +318,7 @@ def test_other_versions_are_warned_of(study, monkeypatch, capsys):
     said = json.loads(manifest.read_text())
     said["environment"]["versions"]["jax"] = "0.1.2"
     del said["sha256"]
-    manifest.write_text(json.dumps(said | {"sha256": store._digest(said)}))
+    manifest.write_text(json.dumps(said | {"sha256": reading.seal(said)}))
     assert run("out") == 0
     warning = capsys.readouterr().err
     assert "warning: out/study: begun with jax 0.1.2, now " in warning and warning.count("\n") == 1
