@@ -44,22 +44,29 @@ class Sweep:
         return "\n".join(emit({**head, **common, "case": rest})) + "\n"
 
     def differences(self, other: "Sweep") -> list[str]:
-        """What changes results, as lines "CASE: KEY = HERE, was THERE". Drawing and phases change none."""
+        """What changes results (`decisive`), as lines "CASE: KEY = HERE, was THERE"."""
         lines = [f"{name}: a new case" for name in self.cases if name not in other.cases]
         lines += [f"{name}: not among the cases" for name in other.cases if name not in self.cases]
         for name in (name for name in self.cases if name in other.cases):
-            here, there = _results(self.cases[name]), _results(other.cases[name])
+            here, there = decisive(self.cases[name]), decisive(other.cases[name])
             for key in dict.fromkeys([*here, *there]):
                 if here.get(key) != there.get(key):
                     lines.append(f"{name}: {key} = {here.get(key, 'unset')}, was {there.get(key, 'unset')}")
         return lines
 
 
-def _results(case: Case) -> dict[str, str]:
-    """All values that concern results, as TOML by dotted key."""
+def decisive(case: Case) -> dict[str, str]:
+    """The settings that decide results, as TOML by dotted key: two cases with equal ones have the same models, cell by
+    cell, and may share what was trained.
+
+    Phases, drawing and labels are none, nor are title, section and study of the sweep: they can be changed at any
+    time. The order of axes and of families is one, as it is that of the results; the order of other keys is not, nor
+    is 1 against 1.0. Values that are written otherwise (a range, a list) differ, even where the numbers are equal.
+    """
     drawing = {"phases": True, "plot": True, "axes": {"__all__": {"label"}}}
     tree = case.model_dump(exclude=drawing, exclude_none=True)
-    return {"axes": toml(list(case.axes)), **{dotted(path): toml(value) for path, value in flatten(tree)}}
+    order = {name: toml(list(getattr(case, name))) for name in ("axes", "families")}
+    return {**order, **{dotted(path): toml(value) for path, value in flatten(tree)}}
 
 
 class Given(NamedTuple):
