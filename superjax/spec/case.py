@@ -92,7 +92,9 @@ class Case(Frozen):
     @model_validator(mode="after")
     def _check_sizes(self) -> "Case":
         if self.n_features * self.n_hidden > WEIGHTS:
-            raise refusal(f"must be at most {WEIGHTS // self.n_features:,} at n_features = {self.n_features}", "n_hidden")
+            raise refusal(
+                f"must be at most {WEIGHTS // self.n_features:,} at n_features = {self.n_features}", "n_hidden"
+            )
         if self.train.streams > self.restarts:
             raise refusal(f"must be <= restarts = {self.restarts}, which take turns", "train", "streams")
         if self.n_models > MODELS:

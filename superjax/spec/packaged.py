@@ -15,4 +15,3 @@ def sweeps() -> dict[str, Path]:
 def studies() -> list[str]:
     """The names of the studies."""
     return sorted(path.stem for path in (_PACKAGE / "studies").glob("[!_]*.py"))
-

@@ -29,5 +29,7 @@ def bounded(tree: Any, place: str) -> Any:
         elif isinstance(value, list):
             stack += [((*path, index), item) for index, item in enumerate(value)]
         elif isinstance(value, int) and value.bit_length() >= _INTEGER:
-            raise SweepError(f"{place}: {clip(dotted(path) or 'the value')} is a whole number of more than {_INTEGER} bits")
+            raise SweepError(
+                f"{place}: {clip(dotted(path) or 'the value')} is a whole number of more than {_INTEGER} bits"
+            )
     return tree
