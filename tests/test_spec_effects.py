@@ -144,8 +144,8 @@ def test_an_override_without_effect_is_refused(sweep, override: str, more: list[
 
 def test_every_field_of_the_table_can_be_refused_and_accepted(sweep) -> None:
     assert {path.split(".")[0] for path in MATTERS} <= set(Case.model_fields)
-    for optimizer, accepted in ("lion", "weight_decay=0.1"), ("rmsprop", "b2=0.5"), ("sgd", "momentum=0.5"):
-        assert sweep(SMALL, f"train.optimizer={optimizer}", f"train.{accepted}").cases
+    for kind, accepted in ("lion", "weight_decay=0.1"), ("rmsprop", "b2=0.5"), ("sgd", "momentum=0.5"):
+        assert sweep(SMALL, f"train.optimizer={kind}", f"train.{accepted}").cases
     assert sweep(SMALL, "optimum=true", "study=''", "data.kind=sets", "data.set_size=3", "data.correlation=0.5").cases
 
 

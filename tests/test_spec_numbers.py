@@ -14,7 +14,8 @@ from superjax.spec.numbers import SMALLEST, single
 
 SMALL = "n_features = 3\nn_hidden = 2\ntrain.optimizer = 'adamw'\ndata = {kind = 'sets', set_size = 3}\n"
 SWEPT = ["importance", "importance[1]", "importance.ratio", "data.density", "data.correlation", "model.init_std",
-         "train.learning_rate", "train.weight_decay", "train.b1", "train.b2", "train.eps", "train.clip_norm"]  # fmt: skip
+         "train.learning_rate", "train.weight_decay", "train.b1", "train.b2", "train.eps",
+         "train.clip_norm"]  # fmt: skip
 
 
 def case(folder: Path, text: str, *overrides: str) -> Case:

@@ -7,7 +7,6 @@ from typing import Any
 
 from superjax.spec.trees import Keys, Location
 
-
 _ESCAPED = "[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # C1 controls, and what turns the direction of text
 
 
