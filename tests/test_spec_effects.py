@@ -59,7 +59,7 @@ def test_the_numbers_of_an_optimizer(kind: str) -> None:
 
     plain = trained(HYPER)
     for name in ("weight_decay", "b1", "b2", "eps", "momentum"):
-        matters = not why_not(f"train.{name}", {"train": {"optimizer": kind}}, None)
+        matters = not why_not(f"train.{name}", {"train": {"optimizer": kind}})
         assert (plain != trained({**HYPER, name: 0.4})).any() == matters, name
 
 
@@ -86,7 +86,7 @@ OTHER = {
 def test_what_does_not_matter_changes_no_objective(tree: dict[str, Any], keys: tuple[str, str], data) -> None:
     """Neither what is minimised and evaluated nor the law of the data."""
     table, key = keys
-    if not why_not(".".join(keys), tree, None):
+    if not why_not(".".join(keys), tree):
         return
 
     def problem(value: Any):
@@ -111,7 +111,7 @@ def test_all_that_does_not_matter_changes_no_weight() -> None:
     train = {"optimizer": "sgd", "steps": 20}
     idle = {"batch": 7, "streams": 2, "skip_empty": True, "weight_decay": 0.5, "b1": 0.1, "b2": 0.1, "eps": 1.0}
     tree = {**plain, "train": {**train, **idle}, "data": {"correlation": 0.5}, "plot": {"threshold": 0.1}}
-    assert all(why_not(f"train.{key}", tree, None) for key in idle)
+    assert all(why_not(f"train.{key}", tree) for key in idle)
     trees = {**plain, "train": train}, tree, {**plain, "train": {**train, "momentum": 0.5}}
     one, other, moved = (run_case("case", Case.model_validate(tree))[0] for tree in trees)
     for name, values in one.items():
@@ -161,6 +161,8 @@ def test_a_value_of_the_file(sweep) -> None:
     assert first.override("train.objective=exact").cases == sweep(SMALL).cases
     assert first.override("seed=1").cases["s"].train.batch == 64
     assert sweep(SMALL + "preset = 'notebook'\ntrain.optimizer = 'adam'").cases["s"].train.weight_decay == 0
+    drawn = "study = 'phase_diagram'\noptimum = true\nplot.threshold = 0.4\n"
+    assert sweep(drawn + SMALL, "study=''").cases["s"].plot.threshold == 0.5
     assert sweep(SMALL + "preset = 'notebook'", "train.objective=exact").cases["s"].train.batch == 1024
 
 
