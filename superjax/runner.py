@@ -407,7 +407,7 @@ def _given(init: Mapping[str, Any] | None, model: PyTree, grid: Grid, case: Case
     given = {}
     for name, values in (init or {}).items():
         if name not in type(model).dims:
-            raise SweepError(f"init: {clip(repr(name))} is no array of the model, it has {', '.join(type(model).dims)}")
+            raise SweepError(f"init: {clip(str(name))} is no array of the model, it has {', '.join(type(model).dims)}")
         own = getattr(model, name)
         expected = (*grid.shape, case.restarts, *own.shape)
         try:

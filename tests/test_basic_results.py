@@ -79,9 +79,7 @@ def test_the_figures_draw_weights_norms_and_counts(results):
 
 @pytest.mark.parametrize("cases", ["A_linear", "B_best", "A_notebook"])
 def test_some_of_the_cases_suffice(cases):
-    sweep = superjax.load(
-        "basic_results", f"cases={cases}", "restarts=1", "train.steps=2", f"case.{cases}.train.streams=1"
-    )
+    sweep = superjax.load("basic_results", f"cases={cases}", "restarts=1", "train.steps=2")
     results = Results(sweep, superjax.run(sweep), {})
     assert studies.claims(results) and basic_results.figures(results)
 
@@ -127,7 +125,7 @@ def test_odd_cases_are_drawn_by_themselves_or_left_out():
         (("cases=A_notebook,A_best", "case.A_best.n_features=10"), ["A", "A_best"]),
         (("cases=A_best", "train.learning_rate=1e30"), ["A"]),
     ):
-        sweep = superjax.load("basic_results", *small, *overrides, "case.A_notebook.train.streams=1")
+        sweep = superjax.load("basic_results", *small, *overrides)
         results = Results(sweep, superjax.run(sweep), {})
         assert [group.name for group in basic_results.groups(results)] == shown
         assert {f"weights_{name}" for name in shown} <= set(basic_results.figures(results))

@@ -150,6 +150,12 @@ def file_with_a_flip(file) -> bytes:
     return bytes(content)
 
 
+def sampled(objective, batch):
+    """The size and the streams of batches, where there are any."""
+    settings = {"exact": 0, "quasi": 1, "minibatch": 2}[objective]
+    return (f"train.batch={batch}", "train.streams=2")[:settings]
+
+
 @pytest.mark.parametrize("objective", ["exact", "minibatch", "quasi"])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_devices_processes_and_calls_change_nothing(
@@ -157,8 +163,8 @@ def test_devices_processes_and_calls_change_nothing(
 ):
     """One device and two, one process and three (one after the other here), calls of many steps and of one."""
     case = make_case(
-        f"train.objective={objective}", f"train.optimizer={optimizer}", "train.batch=32", "train.steps=40",
-        "train.streams=2", "train.normalize=none", "axes.importance.points=5",
+        f"train.objective={objective}", f"train.optimizer={optimizer}", *sampled(objective, 32), "train.steps=40",
+        "train.normalize=none", "axes.importance.points=5",
     )  # fmt: skip
     sizes = runner.CaseRun("case", case, devices=2).chunks
     straight = finished(case, lambda task, key: Memory(), chunks=sizes, devices=2)
@@ -202,7 +208,7 @@ def test_the_order_of_cells_changes_nothing(make_case, small_chunks, objective):
     straight, shuffled = (
         finished(
             make_case(
-                f"train.objective={objective}", "train.batch=64", "train.steps=50", "train.streams=2",
+                f"train.objective={objective}", *sampled(objective, 64), "train.steps=50",
                 text="n_features = 3\nn_hidden = 2\nrestarts = 3\n[axes.point]\n"
                 f'fields = ["data.density", "importance[-1]"]\nvalues = {points.tolist()}\n',
             ),

@@ -8,6 +8,7 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import optax
 import pytest
@@ -23,7 +24,7 @@ from superjax.engine import BLOCK, Pace, schedule_factors
 from superjax.loss import training_stages
 from superjax.models import ReLUOutput, model_class, notebook_init_std
 from superjax.runner import snapshot_steps
-from superjax.spec import SweepError, Train
+from superjax.spec import SweepError, Train, load
 from superjax.train import Cell, loss_and_gradient, optimizer
 
 QUICK = ("train.steps=120", "restarts=3")
@@ -189,7 +190,8 @@ def test_alone_in_a_run_equals_among_others_bitwise(make_case):
 @pytest.mark.parametrize("objective", ["exact", "minibatch"])
 def test_a_larger_grid_leaves_the_old_cells_bitwise_unchanged(make_case, objective):
     """More cells along both axes, so many that the last ones fall into another chunk, and more restarts."""
-    overrides = [f"train.objective={objective}", "train.batch=64", "train.steps=20"]
+    batch = ["train.batch=64"] if objective == "minibatch" else []
+    overrides = [f"train.objective={objective}", *batch, "train.steps=20"]
     importance, density = np.geomspace(0.1, 10, 110), np.geomspace(1, 0.01, 80)
     columns, rows = [0, 40, 109], [0, 79]
 
@@ -374,11 +376,34 @@ def test_given_start(make_case):
     [
         ({"V": np.zeros(1)}, "V is no array of the model, it has W, b"),
         ({"b": np.zeros((3, 2, 2))}, r"b has shape \(3, 2, 2\), must be \(3, 2, 4, 2\)"),
+        ({"b": [[1, 2], [3]]}, r"b must be an array of shape \(3, 2, 4, 2\)"),
+        ({"b": np.zeros((3, 2, 4, 2), complex)}, "b has numbers of type complex128, must be real"),
+        ({"b": np.full((3, 2, 4, 2), "0")}, "b has numbers of type <U1, must be real"),
+        ({"b": np.full((3, 2, 4, 2), None)}, "b has numbers of type object, must be real"),
+        ({"b": np.full((3, 2, 4, 2), np.nan)}, "b must be finite as float32"),
+        ({"b": np.full((3, 2, 4, 2), 1e39)}, "b must be finite as float32"),
     ],
 )
 def test_wrong_start_is_refused(make_case, init, says):
     with pytest.raises(SweepError, match=says):
         run(make_case("train.steps=1"), init=init)
+
+
+@pytest.mark.parametrize(
+    ("init", "says"),
+    [
+        ({"smal": {}}, r"init: unknown case 'smal'; did you mean small\?\n  allowed: small"),
+        ({"small": {}, 3: {}}, "init: unknown case 3"),
+        ({"small": np.zeros(3)}, r"init: must be {case: {array: values}}"),
+        (np.zeros(3), r"init: must be {case: {array: values}}"),
+        ({"W": np.zeros(3)}, r"init: must be {case: {array: values}}"),
+    ],
+)
+def test_starts_are_given_by_case(tmp_path, monkeypatch, init, says):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # users have no checked annotations
+    (tmp_path / "small.toml").write_text("n_features = 2\nn_hidden = 1\ntrain.steps = 1\n")
+    with pytest.raises(SweepError, match=says):
+        runner.run(load(tmp_path / "small.toml"), init=init)
 
 
 def test_notebook_preset(make_case):
@@ -436,7 +461,18 @@ def test_snapshots_at_the_change_of_objective(make_case):
 def test_number_of_snapshots(make_case):
     steps = runner.snapshot_steps(make_case("train.steps=1000", "train.snapshots=4").train)
     assert steps == [1, 10, 100, 1000]
-    assert runner.snapshot_steps(make_case("train.steps=3", "train.snapshots=50").train) == [1, 2, 3]
+    assert runner.snapshot_steps(make_case("train.steps=3", "train.snapshots=3").train) == [1, 2, 3]
+
+
+@given(st.integers(1, 10**6).flatmap(lambda steps: st.tuples(st.just(steps), st.integers(1, min(steps, 400)))))
+def test_as_many_snapshots_as_asked_for(given):
+    """Distinct, the last step among them, and log-spaced where that is possible."""
+    last, count = given
+    steps = runner.snapshot_steps(Train(steps=last, snapshots=count))
+    assert len(steps) == len(set(steps)) == count and steps == sorted(steps)
+    assert steps[0] >= 1 and steps[-1] == last
+    spaced = {round(step) for step in np.geomspace(last, 1, count).tolist()}
+    assert len(spaced) < count or steps == sorted(spaced)
 
 
 @given(

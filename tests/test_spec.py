@@ -293,7 +293,7 @@ WRONG = [
     [
         ("data.set_size = 2", "data.set_size = 2, must divide n_features = 3"),
         ("data.set_size = 3\ndata.density = [0.1, 0.2, 0.1]", "must be equal in every set of 3 features"),
-        ("train = {skip_empty = true, objective = 'minibatch'}", 'train.skip_empty = true, has no effect with data.k'),
+        ("train = {skip_empty = true, objective = 'minibatch'}", "train.skip_empty = true, has no effect with data.k"),
         ("data.set_size = 3\naxes.d = {field = 'data.density[1]', values = [0.1, 1]}", "must be equal in every set"),
     ],
 )

@@ -27,7 +27,7 @@ from superjax.spec.fields import (
 from superjax.spec.messages import unknown, untagged, wanted
 from superjax.spec.names import Text
 from superjax.spec.numbers import LEAST_DRAWN, SCALE, powers_fit
-from superjax.spec.sizes import MODELS, WEIGHTS
+from superjax.spec.sizes import MODELS, NAME, WEIGHTS
 from superjax.spec.trees import Keys, Location, lookup, merge, nest, split_key
 
 RESERVED = frozenset(  # what a dataset can have, besides names that begin with "optimum" or "family"
@@ -147,6 +147,8 @@ class Case(Frozen):
                 paths[target] = path, at
             if not name.isidentifier() or keyword.iskeyword(name):
                 raise refusal("must have a Python identifier as its name", "axes", name)
+            if len(name) > NAME:
+                raise refusal(f"must have at most {NAME} characters in its name", "axes", name)
             new = axis.coordinates(name) if len(axis.names) > 1 else []
             for word in (name, *new):
                 if word in RESERVED or word.startswith(RESERVED_STEMS) or (*taken, *new).count(word) > 1:

@@ -74,12 +74,14 @@ class Resolved(NamedTuple):
 def settle(
     resolved: dict[str, Resolved], as_written: dict[str, dict[str, Any]], newest: list[Override], study: str | None
 ) -> dict[str, Case]:
-    """The cases with idle values at their defaults. `as_written` is what the file alone says of all its cases, of
-    which those in `resolved` were selected; `newest` are the overrides given last. Raises SweepError for what has no
-    effect anywhere."""
-    idle = {name: _idle(one.tree, study) for name, one in resolved.items()}
-    for name, (case, _, sources) in resolved.items():
-        _check_axes(name, case, sources, study)
+    """The cases with idle values at their defaults. `as_written` is what the file alone says of all its cases, their
+    study included, of which those in `resolved` were selected; `newest` are the overrides given last. Raises
+    SweepError for what has no effect anywhere."""
+    idle = {}
+    for name, (case, tree, sources) in resolved.items():
+        values = {**tree, "study": study or ""}
+        idle[name] = {path: why for path in MATTERS if (why := why_not(path, values))}
+        _check_axes(name, case, sources, values)
     _check_overrides(idle, newest)
     for name, (_, tree, sources) in resolved.items():
         for path, why in idle[name].items():
@@ -90,7 +92,7 @@ def settle(
             only = place.prefix.startswith("case.")
             reached = {name: as_written[name]} if only else as_written
             used = any(path not in idle[other] for other in reached if other in idle)
-            if not used and all(why_not(path, other, study) for other in reached.values()):
+            if not used and all(why_not(path, other) for other in reached.values()):
                 key = place.prefix + dotted(keys)
                 raise SweepError(f"{place.place}: {key} = {clip(toml(value))}, {why} (case {name})")
     cases = {name: _settled(name, one, idle[name]) for name, one in resolved.items()}
@@ -98,39 +100,36 @@ def settle(
     return cases
 
 
-def _idle(tree: dict[str, Any], study: str | None) -> dict[str, str]:
-    """Fields without effect by path, and why."""
-    return {path: why for path in MATTERS if (why := why_not(path, tree, study))}
-
-
-def why_not(path: str, tree: dict[str, Any], study: str | None) -> str:
-    """Why the field at `path`, or an entry of it, has no effect in a case with these values, "" if it has one."""
+def why_not(path: str, tree: dict[str, Any]) -> str:
+    """Why the field at `path`, or an entry of it, has no effect in a case with these values (and `study`), "" if it has
+    one."""
     split = split_key(path)
     for needs in MATTERS.get(".".join(split[0]), ()) if split else ():
-        values = {need.path: _value(tree, need.path, study) for need in needs}
+        values = {need.path: _value(tree, need.path) for need in needs}
         if not any(need.met_by(values[need.path]) for need in needs):
             given = " and ".join(f"{key} = {clip(toml(value))}" for key, value in values.items())
             return f"has no effect with {given}; it needs {' or '.join(need.text for need in needs)}"
     return ""
 
 
-def _value(tree: dict[str, Any], path: str, study: str | None) -> Any:
+def _value(tree: dict[str, Any], path: str) -> Any:
     keys = tuple(path.split("."))
-    return (study or "") if path == "study" else lookup(tree, keys, _default(keys))
+    return lookup(tree, keys, _default(keys))
 
 
 def _default(keys: Keys) -> Any:
+    if keys == ("study",):
+        return ""
     value: Any = Case.model_fields[keys[0]].default
     for key in keys[1:]:
         value = getattr(value, key)
     return value
 
 
-def _check_axes(name: str, case: Case, sources: list[Source], study: str | None) -> None:
-    tree = case.model_dump(exclude={"axes", "families"})
+def _check_axes(name: str, case: Case, sources: list[Source], values: dict[str, Any]) -> None:
     for dim, axis in case.axes.items():
         for k, path in enumerate(axis.names):
-            if why := why_not(path, tree, study):
+            if why := why_not(path, values):
                 at = ("axes", dim, "fields", k) if axis.fields else ("axes", dim, "field")
                 place = source(sources, at)
                 key = f"{place.prefix}{dotted(at)} = {toml(path)}"

@@ -86,7 +86,7 @@ class Train(Frozen):
     nodes: Annotated[int, Field(ge=1, le=NODES)] | None = None
     streams: Count = 1
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "lion"] = "adam"
-    learning_rate: Positive = 0.03
+    learning_rate: Small = 0.03
     weight_decay: NonNegative = 0.0
     b1: Decay = 0.9
     b2: Decay = 0.999

@@ -49,7 +49,7 @@ def resolve_cases(
         written[case].append(Source(shown, _prefix(case), table))
     base = Source(shown, "", {key: value for key, value in raw.items() if key not in _NOT_OF_A_CASE})
     resolved = {case: _case(case, base, written[case], batches) for case in selected}
-    as_written = {case: _as_written(base, own) for case, own in written.items()}
+    as_written = {case: {**_as_written(base, own), "study": raw.get("study", "")} for case, own in written.items()}
     return effects.settle(resolved, as_written, batches[-1] if batches else [], study)
 
 

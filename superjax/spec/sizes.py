@@ -11,6 +11,7 @@ WEIGHTS = 2**31 - 1  # of one model
 NODES = 500  # each costs the square of their number
 CASES = 1000  # of a product: each is a compiled program
 FILE = 2**20  # bytes of a sweep file or a value on the command line
+NAME = 100  # characters of the name of an axis
 TEXT = 1000  # characters of a title or label
 DEPTH = 16
 _INTEGER = 64  # bits, as TOML says
