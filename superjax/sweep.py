@@ -102,6 +102,11 @@ def _reported(argv: list[str]) -> int:
         else:
             terminal.fail(reason)
         return 1
+    except (MemoryError, RuntimeError) as error:
+        if not machine.is_out_of_memory(error):
+            raise
+        terminal.fail("there is not enough memory; what was trained is kept.", _resume(argv))
+        return 1
     except interrupt.Interrupted as interruption:
         interrupt.caught()
         terminal.line_ends()
