@@ -7,7 +7,7 @@
 
 `--all` runs every packaged sweep, one after the other, and leaves a page of figures and claims in DIR/index.html.
 
-Exit status: 0 done; 2 the input is wrong (said before any training); 1 the run failed; 130 or 143 interrupted.
+Exit status: 0 done; 2 the input is wrong (said before any training); 1 the run failed; 129, 130 or 143 interrupted.
 """
 
 import argparse
