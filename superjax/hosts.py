@@ -108,12 +108,15 @@ def _claim(where: str, identity: str) -> None:
     if not sys.platform.startswith("linux"):
         return
     name = hashlib.sha256(identity.encode()).hexdigest()
-    _claimed = socket.socket(socket.AF_UNIX)  # of an abstract name: there is no file, and it is free however one ends
+    claim = socket.socket(socket.AF_UNIX)  # of an abstract name: there is no file, and it is free however one ends
     try:
-        _claimed.bind(f"\0superjax-{name}")
+        claim.bind(f"\0superjax-{name}")
     except OSError as error:
+        claim.close()
         if error.errno == errno.EADDRINUSE:
             raise SweepError(f"--distributed {where}: another process here has that number") from error
+    else:
+        _claimed = claim
 
 
 def _is_unknown(host: str) -> bool:

@@ -32,6 +32,7 @@ _SETTINGS = {
     "jax_memory_fitting_effort": 0.0,
     "jax_optimization_level": "UNKNOWN",
     "jax_memory_fitting_level": "O2",
+    "jax_raise_persistent_cache_errors": False,
     "jax_no_tracing": False,
     "jax_no_execution": False,
     "jax_error_checking_behavior_nan": "ignore",
@@ -70,6 +71,11 @@ def usable_memory(root: Path = _ROOT) -> int:
         if known := [limit for limit in limits if limit is not None and limit < _UNLIMITED]:
             sizes.append(max(0, min(known) - _in_use(group)))
     return min(sizes, default=2**32)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error of Python, or of JAX, means that there was no more memory."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def _process_limits() -> Iterator[int]:

@@ -7,7 +7,7 @@
 
 `--all` runs every packaged sweep, one after the other, and leaves a page of figures and claims in DIR/index.html.
 
-Exit status: 0 done; 2 the input is wrong (said before any training); 1 the run failed; 130 or 143 interrupted.
+Exit status: 0 done; 2 the input is wrong (said before any training); 1 the run failed; 129, 130 or 143 interrupted.
 """
 
 import argparse
@@ -110,6 +110,11 @@ def _reported(argv: list[str]) -> int:
             terminal.fail(f"{reason}\nmake room, or lift the limit; what was trained is kept.", _resume(argv))
         else:
             terminal.fail(reason)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not machine.is_out_of_memory(error):
+            raise
+        terminal.fail("there is not enough memory; what was trained is kept.", _resume(argv))
         return 1
     except interrupt.Interrupted as interruption:
         interrupt.caught()

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 _LINES, _WIDTH = 6, 600  # of one message
-_PATIENCE = 4.0  # seconds that something takes before it is named
+_PATIENCE, _PATIENCE_ON_A_LOG = 4.0, 10.0  # seconds that something takes before it is named
 _SECONDS_BETWEEN_LINES = 60.0  # on a log
 _GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ESHUTDOWN, errno.ECONNRESET)
 _screen = threading.RLock()  # a line at a time
@@ -126,7 +126,7 @@ def doing(what: str) -> Iterator[None]:
             said = seconds
             say(f"{what} ({seconds:.0f} s so far)")
 
-    with _ticking(tick, _PATIENCE):
+    with _ticking(tick, _PATIENCE if watched else _PATIENCE_ON_A_LOG):
         yield
     _show("")
 
@@ -196,7 +196,8 @@ def _ticking(tick: Callable[[], None], patience: float) -> Iterator[None]:
                 if not over.is_set():
                     tick()
 
-    threading.Thread(target=watch, daemon=True).start()
+    with suppress(RuntimeError):  # there may be no more threads
+        threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     finally:
