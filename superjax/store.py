@@ -207,9 +207,9 @@ class Run:
                 if not self._fresh:
                     raise
         if self._fresh:
-            if manifest:
-                self._stale = [self.folder / name for name in manifest["files"]]
-                self._stale += [self.path(case) for case in manifest["cases"]]
+            names = manifest or self.manifest
+            self._stale = [self.folder / name for name in names["files"]]
+            self._stale += [self.path(case) for case in {*names["cases"], *self.sweep.cases}]
             return
         if manifest:
             _refuse_differences(self.folder, self.sweep, manifest)

@@ -504,7 +504,30 @@ def test_a_dataset_that_the_manifest_does_not_know_is_not_replaced(tmp_path):
     with pytest.raises(SweepError, match="n2_m1.nc: the manifest does not say what made it"):
         open_run(run.folder)
     assert run.path(CASE).read_bytes() == content
-    open_run(run.folder, fresh=True).end()
+    for damaged in (False, True):  # `--fresh` removes it, so that the new run can be taken up
+        run.path(CASE).write_bytes(content)
+        if damaged:
+            (run.folder / "manifest.json").write_text("{")
+        fresh = open_run(run.folder, fresh=True)
+        fresh.begin()
+        fresh.end()
+        open_run(run.folder).end()
+
+
+def test_selecting_cases_of_a_finished_run_loses_nothing(tmp_path):
+    one, two = (superjax.load("phase_diagram", *SMALL[:-1], f"cases={cases}") for cases in ("n2_m1", "n2_m1,n3_m2"))
+    run = store.Run(tmp_path / "run", two, warn=pytest.fail)
+    run.begin()
+    for case in two.cases:
+        run.store(case, xr.Dataset({"loss": ("restart", np.arange(4.0))}))
+    run.end()
+    before = tree(tmp_path)
+    with pytest.raises(SweepError, match="n3_m2: not among the cases"):
+        store.Run(tmp_path / "run", one)
+    assert tree(tmp_path) == before
+    again = store.Run(tmp_path / "run", two)
+    assert not any(map(again.missing, two.cases))
+    again.end()
 
 
 def test_what_decides_results_is_in_one_place(make_case):
