@@ -33,6 +33,7 @@ from superjax.files import (
     finite,
     inside,
     kind_of,
+    make_folders,
     remove_if_empty,
     remove_leftovers,
     weaknesses,
@@ -246,6 +247,7 @@ class Run:
             self.manifest["cases"] = {case: self.entry(case) for case in self.sweep.cases}
             for case, entries in (cases or {}).items():
                 self.manifest["cases"][case].update(entries, done=False)
+                make_folders(chunk_folder(self.folder, case, entries["key"]), self.folder)
             for case, entry in self.manifest["cases"].items():
                 if entry["done"]:
                     self._remove_chunks(case)  # of a process that was killed just before
@@ -260,6 +262,8 @@ class Run:
             settings = self.sweep.to_toml()
             write_text(self.folder / "sweep.toml", settings)
             self.save(settings=settings)
+        except NotADirectoryError as error:
+            raise SweepError(f"{error.filename}: {error.strerror}; choose another folder with --out") from None
         except OSError as error:
             raise self._unwritable(error) from None
 

@@ -31,8 +31,10 @@ def open_run(folder: Path, fresh: bool = False, warn=pytest.fail) -> store.Run:
 
 def begun(folder: Path) -> Path:
     run = open_run(folder)
-    run.begin(0, {CASE: {"chunks": {"train": 16}, "key": "0" * 64, "code": ""}})
-    run.end()
+    try:
+        run.begin(0, {CASE: {"chunks": {"train": 16}, "key": "0" * 64, "code": ""}})
+    finally:
+        run.end()
     return folder
 
 
@@ -167,6 +169,12 @@ def test_a_folder_in_the_place_of_a_file_is_refused_before_training(tmp_path):
         (folder / place).mkdir(parents=True)
         with pytest.raises(SweepError, match="must be a file"):
             open_run(folder)
+    for place in ("chunks", f"chunks/{CASE}", f"chunks/{CASE}/{'0' * 16}"):
+        shutil.rmtree(begun(folder := tmp_path / f"of-{place.count('/')}") / "chunks")
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).touch()
+        with pytest.raises(SweepError, match=f"{place}: is a file, must be a folder"):
+            begun(folder)
 
 
 def test_a_lock_that_is_somebody_elses_file_keeps_its_content(tmp_path, outside):
@@ -322,17 +330,7 @@ def test_a_sealed_dataset_must_be_that_of_the_case(tmp_path, dataset):
     """Redrawing refuses what is intact, but has other dimensions, coordinates, types or attributes."""
     case = SWEEP.override("train.steps=1", "optimum=false").cases[CASE]
     path = tmp_path / "data.nc"
-
-    def refused(other: xr.Dataset) -> str:
-        store.write_dataset(path, other)
-        superjax.open(path)
-        try:
-            store.open_dataset(path, case)
-        except SweepError as error:
-            return str(error)
-        return ""
-
-    assert refused(dataset) == ""
+    assert reading.misfit(dataset, case) == ""
     bare, unsure = dataset.copy(deep=True), dataset.copy(deep=True)
     del bare["loss"].attrs["loss_error"]
     del unsure["phase"].attrs["represented"]
@@ -343,7 +341,13 @@ def test_a_sealed_dataset_must_be_that_of_the_case(tmp_path, dataset):
         xr.Dataset(), dataset.drop_vars("W"), bare, unsure,
     ]  # fmt: skip
     for other in changed:
-        assert "is not of the run's settings" in refused(other), other
+        assert reading.misfit(other, case), other
+    store.write_dataset(path, dataset)
+    assert reading.misfit(store.open_dataset(path, case), case) == ""
+    store.write_dataset(path, changed[0])
+    with pytest.raises(SweepError, match="is not of the run's settings, has 1 of restart, must have 2"):
+        store.open_dataset(path, case)
+    superjax.open(path)
     dataset.drop_attrs().to_netcdf(path, engine="h5netcdf")
     with pytest.raises(SweepError, match="not what the run wrote"):
         store.open_dataset(path, case)
