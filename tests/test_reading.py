@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import superjax
@@ -92,6 +92,7 @@ MANIFEST = st.fixed_dictionaries(
 )  # fmt: skip
 
 
+@settings(max_examples=60)
 @given(ANY_JSON | MANIFEST, st.booleans())
 def test_a_sealed_manifest_may_say_anything(tmp_path_factory, content, fresh):
     """It is refused with a SweepError, or taken for what it says; nothing outside the folder is touched."""
@@ -151,6 +152,7 @@ PLACES = [".lock", "manifest.json", "sweep.toml", "claims.json", f"{CASE}.nc", f
 def test_links_are_not_followed_and_pipes_not_waited_for(tmp_path, outside, kind, fresh):
     for i, place in enumerate(PLACES):
         folder = begun(tmp_path / f"run-{i}")
+        shutil.rmtree(folder / "chunks")
         path = folder / place
         path.unlink(missing_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
