@@ -82,7 +82,7 @@ class Entry(_Read):
     """
 
     done: bool = False
-    chunks: dict[str, Annotated[int, Field(ge=1, le=2**20)]] = {}
+    chunks: dict[str, Annotated[int, Field(ge=1, le=2**19)]] = {}
     sha256: Digest | None = None
     coming: Digest | None = None
     key: Digest | None = None

@@ -33,6 +33,7 @@ from superjax.files import (
     finite,
     inside,
     kind_of,
+    make_folders,
     remove_if_empty,
     remove_leftovers,
     weaknesses,
@@ -207,9 +208,9 @@ class Run:
                 if not self._fresh:
                     raise
         if self._fresh:
-            if manifest:
-                self._stale = [self.folder / name for name in manifest["files"]]
-                self._stale += [self.path(case) for case in manifest["cases"]]
+            names = manifest or self.manifest
+            self._stale = [self.folder / name for name in names["files"]]
+            self._stale += [self.path(case) for case in {*names["cases"], *self.sweep.cases}]
             return
         if manifest:
             _refuse_differences(self.folder, self.sweep, manifest)
@@ -246,6 +247,7 @@ class Run:
             self.manifest["cases"] = {case: self.entry(case) for case in self.sweep.cases}
             for case, entries in (cases or {}).items():
                 self.manifest["cases"][case].update(entries, done=False)
+                make_folders(chunk_folder(self.folder, case, entries["key"]), self.folder)
             for case, entry in self.manifest["cases"].items():
                 if entry["done"]:
                     self._remove_chunks(case)  # of a process that was killed just before
@@ -260,6 +262,8 @@ class Run:
             settings = self.sweep.to_toml()
             write_text(self.folder / "sweep.toml", settings)
             self.save(settings=settings)
+        except NotADirectoryError as error:
+            raise SweepError(f"{error.filename}: {error.strerror}; choose another folder with --out") from None
         except OSError as error:
             raise self._unwritable(error) from None
 

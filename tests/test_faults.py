@@ -225,16 +225,62 @@ def test_new_thresholds_lose_nothing_when_killed(straight, monkeypatch, capsys):
     assert fatal > 20
 
 
-def test_a_model_whose_code_has_changed_is_refused(study, capsys, monkeypatch):
+def test_what_decides_nothing_can_be_changed_in_an_unfinished_run(straight, monkeypatch, capsys):
+    """Labels, titles, drawing and thresholds. Other settings are refused, and cost nothing either."""
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        before = Steps(patch)
+        Disk(patch, 60)
+        run("out")
+    assert (kept := {path: path.read_bytes() for path in Path("out").rglob("*.chunk")})
+    assert run("out", "train.steps=41") == 2 and "train.steps = 41, was 40" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path("out").rglob("*.chunk")} == kept
+    Path("out/study/manifest.json").unlink()  # without it, too
+    with monkeypatch.context() as patch:
+        after = Steps(patch)
+        assert run("out", "axes.density.label=Density", "title=New", "section=New", "plot.dpi=20") == 0
+    assert before.total + after.total <= straight[2] + before.largest
+    assert result("out")["optimum_W"].values.tobytes() == straight[0]["optimum_W"].values.tobytes()
+    assert not Path("out/study/chunks").exists()
+
+
+OWN = "from superjax.models import {base}\n\n\nclass Own({base}):\n    pass\n"
+
+
+def test_chunks_of_other_code_are_kept_and_not_mixed_with_those_of_new_code(study, capsys, monkeypatch):
+    """Also without the manifest, which says so. A finished run needs no code to be redrawn."""
+    own = ("model.kind=own_model:Own", "optimum=false", "train.steps=20")
     monkeypatch.syspath_prepend(study)
-    Path("own_model.py").write_text("from superjax.models import ReLUOutput\n\n\nclass Own(ReLUOutput):\n    pass\n")
-    assert run("out", "model.kind=own_model:Own") == 0
-    assert run("out", "model.kind=own_model:Own") == 0
-    Path("own_model.py").write_text("from superjax.models import Linear\n\n\nclass Own(Linear):\n    pass\n")
+
+    def write_model(base):
+        Path("own_model.py").write_text(OWN.format(base=base))
+        sys.modules.pop("own_model", None)
+        engine.program.cache_clear()
+
+    write_model("ReLUOutput")
+    assert run("old", *own) == 0
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        Disk(patch, 30)
+        run("out", *own)
+    assert (kept := list(Path("out").rglob("*.chunk")))
+    write_model("Linear")
     capsys.readouterr()
-    assert run("out", "model.kind=own_model:Own") == 2
+    assert run("out", *own) == 2
     assert "holds a run of another own_model:Own, its file has changed since" in capsys.readouterr().err
-    assert run("out", "model.kind=own_model:Own", "--fresh") == 0
+    Path("out/study/manifest.json").unlink()
+    assert run("out", *own) == 0
+    assert "keeps chunks of study that were trained with other settings or code" in capsys.readouterr().err
+    assert all(path.exists() for path in kept)
+    assert run("new", *own) == 0
+    assert_identical(result("out"), result("new"))
+    assert run("old", *own) == 0 and run("old", *own, "phases.represented=0.6") == 0  # redrawn
+    Path("own_model.py").unlink()
+    sys.modules.pop("own_model")
+    assert run("old", *own) == 0
+    write_model("Linear")
+    Path("old/study/study.nc").unlink()
+    capsys.readouterr()
+    assert run("old", *own) == 2 and "its file has changed since" in capsys.readouterr().err
+    assert run("old", *own, "--fresh") == 0
 
 
 def test_a_disk_too_small_for_the_run_is_refused_before_any_training(study, monkeypatch, capsys):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import superjax
@@ -31,8 +31,10 @@ def open_run(folder: Path, fresh: bool = False, warn=pytest.fail) -> store.Run:
 
 def begun(folder: Path) -> Path:
     run = open_run(folder)
-    run.begin(0, {CASE: {"chunks": {"train": 16}, "key": "0" * 64, "code": ""}})
-    run.end()
+    try:
+        run.begin(0, {CASE: {"chunks": {"train": 16}, "key": "0" * 64, "code": ""}})
+    finally:
+        run.end()
     return folder
 
 
@@ -90,6 +92,7 @@ MANIFEST = st.fixed_dictionaries(
 )  # fmt: skip
 
 
+@settings(max_examples=60)
 @given(ANY_JSON | MANIFEST, st.booleans())
 def test_a_sealed_manifest_may_say_anything(tmp_path_factory, content, fresh):
     """It is refused with a SweepError, or taken for what it says; nothing outside the folder is touched."""
@@ -149,6 +152,7 @@ PLACES = [".lock", "manifest.json", "sweep.toml", "claims.json", f"{CASE}.nc", f
 def test_links_are_not_followed_and_pipes_not_waited_for(tmp_path, outside, kind, fresh):
     for i, place in enumerate(PLACES):
         folder = begun(tmp_path / f"run-{i}")
+        shutil.rmtree(folder / "chunks")
         path = folder / place
         path.unlink(missing_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -167,6 +171,12 @@ def test_a_folder_in_the_place_of_a_file_is_refused_before_training(tmp_path):
         (folder / place).mkdir(parents=True)
         with pytest.raises(SweepError, match="must be a file"):
             open_run(folder)
+    for place in ("chunks", f"chunks/{CASE}", f"chunks/{CASE}/{'0' * 16}"):
+        shutil.rmtree(begun(folder := tmp_path / f"of-{place.count('/')}") / "chunks")
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).touch()
+        with pytest.raises(SweepError, match=f"{place}: is a file, must be a folder"):
+            begun(folder)
 
 
 def test_a_lock_that_is_somebody_elses_file_keeps_its_content(tmp_path, outside):
@@ -322,17 +332,7 @@ def test_a_sealed_dataset_must_be_that_of_the_case(tmp_path, dataset):
     """Redrawing refuses what is intact, but has other dimensions, coordinates, types or attributes."""
     case = SWEEP.override("train.steps=1", "optimum=false").cases[CASE]
     path = tmp_path / "data.nc"
-
-    def refused(other: xr.Dataset) -> str:
-        store.write_dataset(path, other)
-        superjax.open(path)
-        try:
-            store.open_dataset(path, case)
-        except SweepError as error:
-            return str(error)
-        return ""
-
-    assert refused(dataset) == ""
+    assert reading.misfit(dataset, case) == ""
     bare, unsure = dataset.copy(deep=True), dataset.copy(deep=True)
     del bare["loss"].attrs["loss_error"]
     del unsure["phase"].attrs["represented"]
@@ -343,7 +343,13 @@ def test_a_sealed_dataset_must_be_that_of_the_case(tmp_path, dataset):
         xr.Dataset(), dataset.drop_vars("W"), bare, unsure,
     ]  # fmt: skip
     for other in changed:
-        assert "is not of the run's settings" in refused(other), other
+        assert reading.misfit(other, case), other
+    store.write_dataset(path, dataset)
+    assert reading.misfit(store.open_dataset(path, case), case) == ""
+    store.write_dataset(path, changed[0])
+    with pytest.raises(SweepError, match="is not of the run's settings, has 1 of restart, must have 2"):
+        store.open_dataset(path, case)
+    superjax.open(path)
     dataset.drop_attrs().to_netcdf(path, engine="h5netcdf")
     with pytest.raises(SweepError, match="not what the run wrote"):
         store.open_dataset(path, case)
@@ -504,7 +510,30 @@ def test_a_dataset_that_the_manifest_does_not_know_is_not_replaced(tmp_path):
     with pytest.raises(SweepError, match="n2_m1.nc: the manifest does not say what made it"):
         open_run(run.folder)
     assert run.path(CASE).read_bytes() == content
-    open_run(run.folder, fresh=True).end()
+    for damaged in (False, True):  # `--fresh` removes it, so that the new run can be taken up
+        run.path(CASE).write_bytes(content)
+        if damaged:
+            (run.folder / "manifest.json").write_text("{")
+        fresh = open_run(run.folder, fresh=True)
+        fresh.begin()
+        fresh.end()
+        open_run(run.folder).end()
+
+
+def test_selecting_cases_of_a_finished_run_loses_nothing(tmp_path):
+    one, two = (superjax.load("phase_diagram", *SMALL[:-1], f"cases={cases}") for cases in ("n2_m1", "n2_m1,n3_m2"))
+    run = store.Run(tmp_path / "run", two, warn=pytest.fail)
+    run.begin()
+    for case in two.cases:
+        run.store(case, xr.Dataset({"loss": ("restart", np.arange(4.0))}))
+    run.end()
+    before = tree(tmp_path)
+    with pytest.raises(SweepError, match="n3_m2: not among the cases"):
+        store.Run(tmp_path / "run", one)
+    assert tree(tmp_path) == before
+    again = store.Run(tmp_path / "run", two)
+    assert not any(map(again.missing, two.cases))
+    again.end()
 
 
 def test_what_decides_results_is_in_one_place(make_case):
