@@ -83,8 +83,7 @@ def _core(data: xr.Dataset) -> xr.Dataset:
 
 def count(phase: xr.DataArray) -> xr.DataArray:
     """How many features are represented."""
-    dedicated, superposed = map(analysis.PHASES.index, ("dedicated", "superposed"))
-    return phase.isin((dedicated, superposed)).sum("feature")
+    return xr.apply_ufunc(analysis.represented, phase).sum("feature")
 
 
 def dedicated(phase: xr.DataArray) -> xr.DataArray:
@@ -180,7 +179,7 @@ def _dense(group: Group) -> list[Claim]:
     if point is None:
         return []
     phase, m = group.best_found().isel(density=point)["phase"].values, group.case.n_hidden
-    kept = np.flatnonzero(phase > 0).tolist()
+    kept = np.flatnonzero(analysis.represented(phase)).tolist()
     expected = np.sort(np.argsort(-group.importance, kind="stable")[:m]).tolist()
     holds = kept == expected and (phase[kept] == analysis.PHASES.index("dedicated")).all()
     return [
@@ -194,7 +193,7 @@ def _published(group: Group) -> list[Claim]:
     if not group.published():
         return []
     fits, best = group.data["notebook"]["phase"], group.best_found()
-    norms = group.data["notebook"]["norm"]
+    norms, threshold = group.data["notebook"]["norm"], group.case.phases.represented
     lower = (best["loss"] / group.data["notebook"]["loss"].median("restart")).values
     found = []
     for density, (represented, alone) in PUBLISHED.items():
@@ -203,13 +202,13 @@ def _published(group: Group) -> list[Claim]:
             continue
         numbers = count(fits).isel(density=point).values
         measured = float(np.median(numbers))
-        partial = ((norms < 0.5) & (norms >= 0.1)).sum("feature").isel(density=point)
+        partial = ((norms < threshold) & (norms >= threshold / 5)).sum("feature").isel(density=point)
         spread = ", ".join(f"{n}: {(numbers == n).sum()}" for n in np.unique(numbers))
         found.append(
             Claim(f"{group.name}: represented features at density {density:g}, published protocol (median)",
                   SECTION, represented, measured, 1, abs(measured - represented) <= 1,
-                  f"of {len(numbers)} fits, number represented: number of fits: {spread}; features of norm 0.1 to 0.5 "
-                  f"beside them: {float(partial.median()):g}")
+                  f"of {len(numbers)} fits, number represented: number of fits: {spread}; features of norm "
+                  f"{threshold / 5:g} to {threshold:g} beside them: {float(partial.median()):g}")
         )  # fmt: skip
         if alone is not None:
             own = dedicated(fits).isel(density=point).values
@@ -274,7 +273,7 @@ def _order(group: Group) -> list[Claim]:
     known = [value for value in above if value is not None]
     units = W / np.maximum(np.linalg.norm(W, axis=-2, keepdims=True), 1e-9)
     cosines = np.einsum("drhi,drhj->drij", units, units).reshape(-1, *[len(group.importance)] * 2)
-    cosines = np.where((phase > 0)[:, None, :], cosines, 0)  # partners are represented too
+    cosines = np.where(analysis.represented(phase)[:, None, :], cosines, 0)  # partners are represented too
     nearest = cosines.min(-1)[phase == superposed]
     antipodal = float((nearest < -0.9).mean()) if len(nearest) else float("nan")
     where = f"densities {', '.join(f'{group.density[p]:g}' for p in points)}, {data.sizes['restart']} fits each"
@@ -305,7 +304,7 @@ def _sparse(group: Group) -> list[Claim]:
     if group.density[point] > 0.01:
         return []
     data = group.best_found().isel(density=point)
-    kept = data["phase"].values > 0
+    kept = analysis.represented(data["phase"].values)
     if kept.sum() < 2:
         return []
     W, b = data["W"].transpose("hidden", "feature").values[:, kept], data["b"].values[kept]

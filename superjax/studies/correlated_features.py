@@ -109,7 +109,7 @@ def _two_pairs(name: str, data: xr.Dataset) -> list[Claim]:
     if last:
         measured = last[-1].density
         cells = np.sort(density)
-        step = float(np.log(cells[cells >= measured][0] / cells[cells <= measured][-1]))
+        step = float(np.log(cells[cells > measured][0] / cells[cells < measured][-1]))
         holds = bool(-step <= np.log(measured / COLLAPSE_OF_TWO) <= np.log(1.3) + step)
         found.append(
             Claim(f"{name}: density from which pairs are collapsed", "s/6 = 2s²/3: merged pairs against antipodal "

@@ -61,6 +61,7 @@ def _cell(data: xr.Dataset, density: float) -> int | None:
 def _paper(name: str, data: xr.Dataset) -> list[Claim]:
     """The three solutions that the paper draws, and which features they leave out."""
     found, importance_order = [], np.arange(data.attrs["n_features"])
+    threshold = data["phase"].attrs["represented"]
     for sparsity, expected in PAPER.items():
         cell = _cell(data, 1 - sparsity)
         if cell is None:
@@ -73,7 +74,7 @@ def _paper(name: str, data: xr.Dataset) -> list[Claim]:
             Claim(f"{name}: at S = {sparsity:g} the best solution is {IN_WORDS[expected]}", SECTION, expected, measured,
                   analysis.TOLERANCE, measured == expected, note)
         )  # fmt: skip
-        kept = importance_order[norm >= 0.5].tolist()
+        kept = importance_order[norm >= threshold].tolist()
         most = importance_order[: len(kept)].tolist()
         found.append(
             Claim(f"{name}: at S = {sparsity:g} the represented features are the most important ones", SECTION, most,
