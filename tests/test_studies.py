@@ -7,31 +7,29 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib.text import Text
 
 import superjax
-from superjax import spec, studies
+from superjax import analysis, spec, studies
 from superjax.dataset import derive
 from superjax.files import finite
 from superjax.grid import Grid
-from superjax.plots import canvas, overview
+from superjax.plots import canvas
 from superjax.runner import snapshot_steps
 from superjax.spec import Case, Sweep
-from superjax.studies import Results, phase_diagram
+from superjax.studies import Results, basic_results, phase_diagram
 
-SMALL = {  # overrides that keep shapes, data and drawings small
-    "basic_results": ["restarts=3", "case.B_linear.n_features=9", "case.B_linear.n_hidden=3",
-                      "case.B_notebook.n_features=9", "case.B_notebook.n_hidden=3",
-                      "case.B_best.n_features=9", "case.B_best.n_hidden=3"],
-    "correlated_features": ["restarts=3"],
-    "correlated_phase_diagram": ["restarts=2", "axes.importance.points=4", "axes.density.points=5",
-                                 "axes.correlation.values=[-1, 0, 0.4, 1]"],
-    "five_features": ["restarts=3"],
-    "learning_dynamics": ["restarts=3", "train.snapshots=30", "train.steps=2000"],
-    "perturbed_feature": ["restarts=3", "axes.perturbed.points=5"],
-    "phase_diagram": ["restarts=3", "axes.importance.points=4", "axes.density.points=5"],
-    "protocols": ["restarts=3", "axes.importance.points=4", "axes.density.points=5"],
-    "uniform_geometry": ["restarts=2", "n_features=24", "n_hidden=4", "axes.density.points=6"],
+SMALL = {  # overrides that keep data and drawings small
+    "basic_results": ["restarts=2", "axes.density.values=[1, 0.1, 0.003]", "cases=A_linear,A_notebook,A_best"],
+    "correlated_features": ["restarts=2", "axes.density.values=[0.5, 0.3, 0.1, 0.01]"],
+    "correlated_phase_diagram": ["restarts=2", "axes.importance.points=4", "axes.density.points=4",
+                                 "axes.correlation.values=[-1, 0, 1]"],
+    "five_features": ["restarts=2", "axes.density.values=[1, 0.5, 0.2, 0.1]"],
+    "learning_dynamics": ["restarts=2", "train.snapshots=12", "train.steps=2000"],
+    "perturbed_feature": ["restarts=2", "axes.perturbed.points=5", "cases=density_02,density_05"],
+    "phase_diagram": ["restarts=2", "axes.importance.points=4", "axes.density.points=4"],
+    "protocols": ["restarts=2", "axes.importance.points=4", "axes.density.points=4",
+                  "cases=n2_m1_minibatch,n3_m2_notebook"],
+    "uniform_geometry": ["restarts=2", "n_features=24", "n_hidden=4", "axes.density.points=5"],
 }  # fmt: skip
 ONE_POINT = {  # the smallest grid that a study takes, and a single case
     "basic_results": ["restarts=1", "axes.density.values=[0.1]", "cases=A_best"],
@@ -49,7 +47,7 @@ ONE_POINT = {  # the smallest grid that a study takes, and a single case
 TWO_POINTS = {
     name: ["axes.density.values=[1, 0.05]"] for name in ("basic_results", "correlated_features", "five_features")
 } | {"perturbed_feature": ["axes.perturbed.points=2"], "uniform_geometry": ["axes.density.points=2"]}
-TINY, HUGE = (["phases.represented=1e-30", "phases.superposed=1e-30"], ["phases.represented=1e30", "phases.superposed=1e30"])  # fmt: skip
+TINY, HUGE = ([f"phases.{name}={value}" for name in ("represented", "superposed")] for value in (1e-30, 1e30))
 WILD: dict[str, Callable[[xr.DataArray], np.ndarray]] = {  # which models diverged, of (cells, restarts)
     "none": lambda loss: np.zeros(loss.shape, bool),
     "all": lambda loss: np.ones(loss.shape, bool),
@@ -122,3 +120,68 @@ def check_contract(results: Results, folder) -> None:
         assert claim.claim and isinstance(claim.claim, str) and isinstance(claim.note, str)
         assert type(claim.holds) is bool, claim
         json.dumps(finite(claim._asdict()), allow_nan=False)
+
+
+def tried(name: str, *overrides: list[str]) -> Sweep:
+    """A packaged sweep with overrides that may repeat each other's keys."""
+    sweep = superjax.load(name, "plot.dpi=12")
+    for batch in overrides:
+        sweep = sweep.override(*batch)
+    studies.check(sweep)
+    return sweep
+
+
+CASES = {  # grid, thresholds, which models diverged, and to what; the size of the others' weights
+    "all diverged": (SMALL, [], "all", np.inf, 1.0),
+    "all but one diverged": (SMALL, TINY, "most", np.inf, 1.0),
+    "nothing is represented": (SMALL, HUGE, "half", np.nan, 1.0),
+    "weights of 0": (SMALL, [], "none", np.nan, 0.0),
+    "one point": (ONE_POINT, [], "none", np.nan, 1.0),
+    "two points": (TWO_POINTS, [], "first", np.nan, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", spec.available())
+@pytest.mark.parametrize("case", CASES)
+def test_every_study_draws_and_judges(name, case, tmp_path, monkeypatch):
+    """Without matplotlib's layout, which takes longest; pixels of the smallest and the emptiest figures only."""
+    (grid, phases, *wild), png = CASES[case], canvas.png
+
+    def quick(figure, dpi):
+        figure.set_layout_engine("none")
+        return png(figure, dpi) if case in ("all diverged", "one point") else b"\x89PNG"
+
+    monkeypatch.setattr(canvas, "png", quick)
+    overrides = [SMALL[name], TWO_POINTS.get(name, [])] if grid is TWO_POINTS else [grid[name]]
+    check_contract(results_of(tried(name, *overrides, phases), *wild), tmp_path)
+
+
+def test_thresholds_of_any_size_are_written():
+    """`correlated_features phases.represented=3` after the run: no feature is represented, no cosine known."""
+    sweep = tried("correlated_features", SMALL["correlated_features"], ["phases.represented=3"])
+    claims = {claim.claim: claim for claim in studies.claims(results_of(sweep))}
+    (control,) = (claim for text, claim in claims.items() if "sets are nothing special" in text)
+    assert not control.holds and np.isnan(control.measured)
+
+
+def test_what_diverged_is_not_represented():
+    """At a density at which the only model diverged there is no count, and its place in a figure is empty."""
+    sweep = tried("basic_results", ONE_POINT["basic_results"])
+    lost, fine = results_of(sweep, "all"), results_of(sweep)
+    assert not analysis.represented(lost.datasets["A_best"]["phase"].values).any()
+    assert basic_results.groups(lost) == [] and len(basic_results.groups(fine)) == 1
+    assert len(studies.claims(lost)) == 2  # those of any sweep
+
+
+@pytest.mark.parametrize("name", ["five_features", "perturbed_feature", "uniform_geometry"])
+def test_captions_say_what_is_not_drawn(name):
+    sweep = tried(name, SMALL[name])
+    for wild in ("none", "first"):
+        results = results_of(sweep, wild)
+        with canvas.plain():
+            captions = [
+                " ".join(figure.get_supxlabel().split()) for figure in studies._study(sweep).figures(results).values()
+            ]
+        diverged = sum(int((data["diverged_at"] >= 0).sum()) for data in results.datasets.values())
+        assert any("Drawn: " in caption for caption in captions)
+        assert all((f"of which {diverged} diverged" in caption) == (wild == "first") for caption in captions)

@@ -84,6 +84,7 @@ def plain() -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.rcParams["font.family"] = ["DejaVu Sans"]  # alone: others depend on the machine
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
+        warnings.filterwarnings("ignore", "Attempting to set identical")  # ends of an axis of one point: it is widened
         yield
 
 
@@ -111,13 +112,17 @@ def png(figure: Figure, dpi: float) -> bytes:
 
 def literal(text: str) -> str:
     """A text of the user's, to be drawn as it is: a dollar begins no mathematics, what has no shape is a question."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text).replace("$", r"\$")
+    return _printable(text).replace("$", r"\$")
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def fitted(text: str, inches: int | float, size: int | float = 10, lines: int = 1) -> str:
     """A text of the user's (`literal`) in at most so many lines of a width at a font size in points; what has no room
     is cut off, with an ellipsis."""
-    text = " ".join(text.split())[: 1000 * lines]
+    text = _printable(" ".join(text.split()))[: 1000 * lines]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of characters that the font has not
         font = FontProperties(family=["DejaVu Sans"], size=size)

@@ -27,8 +27,11 @@ def frame(figure: Figure, results: "Results", text: str, width: int, size: int |
 
 def models_in_words(results: "Results") -> str:
     """How many models were trained; not in which time, as the same data must give the same figure."""
-    models = sum(data["loss"].size for data in results.datasets.values())
-    return f"{models:,} models."
+    every = (results.every or results.datasets).values()
+    models, shown = (sum(data["loss"].size for data in some) for some in (every, results.datasets.values()))
+    diverged = sum(int((data["diverged_at"] >= 0).sum()) for data in every)
+    words = f"{models:,} models" + (f", of which {diverged:,} diverged" if diverged else "")
+    return words + (", nothing is drawn where all did." if shown < models else ".")
 
 
 def partly(shown: int, of: int, what: str) -> str:

@@ -239,13 +239,13 @@ def _axis(case: Case, data: xr.Dataset, dim: str) -> tuple[np.ndarray, str, bool
     to each other to be told apart, or too large or small for matplotlib.
     """
     axis = case.axes[dim]
-    values = data[dim].values if dim in data.coords else np.arange(data.sizes[dim])
+    values = data[dim].values if dim in data.coords else np.arange(float(data.sizes[dim]))
     size = np.abs(values[values != 0])
-    extreme = bool(size.size) and (size.min() < _DRAWN[0] or size.max() > _DRAWN[1])
+    extreme = size.size > 0 and bool(size.min() < _DRAWN[0] or size.max() > _DRAWN[1])
     if len(axis.names) > 1 or len(np.unique(values)) < len(values) or extreme or _too_near(values):
-        return np.arange(data.sizes[dim]), f"point of {fitted(dim, 2)}", False
+        return np.arange(float(data.sizes[dim])), f"point of {fitted(dim, 2)}", False
     return values, fitted(axis.label or dim, 2.4, lines=2), axis.scale == "log"
 
 
 def _too_near(values: np.ndarray) -> bool:
-    return 0 < np.ptp(values) < 1e-9 * np.abs(values).max()
+    return bool(0 < np.ptp(values) < 1e-9 * np.abs(values).max())

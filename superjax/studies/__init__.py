@@ -21,11 +21,13 @@ from superjax.spec import Sweep, SweepError
 
 
 class Results(NamedTuple):
-    """What a study works on: the sweep, a dataset per case, and the run's manifest."""
+    """What a study works on: the sweep, a dataset per case, and the run's manifest; `every` has all that was trained
+    where `datasets` do not."""
 
     sweep: Sweep
     datasets: Mapping[str, xr.Dataset]
     manifest: Mapping[str, Any]
+    every: Mapping[str, xr.Dataset] | None = None
 
 
 class Claim(NamedTuple):

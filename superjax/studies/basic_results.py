@@ -17,6 +17,7 @@ from superjax import analysis, theory
 from superjax.plots.basic_results import counts, weights
 from superjax.spec import Case, SweepError
 from superjax.studies import Claim, Results
+from superjax.studies._known import at_points, known_points
 
 SECTION = "Demonstrating Superposition"
 PUBLISHED = {  # bars of the paper's figure for A by density: represented, and dedicated where it can be told
@@ -109,7 +110,17 @@ def groups(results: Results) -> list[Group]:
         if group.cases and not _alike(group.case, case):  # another shape, to be shown by itself
             group = found.setdefault(name, Group(name, {}, {}))
         group.cases[kind], group.data[kind] = case, data
-    return list(found.values())
+    return [known for group in found.values() if (known := _known(group))]
+
+
+def _known(group: Group) -> Group | None:
+    """The group at the densities at which models of all kinds are known, None without any: others diverged."""
+    points = np.all([known_points(data, "density") for data in group.data.values()], axis=0)
+    if not points.any():
+        return None
+    pairs = {kind: at_points(case, group.data[kind], "density", points) for kind, case in group.cases.items()}
+    return group._replace(cases={kind: case for kind, (case, _) in pairs.items()},
+                          data={kind: data for kind, (_, data) in pairs.items()})  # fmt: skip
 
 
 def _alike(one: Case, other: Case) -> bool:
@@ -145,7 +156,7 @@ def _linear(group: Group) -> list[Claim]:
     data, m, importance = group.best("linear"), group.case.n_hidden, group.importance
     W = data["W"].transpose("density", "hidden", "feature").values.astype(float)
     top = np.argsort(-importance, kind="stable")[:m]
-    angle = max(float(subspace_angles(w.T, np.eye(len(importance))[:, top]).max()) for w in W)
+    angle = max(_largest_angle(w, top) for w in W)
     density = np.repeat(group.density[:, None], len(importance), axis=1)
     minimum = theory.linear_minimum(importance, density, m)
     excess = float(np.max(np.abs(data["loss"].values / minimum - 1)))
@@ -165,6 +176,13 @@ def _linear(group: Group) -> list[Claim]:
         Claim(f"{group.name}: linear: bias 0 of a represented feature, the mean s/2 of others (difference / s)",
               SECTION, 0.0, off, 0.01, off <= 0.01, worst),
     ]  # fmt: skip
+
+
+def _largest_angle(W: np.ndarray, features: np.ndarray) -> float:
+    """Between the rows of W and the axes of some features; a right angle if the rows span fewer dimensions."""
+    if np.linalg.matrix_rank(W) < len(features):
+        return float(np.pi / 2)
+    return float(subspace_angles(W.T, np.eye(W.shape[1])[:, features]).max())
 
 
 def _at(group: Group, density: float) -> int | None:

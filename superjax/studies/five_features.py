@@ -13,6 +13,7 @@ from superjax.grid import Grid
 from superjax.plots.five_features import five_features
 from superjax.spec import Case, SweepError
 from superjax.studies import Claim, Results, _solutions
+from superjax.studies._known import known
 from superjax.studies._solutions import Switch, best, best_names, lowest_losses
 
 SECTION = "Introduction"
@@ -34,6 +35,7 @@ def check(case: Case) -> None:
 
 
 def figures(results: Results) -> dict[str, Figure]:
+    results = known(results)
     return {name: five_features(results, name, switches(data)) for name, data in results.datasets.items()}
 
 
@@ -43,6 +45,7 @@ def switches(data: xr.Dataset) -> list[Switch]:
 
 
 def claims(results: Results) -> list[Claim]:
+    results = known(results)
     found = []
     for name, data in results.datasets.items():
         case = results.sweep.cases[name]

@@ -16,6 +16,7 @@ from superjax.grid import Grid
 from superjax.plots.perturbed_feature import perturbed_feature
 from superjax.spec import Case, SweepError
 from superjax.studies import Claim, Results
+from superjax.studies._known import known
 from superjax.studies._solutions import best, best_names, names
 
 SECTION = "Non-Uniform Superposition"
@@ -106,10 +107,13 @@ def views(results: Results) -> list[View]:
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    return {"perturbed_feature": perturbed_feature(results, views(results))}
+    results = known(results)
+    shown = views(results)
+    return {"perturbed_feature": perturbed_feature(results, shown)} if shown else {}
 
 
 def claims(results: Results) -> list[Claim]:
+    results = known(results)
     found = []
     shown = views(results)
     ratios = {view.baseline: view.baseline / view.crossing() for view in shown}
@@ -227,7 +231,7 @@ def _unperturbed(view: View) -> list[Claim]:
             Claim(f"{view.name}: loss of the {family}, none perturbed", source, expected, loss, "0.3%",
                   bool(abs(loss / expected - 1) <= 3e-3), f"its weights in float64, exactly: {reference:.6f}")
         )  # fmt: skip
-    paper, ours = 1 / (1 - bias), 1 / (1 + bias)
+    paper, ours = (float(np.divide(1, 1 + sign * bias)) for sign in (-1, 1))
     found += [
         Claim(f"{view.name}: norm = 1 / (1 - b) in the pentagon", SECTION, paper, norm, "5%",
               bool(abs(norm / paper - 1) <= 0.05),

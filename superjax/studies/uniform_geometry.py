@@ -12,6 +12,7 @@ from superjax import analysis, tegum
 from superjax.plots.uniform_geometry import feature_graphs, uniform_geometry
 from superjax.spec import Case, SweepError
 from superjax.studies import Claim, Results
+from superjax.studies._known import known
 from superjax.studies._uniform import NAMED, NEAR, SHOWN, SIMPLICES, Uniform, uniforms
 
 SECTION = "The Geometry of Superposition, Uniform Superposition"
@@ -39,6 +40,7 @@ def check(case: Case) -> None:
 
 
 def figures(results: Results) -> dict[str, Figure]:
+    results = known(results)
     drawn = {}
     for shown in uniforms(results):
         drawn[shown.name] = uniform_geometry(results, shown)
@@ -47,6 +49,7 @@ def figures(results: Results) -> dict[str, Figure]:
 
 
 def claims(results: Results) -> list[Claim]:
+    results = known(results)
     found = []
     for shown in uniforms(results):
         for measured in (_sticky, _digons, _order, _clusters, _factors, _dense):
