@@ -33,6 +33,7 @@ from superjax.analysis.phases import (
     measure,
     norm,
     phase_signature,
+    represented,
 )
 from superjax.analysis.restarts import (
     agreement,
@@ -73,6 +74,7 @@ __all__ = [
     "polytopes",
     "reached",
     "recognise",
+    "represented",
     "solution_name",
     "solutions",
     "speed",

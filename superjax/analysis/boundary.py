@@ -3,12 +3,12 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int8
 
-from superjax.analysis.phases import DEDICATED, SUPERPOSED
+from superjax.analysis.phases import represented
 
 
 def has_superposition(phase: Int8[np.ndarray, "... n_features"], n_hidden: int) -> Bool[np.ndarray, "..."]:
     """Whether more than `n_hidden` features are represented."""
-    return np.asarray(((phase == DEDICATED) | (phase == SUPERPOSED)).sum(-1) > n_hidden)
+    return np.asarray(represented(phase).sum(-1) > n_hidden)
 
 
 def superposition_excess(

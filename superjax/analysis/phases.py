@@ -7,7 +7,7 @@ Measures have shape (..., n_features); they are 0 where W_i = 0 and NaN only whe
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int8, UInt64
+from jaxtyping import Bool, Float, Int8, UInt64
 
 PHASES = ("not_represented", "dedicated", "superposed", "diverged")
 NOT_REPRESENTED, DEDICATED, SUPERPOSED, DIVERGED = range(4)
@@ -22,6 +22,11 @@ class Measures(NamedTuple):
     dimensionality: Float[np.ndarray, "..."]
     phase: Int8[np.ndarray, "..."]
     margin: Float[np.ndarray, "..."]
+
+
+def represented(phase: Int8[np.ndarray, "..."]) -> Bool[np.ndarray, "..."]:
+    """Whether a feature of this phase is represented: dedicated or superposed, not diverged."""
+    return np.asarray((phase == DEDICATED) | (phase == SUPERPOSED))
 
 
 @_quiet

@@ -1,5 +1,6 @@
 """Drawing primitives: each draws one thing into given axes, from plain arrays."""
 
+from superjax.plots import canvas
 from superjax.plots.graphs import feature_graph
 from superjax.plots.maps import (
     PHASE_COLOURS,
@@ -17,6 +18,7 @@ from superjax.plots.weights import gram, importance_scale, interference_key, nor
 
 __all__ = [
     "PHASE_COLOURS",
+    "canvas",
     "cell_edges",
     "feature_graph",
     "gap_map",

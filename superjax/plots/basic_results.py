@@ -8,31 +8,33 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from superjax import plots, theory
-from superjax.plots.captions import frame, training_in_words
+from superjax import analysis, plots, theory
+from superjax.plots.captions import frame, partly, spread, training_in_words
 from superjax.plots.maps import BLUE, GREEN, VERMILION
 
 if TYPE_CHECKING:
     from superjax.studies import Results
     from superjax.studies.basic_results import Group
 
+MAX_COLUMNS = 10  # densities
+MAX_SHAPES = 6
 KINDS = {"linear": "Linear model", "notebook": "Published protocol", "best": "Better optimiser"}
 
 
 def weights(results: "Results", group: "Group") -> Figure:
     """A column per density: WᵀW and b of the linear model, and of the ReLU model with the norms of its features, for a
     single fit by the published protocol and for the best fit found."""
-    rows = _rows(group)
-    columns = len(group.density)
+    rows, shown = _rows(group), spread(len(group.density), MAX_COLUMNS)
+    columns = len(shown)
     figure = Figure(figsize=(2.35 * columns + 2.2, 2.5 * len(rows) + 1.8), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
     image = None
     for (label, data, draw), axes in zip(rows, grid, strict=True):
-        for point, ax in enumerate(axes):
+        for point, ax in zip(shown, axes, strict=True):
             drawn = draw(ax, data.isel(density=point))
             image = drawn or image
         axes[0].set_ylabel(label, fontsize=10)
-    for density, ax in zip(group.density, grid[0], strict=True):
+    for density, ax in zip(group.density[shown], grid[0], strict=True):
         ax.set_title(f"density {density:g}\nS = {1 - density:g}", fontsize=10)
     if image is not None:
         figure.colorbar(image, ax=grid[: max(1, len(rows) // 2), -1], label="WᵀW and b", shrink=0.7)
@@ -46,7 +48,8 @@ def weights(results: "Results", group: "Group") -> Figure:
         f"{group.title}, importance {ratio:.3g}ⁱ. Features are in the order of their importance, the most important "
         "first (top, left). Bars are the norms ‖Wᵢ‖, coloured by interference, the sum of the squared overlaps of "
         "the feature's unit vector with the others; "
-        f"represented: norm ≥ {group.case.phases.represented:g}. {words}",
+        f"represented: norm ≥ {group.case.phases.represented:g}. {words}"
+        f"{partly(columns, len(group.density), 'densities')}",
         230,
     )  # fmt: skip
     return figure
@@ -76,7 +79,7 @@ def _gram(ax: Axes, data: xr.Dataset):
 def _bars(ax: Axes, data: xr.Dataset) -> None:
     plots.norm_bars(ax, data["norm"].values, data["interference"].values)
     phase = data["phase"].values
-    text = f"{(phase > 0).sum()} represented\n{(phase == 1).sum()} alone"
+    text = f"{analysis.represented(phase).sum()} represented\n{(phase == 1).sum()} alone"
     ax.text(0.97, 0.04, text, transform=ax.transAxes, ha="right", va="bottom", fontsize=8.5)
 
 
@@ -84,6 +87,7 @@ def counts(results: "Results", shown: "Sequence[Group]") -> Figure:
     """A panel per shape: how many features are represented, and how many have a dimension of their own, by density."""
     from superjax.studies.basic_results import PUBLISHED, count, dedicated
 
+    every, shown = shown, shown[:MAX_SHAPES]
     figure = Figure(figsize=(7.5 * len(shown), 5.6), layout="constrained")
     for group, ax in zip(shown, figure.subplots(1, len(shown), squeeze=False)[0], strict=True):
         density, best = group.density, group.best_found()
@@ -114,7 +118,8 @@ def counts(results: "Results", shown: "Sequence[Group]") -> Figure:
         "A feature is represented if its norm is at least "
         f"{shown[0].case.phases.represented:g}; it has its own dimension if its interference with represented features "
         f"is below {shown[0].case.phases.superposed:g}. Digon rule: a newcomer joins a host as its antipode if that "
-        "lowers the loss of idealised weights; it ends at two features a dimension (dotted: m).",
+        "lowers the loss of idealised weights; it ends at two features a dimension (dotted: m)."
+        f"{partly(len(shown), len(every), 'shapes')}",
         80 * len(shown) + 20,
     )  # fmt: skip
     return figure

@@ -1,36 +1,52 @@
 """What figures say of how they were made, from the specification of the run."""
 
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.figure import Figure
 
+from superjax.plots.canvas import heading, literal
 from superjax.spec import Case
 
 if TYPE_CHECKING:
     from superjax.studies import Results
 
 
-def frame(figure: Figure, results: "Results", text: str, width: int) -> None:
-    """The title of a figure, with the section of the paper, and a caption below: `text`, models and time.
+def frame(figure: Figure, results: "Results", text: str, width: int, size: int | float = 14) -> None:
+    """The title of a figure, with the section of the paper, and a caption below: `text` and the number of models.
 
     `width` is that of a line of the caption in characters.
     """
     section = f"  ({results.sweep.section})" if results.sweep.section else ""
-    figure.suptitle(f"{results.sweep.title}{section}", fontsize=14)
-    figure.supxlabel(wrapped(f"{text} {model_time(results)}", width), fontsize=8.5, x=0.01, ha="left")
+    heading(figure, f"{results.sweep.title}{section}", size)
+    caption = textwrap.wrap(f"{text} {models_in_words(results)}", width)
+    figure.supxlabel("\n".join(map(literal, caption)), fontsize=8.5, x=0.01, ha="left")
 
 
-def wrapped(text: str, width: int) -> str:
-    """Text in lines of at most so many characters."""
-    return "\n".join(textwrap.wrap(text, width))
+def models_in_words(results: "Results") -> str:
+    """How many models were trained; not in which time, as the same data must give the same figure."""
+    every = (results.every or results.datasets).values()
+    models, shown = (sum(data["loss"].size for data in some) for some in (every, results.datasets.values()))
+    diverged = sum(int((data["diverged_at"] >= 0).sum()) for data in every)
+    words = f"{models:,} models" + (f", of which {diverged:,} diverged" if diverged else "")
+    return words + (", nothing is drawn where all did." if shown < models else ".")
 
 
-def model_time(results: "Results") -> str:
-    """How many models were trained, and in which time."""
-    models = sum(data["loss"].size for data in results.datasets.values())
-    seconds = sum(sum(entry.get("seconds", {}).values()) for entry in results.manifest.get("cases", {}).values())
-    return f"{models:,} models in {seconds:.0f} s."
+def partly(shown: int, of: int, what: str) -> str:
+    """A sentence that a figure shows not all of something; nothing if it does."""
+    return f" Drawn: {shown} of {of} {what}." if shown < of else ""
+
+
+def spread(size: int, most: int) -> list[int]:
+    """At most so many of `size` things, from the first to the last."""
+    return np.unique(np.linspace(0, size - 1, max(1, min(size, most))).round().astype(int)).tolist()
+
+
+def nearest(values: np.ndarray, wanted: Sequence[float]) -> list[int]:
+    """The numbers of the positive values nearest to those wanted, each once."""
+    return list(dict.fromkeys(int(np.argmin(np.abs(np.log(values / value)))) for value in wanted))
 
 
 def training_in_words(case: Case) -> str:

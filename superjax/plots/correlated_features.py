@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from superjax import analysis, plots
-from superjax.plots.captions import frame, training_in_words
+from superjax.plots.captions import frame, nearest, partly, spread, training_in_words
 from superjax.plots.maps import BLUE, VERMILION
 from superjax.spec import Case
 from superjax.studies._sets import (
@@ -29,6 +29,8 @@ from superjax.studies._solutions import Switch
 if TYPE_CHECKING:
     from superjax.studies import Results
 
+MAX_CASES = 8  # of a figure
+MAX_ROWS = 8  # correlations
 SHOWN = (0.9, 0.6, 0.4, 0.2, 0.1, 0.02)  # densities of the pairs in the plane
 SET_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 NUMBER_SHADES = ("white", "#e4ecf3", "#c3d4e3", "#9cb9d1", "#7a9fbf")  # by how many pairs are collapsed
@@ -38,6 +40,7 @@ TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 
 def pairs(results: "Results", names: Sequence[str]) -> Figure:
     """A row per case: the columns of W of the best solution at some densities, each pair in a colour."""
+    every, names = names, names[:MAX_CASES]
     cells = {name: _nearest(results.datasets[name]["density"].values, SHOWN) for name in names}
     columns = max(max(map(len, cells.values())), 4)
     figure = Figure(figsize=(2.3 * columns, 2.95 * len(names) + 1.7), layout="constrained")
@@ -63,7 +66,9 @@ def pairs(results: "Results", names: Sequence[str]) -> Figure:
         figure, results,
         "Columns of W of the best solution (its features as vectors, turned to a canonical position). A colour is a "
         "pair; its first member is drawn thin and dark, the second thick and pale, so that a collapsed pair is a dark "
-        f"line within a pale one. {_training(results, names)}",
+        f"line within a pale one. {_training(results, names)}"
+        f"{partly(columns, max(len(results.datasets[name]['density']) for name in names), 'densities at most')}"
+        f"{partly(len(names), len(every), 'cases')}",
         36 * columns,
     )  # fmt: skip
     return figure
@@ -72,7 +77,7 @@ def pairs(results: "Results", names: Sequence[str]) -> Figure:
 def _nearest(values: np.ndarray, wanted: Sequence[float]) -> list[int]:
     """The cells nearest to the wanted values within the range that the sweep covers, each once, from large to small."""
     inside = [value for value in wanted if values.min() / 1.1 <= value <= values.max() * 1.1] or list(values[:1])
-    return list(dict.fromkeys(int(np.argmin(np.abs(np.log(values / value)))) for value in inside))
+    return nearest(values, inside)
 
 
 def _in_words(case: Case) -> str:
@@ -93,6 +98,7 @@ def _training(results: "Results", names: Sequence[str]) -> str:
 
 def collapse(results: "Results", names: Sequence[str]) -> Figure:
     """A column per case, against density: cosine of partners, principal components seen, losses by number collapsed."""
+    every, names = names, names[:MAX_CASES]
     figure = Figure(figsize=(7.2 * len(names), 11), layout="constrained")
     columns = figure.subplots(3, len(names), squeeze=False, sharex="col").T
     for name, axes in zip(names, columns, strict=True):
@@ -114,7 +120,7 @@ def collapse(results: "Results", names: Sequence[str]) -> Figure:
         "Shaded: number of pairs that have collapsed to one direction in the best solution, cosine of partners ≥ "
         f"{COLLAPSED:g}; its edges, where the losses of both solutions cross, are labelled with the density. In the "
         "upper panels pairs are ordered at each density, the most collapsed first. "
-        f"{_training(results, names)}",
+        f"{_training(results, names)}{partly(len(names), len(every), 'cases')}",
         116 * len(names),
     )  # fmt: skip
     return figure
@@ -171,6 +177,8 @@ def _draw_losses(ax: Axes, case: Case, data: xr.Dataset) -> None:
 def bases(results: "Results", name: str) -> Figure:
     """A row per correlation: WᵀW at every density, features ordered by set, and cosines within and across sets."""
     case, data = results.sweep.cases[name], results.datasets[name]
+    shown = spread(data.sizes["correlation"], MAX_ROWS)
+    correlations, data = data.sizes["correlation"], data.isel(correlation=shown)
     density, correlation = data["density"].values, data["correlation"].values
     W, size = solution(data, "W"), case.data.set_size
     columns = _nearest(density, np.geomspace(density.max(), density.min(), min(len(density), 5)).tolist())
@@ -206,7 +214,8 @@ def bases(results: "Results", name: str) -> Figure:
     frame(
         figure, results,
         f"n = {case.n_features}, m = {case.n_hidden}: {sets} sets of {size} features, in order, black lines between "
-        f"them. Off the diagonal, white is orthogonal. {_training(results, [name])}",
+        f"them. Off the diagonal, white is orthogonal. {_training(results, [name])}"
+        f"{partly(len(columns), len(density), 'densities')}{partly(len(shown), correlations, 'correlations')}",
         46 * (len(columns) + 1),
     )  # fmt: skip
     return figure

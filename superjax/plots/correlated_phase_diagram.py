@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from superjax import plots, theory
-from superjax.plots.captions import frame, training_in_words
+from superjax.plots.canvas import fitted
+from superjax.plots.captions import frame, partly, spread, training_in_words
 from superjax.plots.maps import MEASURED_LINE, THEORY_LINE
 from superjax.studies._diagram import Diagram
 from superjax.studies._kinds import MERGED, antipodal_boundary, optimum_kinds, slices
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
 IMPORTANCES = (0.1, 0.3, 1.0)  # at which the boundary is drawn against the correlation
 COLOURS = ("#0072b2", "#009e73", "#d55e00")
 COLUMNS = 5
+MAX_PANELS = 20
+MAX_ROWS = 6  # cases of a figure
+MAX_CURVES = 16
 
 
 def panels(results: "Results") -> Figure:
     """A map per correlation: phase of the extra feature in the optimum, merged cells hatched."""
-    shown = list(slices(results))
+    every = list(slices(results))
+    shown = [every[k] for k in spread(len(every), MAX_PANELS)]
     columns, n_rows = min(len(shown), COLUMNS), math.ceil(len(shown) / COLUMNS)
     figure = Figure(figsize=(3.6 * max(columns, 4) + 1, 3.75 * n_rows + 2), layout="constrained")
     grid = figure.add_gridspec(n_rows + 1, columns, height_ratios=[*[1] * n_rows, 0.06])
@@ -39,7 +44,7 @@ def panels(results: "Results") -> Figure:
         fine = np.geomspace(x.min(), x.max(), 201)
         ax.plot(fine, theory.superposition_boundary(fine, 2, 1), **THEORY_LINE)
         ax.plot(x, antipodal_boundary(diagram), **MEASURED_LINE)
-        several = f"{name}: " if len(results.datasets) > 1 else ""
+        several = f"{fitted(name, 1.6, 11)}: " if len(results.datasets) > 1 else ""
         ax.set_title(f"{several}ρ = {rho:g}{_in_words(rho)}", fontsize=11)
         lowest, leftmost = k + columns >= len(shown), k % columns == 0
         ax.set(
@@ -48,7 +53,7 @@ def panels(results: "Results") -> Figure:
         )
         ax.tick_params(labelbottom=lowest, labelleft=leftmost)
     handles = [
-        *plots.phase_handles(),
+        *plots.phase_handles(any(bool((data["diverged_at"] >= 0).any()) for data in results.datasets.values())),
         Patch(facecolor=plots.PHASE_COLOURS["superposed"], edgecolor="white", hatch="///",
               label="superposed and merged (same direction)"),
         Line2D([], [], **THEORY_LINE, label="boundary of the theory for ρ = 0"),
@@ -64,7 +69,8 @@ def panels(results: "Results") -> Figure:
         "ρ = 1 always active together, at ρ = −1 as rarely as their density allows, never below density 1/2. "
         "Superposed without hatching: antipodal, in opposite directions. "
         f"{len(shown)} x {len(shown[0][2].importance)} x {len(shown[0][2].density)} cells x {case.restarts} restarts, "
-        f"transplanted between neighbouring cells and polished. Each model: {training_in_words(case)}.",
+        f"transplanted between neighbouring cells and polished. Each model: {training_in_words(case)}."
+        f"{partly(len(shown), len(every), 'correlations')}",
         255,
     )  # fmt: skip
     return figure
@@ -84,7 +90,7 @@ def _set_axes(ax: Axes, diagram: Diagram) -> None:
 def boundaries(results: "Results") -> Figure:
     """A row per case: the antipodal boundary against importance and against correlation, and the overlap at equal
     importance."""
-    names = list(results.datasets)
+    names = list(results.datasets)[:MAX_ROWS]
     figure = Figure(figsize=(18.5, 5.4 * len(names) + 1.2), layout="constrained")
     for name, axes in zip(names, figure.subplots(len(names), 3, squeeze=False), strict=True):
         by_rho = {rho: diagram for case, rho, diagram in slices(results) if case == name}
@@ -96,15 +102,19 @@ def boundaries(results: "Results") -> Figure:
         figure, results,
         "Left and middle, dots: density below which the optimum of n = 2, m = 1 is antipodal; there is none where "
         "the dots end. Lines: closed form for weights [1, −1] against one feature alone or the merged pair [1, 1]/√2. "
-        "Right: the optimum where both features are equally important, and the closed form's boundary.",
+        "Right: the optimum where both features are equally important, and the closed form's boundary."
+        f"{partly(len(names), len(results.datasets), 'cases')}"
+        f"{partly(MAX_CURVES, max(data.sizes['correlation'] for data in results.datasets.values()), 'curves left')}",
         250,
     )  # fmt: skip
     return figure
 
 
 def _draw_against_importance(ax: Axes, by_rho: dict[float, Diagram]) -> None:
-    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.92, len(by_rho)))
-    for colour, (rho, diagram) in zip(colours, sorted(by_rho.items()), strict=True):
+    shown = [sorted(by_rho)[k] for k in spread(len(by_rho), MAX_CURVES)]
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.92, len(shown)))
+    for colour, rho in zip(colours, shown, strict=True):
+        diagram = by_rho[rho]
         x, position = diagram.importance, antipodal_boundary(diagram)
         fine = np.geomspace(x.min(), x.max(), 401)
         closed = theory.pair_boundary(fine, rho)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from superjax import analysis, plots, theory
-from superjax.plots.captions import frame, training_in_words
+from superjax.plots.captions import frame, nearest, partly, training_in_words
 from superjax.plots.maps import GREY
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def five_features(results: "Results", name: str, switches: "Sequence[Switch]") -
 
     case, data = results.sweep.cases[name], results.datasets[name]
     density, names = data["density"].values, best_names(data)
-    cells = list(dict.fromkeys(int(np.argmin(np.abs(np.log(density / wanted)))) for wanted in SHOWN))
+    cells = nearest(density, SHOWN)
     W = best(data, "W").transpose("density", "hidden", "feature").values
     scale = plots.importance_scale(np.array(case.importance_vector()))
 
@@ -60,7 +60,8 @@ def five_features(results: "Results", name: str, switches: "Sequence[Switch]") -
         f"n = {case.n_features}, m = {case.n_hidden}: {len(density)} densities x {case.restarts} restarts, of which "
         f"the one of lowest loss is drawn, turned to a canonical position. Each model: {training_in_words(case)}. "
         f"A solution is named after the polytopes that its features of norm ≥ {case.phases.represented:g} form, if no "
-        f"overlap is further than {analysis.TOLERANCE:g} from the ideal one's, and else called other.",
+        f"overlap is further than {analysis.TOLERANCE:g} from the ideal one's, and else called other."
+        f"{partly(len(cells), len(density), 'densities above')}",
         220,
     )  # fmt: skip
     return figure

@@ -1,7 +1,8 @@
 """Figures for a sweep without a study: no axis draws the weights, one axis lines, two a map per feature and of the
-number of superposed features, more a panel for every value of the rest."""
+number of superposed features, more a row of maps for values of the rest. What is left out is said in the title."""
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,20 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from superjax import analysis
-from superjax.plots.maps import BLUE, GREY, VERMILION, hatch, phase_handles, phase_map, value_map
+from superjax.plots.canvas import fitted, heading
+from superjax.plots.captions import spread
+from superjax.plots.maps import BLUE, PHASE_COLOURS, VERMILION, hatch, phase_handles, phase_map, value_map
 from superjax.spec import Case
 
-MAX_FEATURES = 6  # maps of single features
-MAX_PANELS = 6  # values of a further axis
-_LINES = ("norm", "interference")
+MAX_FEATURES = 6  # maps and lines of single features
+MAX_WEIGHTS = 400  # features whose weights are drawn
+MAX_VALUES = 6  # of a further axis
+MAX_MAPS = 48  # of a figure
+MAX_FAMILIES = 8
+_DRAWN = 1e-100, 1e100  # sizes beyond which matplotlib cannot make an axis
 
 
 def figures(results: Any) -> dict[str, Figure]:
@@ -33,10 +40,13 @@ def overview(case: Case, data: xr.Dataset, name: str) -> Figure:
         figure = _losses(case, data)
     else:
         figure = {0: _weights, 1: _lines}.get(len(case.axes), _maps)(case, data)
-    figure.suptitle(
+    parts = [
         f"{name}: n = {case.n_features}, m = {case.n_hidden}, {case.model.kind}, {case.train.objective}, "
-        f"{case.train.steps} steps, best of {case.restarts} restarts{_how_many_diverged(data)}"
-    )
+        f"{case.train.steps} steps, best of {case.restarts} restarts",
+        _what_is_shown(case, data),
+        _how_many_diverged(data),
+    ]
+    heading(figure, "\n".join(filter(None, parts)), 12)
     return figure
 
 
@@ -57,7 +67,40 @@ def _unknown(data: xr.Dataset) -> xr.DataArray:
 
 def _how_many_diverged(data: xr.Dataset) -> str:
     count = int((data["diverged_at"] >= 0).sum())
-    return f"\n{count:,} of {data['diverged_at'].size:,} models diverged" if count else ""
+    return f"{count:,} of {data['diverged_at'].size:,} models diverged" if count else ""
+
+
+def _what_is_shown(case: Case, data: xr.Dataset) -> str:
+    """What of the dataset is drawn, where that is not all."""
+    parts = []
+    most = MAX_FEATURES if case.axes else MAX_WEIGHTS
+    if "W" in data and case.n_features > most:
+        parts.append(f"features 0 to {most - 1} of {case.n_features}")
+    families = data.sizes.get("family", 0) if len(case.axes) == 1 else 0
+    if families > MAX_FAMILIES:
+        parts.append(f"{MAX_FAMILIES} of {families} families")
+    elif "family" in data.sizes and not families:
+        parts.append("no families")
+    if "W" in data and len(case.axes) > 2:
+        rows = _rows(case, data)
+        parts += [f"{len(rows[dim])} of {size} values of {dim}" for dim, size in _further(case, data).items()
+                  if len(rows[dim]) < size]  # fmt: skip
+    return f"drawn: {'; '.join(parts)}" if parts else ""
+
+
+def _further(case: Case, data: xr.Dataset) -> dict[str, int]:
+    """The axes beyond the two of a map, and their sizes."""
+    return {dim: data.sizes[dim] for dim in list(case.axes)[:-2]}
+
+
+def _rows(case: Case, data: xr.Dataset) -> dict[str, list[int]]:
+    """The points of the further axes that are drawn, evenly spread, so that the figure has at most MAX_MAPS."""
+    sizes = _further(case, data)
+    shown = {dim: min(size, MAX_VALUES) for dim, size in sizes.items()}
+    columns = min(case.n_features, MAX_FEATURES) + 1
+    while (product := math.prod(shown.values())) * columns > MAX_MAPS and product > 1:
+        shown[max(shown, key=lambda dim: shown[dim])] -= 1
+    return {dim: spread(sizes[dim], most) for dim, most in shown.items()}
 
 
 def _best(data: xr.Dataset, name: str) -> xr.DataArray:
@@ -68,14 +111,15 @@ def _weights(case: Case, data: xr.Dataset) -> Figure:
     """WᵀW and b of the best restart, and norms coloured by phase."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.2, 1])
-    W, b = _best(data, "W").transpose("hidden", "feature").values, _best(data, "b").values
+    shown = data.isel(feature=slice(MAX_WEIGHTS))
+    W, b = _best(shown, "W").transpose("hidden", "feature").values, _best(shown, "b").values
     picture = np.column_stack([W.T @ W, b])
     image = left.imshow(picture, cmap="RdBu_r", vmin=-1, vmax=1)
-    left.axvline(case.n_features - 0.5, color="black", linewidth=1)
+    left.axvline(shown.sizes["feature"] - 0.5, color="black", linewidth=1)
     left.set(title="WᵀW | b of the best restart", xlabel="feature (last column: b)", ylabel="feature")
     figure.colorbar(image, ax=left)
-    colours = [(GREY, BLUE, VERMILION, "black")[p] for p in _best(data, "phase").values]
-    right.bar(np.arange(case.n_features), _best(data, "norm").values, color=colours)
+    colours = [list(PHASE_COLOURS.values())[p] for p in _best(shown, "phase").values]
+    right.bar(np.arange(len(colours)), _best(shown, "norm").values, color=colours)
     right.set(title="norm of each feature", xlabel="feature", ylabel="‖W$_i$‖")
     return figure
 
@@ -85,13 +129,15 @@ def _lines(case: Case, data: xr.Dataset) -> Figure:
     x, label, log = _axis(case, data, next(iter(case.axes)))
     figure = Figure(figsize=(6, 9), layout="constrained")
     axes = figure.subplots(3, 1, sharex=True)
-    for ax, name in zip(axes, _LINES, strict=False):
+    present = data["norm"] >= case.phases.represented  # the direction of a feature without a norm means nothing
+    shown = {"norm": data["norm"], "interference, if represented": data["interference"].where(present)}
+    for ax, (name, measure) in zip(axes, shown.items(), strict=False):
         for feature in range(min(case.n_features, MAX_FEATURES)):
-            values = data[name].isel(feature=feature)
-            (line,) = ax.plot(x, _best(data, name).isel(feature=feature), label=f"feature {feature}")
+            values = measure.isel(feature=feature)
+            (line,) = ax.plot(x, values.isel(restart=data["best"]), label=f"feature {feature}")
             ax.fill_between(x, values.min("restart"), values.max("restart"), color=line.get_color(), alpha=0.2)
         ax.set_ylabel(name)
-        if np.nanmax(data[name].values, initial=0.0) > 10:
+        if np.max(measure.values, where=np.isfinite(measure.values), initial=0.0) > 10:
             ax.set_yscale("symlog", linthresh=1)
     axes[0].legend(fontsize=8)
     _draw_loss(axes[2], x, data)
@@ -131,8 +177,9 @@ def _draw_loss(ax: Axes, x: np.ndarray, data: xr.Dataset) -> None:
     ax.plot(x, data["loss"].min("restart"), color=VERMILION, label="best restart")
     ax.fill_between(x, data["loss"].min("restart"), data["loss"].max("restart"), color=VERMILION, alpha=0.2,
                     label="all restarts")  # fmt: skip
-    for family in data["family"].values if "family_loss" in data else ():
-        ax.plot(x, data["family_loss"].sel(family=family), "--", linewidth=1.2, label=f"family {family}")
+    for family in data["family"].values[:MAX_FAMILIES] if "family_loss" in data else ():
+        label = f"family {fitted(str(family), 2, 8)}"
+        ax.plot(x, data["family_loss"].sel(family=family), "--", linewidth=1.2, label=label)
     every = (data["diverged_at"] >= 0).all("restart").values
     for lost, marker, words in ((_diverged(data).values & ~every, "kx", "some"), (every, "kX", "all")):
         if lost.any():
@@ -151,7 +198,7 @@ def _maps(case: Case, data: xr.Dataset) -> Figure:
     x, x_label, x_log = _axis(case, data, first)
     y, y_label, y_log = _axis(case, data, second)
     shown = min(case.n_features, MAX_FEATURES)
-    points = list(itertools.product(*(_spread(data.sizes[dim], MAX_PANELS) for dim in rest)))[: MAX_PANELS**2]
+    points = list(itertools.product(*_rows(case, data).values()))
     figure = Figure(figsize=(3.2 * (shown + 1) + 0.8, 3.0 * len(points) + 1.4), layout="constrained")
     rows = figure.subplots(len(points), shown + 1, squeeze=False, sharex=True, sharey=True)
     for point, axes in zip(points, rows, strict=True):
@@ -166,8 +213,8 @@ def _maps(case: Case, data: xr.Dataset) -> Figure:
         count = np.where(unknown, np.nan, (phase == analysis.PHASES.index("superposed")).sum(-1))
         axes[-1].set(xscale=axes[0].get_xscale(), yscale=axes[0].get_yscale(), title="number superposed")
         mesh = _sorted_map(value_map, axes[-1], x, y, count, vmin=0.0, vmax=float(case.n_features))
-        figure.colorbar(mesh, ax=axes[-1])
-        where = ", ".join(f"{dim} = {_axis(case, data, dim)[0][k]:.3g}" for dim, k in place.items())
+        figure.colorbar(mesh, ax=axes[-1], ticks=MaxNLocator(integer=True))
+        where = ", ".join(f"{fitted(dim, 2)} = {_axis(case, data, dim)[0][k]:.3g}" for dim, k in place.items())
         axes[0].set_ylabel(f"{where}\n{y_label}" if where else y_label)
         for ax in axes:
             hatch(ax, np.sort(x), np.sort(y), lost[np.argsort(x)][:, np.argsort(y)], "xxxx")
@@ -185,17 +232,20 @@ def _sorted_map(draw, ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray
     return draw(ax, x[i], y[j], values[i][:, j], **keywords)
 
 
-def _spread(size: int, most: int) -> np.ndarray:
-    return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int))
-
-
 def _axis(case: Case, data: xr.Dataset, dim: str) -> tuple[np.ndarray, str, bool]:
     """Values along a dimension, its label, and whether it is logarithmic.
 
-    A dimension with several coordinates, or whose values repeat, is drawn by the number of its points.
+    A dimension is drawn by the number of its points if it has several coordinates, or values that repeat, are too near
+    to each other to be told apart, or too large or small for matplotlib.
     """
     axis = case.axes[dim]
-    values = data[dim].values if dim in data.coords else np.arange(data.sizes[dim])
-    if len(axis.names) > 1 or len(np.unique(values)) < len(values):
-        return np.arange(data.sizes[dim]), f"point of {dim}", False
-    return values, axis.label or dim, axis.scale == "log"
+    values = data[dim].values if dim in data.coords else np.arange(float(data.sizes[dim]))
+    size = np.abs(values[values != 0])
+    extreme = size.size > 0 and bool(size.min() < _DRAWN[0] or size.max() > _DRAWN[1])
+    if len(axis.names) > 1 or len(np.unique(values)) < len(values) or extreme or _too_near(values):
+        return np.arange(float(data.sizes[dim])), f"point of {fitted(dim, 2)}", False
+    return values, fitted(axis.label or dim, 2.4, lines=2), axis.scale == "log"
+
+
+def _too_near(values: np.ndarray) -> bool:
+    return bool(0 < np.ptp(values) < 1e-9 * np.abs(values).max())

@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from superjax import analysis, plots
-from superjax.plots.captions import frame, training_in_words
+from superjax.plots.captions import frame, nearest, partly, training_in_words
 from superjax.plots.maps import BLUE, GREEN, VERMILION
 
 if TYPE_CHECKING:
     from superjax.studies import Results
     from superjax.studies.perturbed_feature import View
 
+MAX_ROWS = 8  # cases of the figure
 SHOWN = (0.1, 0.2, 0.5, 1.0, 3.0)  # densities of the perturbed feature, relative to the others
 
 
@@ -24,12 +25,17 @@ def perturbed_feature(results: "Results", views: "Sequence[View]") -> Figure:
     the loss of both families along it."""
     from superjax.studies.perturbed_feature import KEPT
 
+    every, views = views, views[:MAX_ROWS]
     figure = Figure(figsize=(19, 3.2 * len(views) + 2.2), layout="constrained")
     ratios = [*[1] * len(SHOWN), 2.2]
     rows = figure.subplots(len(views), len(SHOWN) + 1, width_ratios=ratios, squeeze=False)
     for view, axes in zip(views, rows, strict=True):
-        for ax, ratio in zip(axes, SHOWN, strict=False):
-            _draw_fits(ax, view, int(np.argmin(np.abs(np.log(view.density / view.baseline / ratio)))), KEPT)
+        cells = nearest(view.density / view.baseline, SHOWN)
+        for ax, cell in zip(axes, [*cells, *[None] * len(SHOWN)], strict=False):
+            if cell is None:
+                ax.axis("off")
+            else:
+                _draw_fits(ax, view, cell, KEPT)
         axes[0].set_ylabel(f"others at density {view.baseline:g}", fontsize=11)
         _draw_losses(axes[-1], view)
     case = views[0].case
@@ -39,7 +45,9 @@ def perturbed_feature(results: "Results", views: "Sequence[View]") -> Figure:
         f"most {KEPT:.0%} above the lowest of {case.restarts}, turned so that the perturbed feature (orange) points "
         "right; blue: the others. Right: two kinds of solution, each followed from cell to cell along the axis from its"
         " own start as far as it is a minimum. Grey: lowest loss of all fits. "
-        f"Each fit: {training_in_words(case)}.",
+        f"Each fit: {training_in_words(case)}."
+        f"{partly(len(SHOWN), max(len(view.density) for view in views), 'densities on the left')}"
+        f"{partly(len(views), len(every), 'cases')}",
         250,
     )  # fmt: skip
     return figure
@@ -48,7 +56,8 @@ def perturbed_feature(results: "Results", views: "Sequence[View]") -> Figure:
 def _draw_fits(ax: Axes, view: "View", point: int, kept: float) -> None:
     data = view.data.isel({next(iter(view.case.axes)): point})
     loss = data["loss"].values
-    chosen = np.flatnonzero(loss <= loss.min() * (1 + kept))
+    chosen = np.flatnonzero(loss <= np.min(loss, where=np.isfinite(loss), initial=np.inf) * (1 + kept))
+    chosen = chosen[np.isfinite(loss[chosen])]
     order = [view.feature, *(k for k in range(view.case.n_features) if k != view.feature)]
     colours = [VERMILION if k == view.feature else BLUE for k in range(view.case.n_features)]
     for W in data["W"].transpose("restart", "hidden", "feature").values[chosen]:

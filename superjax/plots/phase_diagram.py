@@ -5,18 +5,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from superjax import analysis, plots, theory
-from superjax.plots.captions import model_time, training_in_words, wrapped
+from superjax.plots.canvas import fitted
+from superjax.plots.captions import frame, partly, training_in_words
 from superjax.plots.maps import BLUE, GREY, MEASURED_LINE, THEORY_LINE, VERMILION
 from superjax.studies import Results
 from superjax.studies._diagram import Diagram, diagrams
 
 CUTS = (0.3, 1.0)  # relative importances
+MAX_ROWS = 8  # cases of a figure
 SMALL_MARGIN = 0.1  # a phase is hatched if its deciding quantity is this near to the threshold
 
 
 def phase_diagram(results: Results) -> Figure:
     """A row per case: theory, optimum, typical outcome, restarts that reach the optimum, gap to the next phase."""
-    shown = diagrams(results)
+    shown = diagrams(results)[:MAX_ROWS]
     figure = Figure(figsize=(19, 4.0 * len(shown) + 2.0), layout="constrained")
     rows = figure.subplots(len(shown) + 1, 5, height_ratios=[*[1] * len(shown), 0.13], squeeze=False)
     meshes = []
@@ -34,9 +36,8 @@ def phase_diagram(results: Results) -> Figure:
     )
     for ax, title in zip(rows[0], titles, strict=True):
         ax.set_title(title)
-    _draw_keys(figure, rows[-1], meshes, any((d.data["phase"] == 3).any() for d in shown))
-    figure.suptitle(f"{results.sweep.title}  ({results.sweep.section})", fontsize=15)
-    figure.supxlabel(caption(results), fontsize=8.5, x=0.01, ha="left")
+    _draw_keys(figure, rows[-1], meshes, _any_diverged(shown))
+    frame(figure, results, f"{caption(shown)}{partly(len(shown), len(results.datasets), 'cases')}", 290, 15)
     return figure
 
 
@@ -58,7 +59,7 @@ def _draw_row(diagram: Diagram, axes: np.ndarray) -> list:
     axes[1].plot(fine, theory_line, **THEORY_LINE, label="theory")
     axes[1].plot(x, measured, **MEASURED_LINE, label="measured")
     axes[1].legend(loc="lower left", fontsize=8, facecolor="0.6")
-    plots.hatch(axes[1], x, y, diagram.extra("optimum_margin") < SMALL_MARGIN)
+    plots.hatch(axes[1], x, y, diagram.extra("optimum_margin") < SMALL_MARGIN, "....")
     plots.typical_map(axes[2], x, y, diagram.extra("typical_norm"), diagram.extra("typical_interference"))
     agreement, success = diagram.data["agreement"].values, diagram.data["success"].values
     plots.hatch(axes[2], x, y, agreement < 1 - diagram.case.plot.threshold)
@@ -71,13 +72,17 @@ def _draw_row(diagram: Diagram, axes: np.ndarray) -> list:
     return [fraction, gap]
 
 
+def _any_diverged(shown: list[Diagram]) -> bool:
+    return any(bool((diagram.data["diverged_at"] >= 0).any()) for diagram in shown)
+
+
 def _draw_keys(figure: Figure, axes: np.ndarray, meshes: list, diverged: bool) -> None:
     axes[0].axis("off")
     axes[0].legend(
         handles=plots.phase_handles(diverged), loc="center", ncols=2 if diverged else 3, frameon=False, columnspacing=1
     )
     axes[1].axis("off")
-    axes[1].text(0.5, 0.5, f"hatched: margin of the phase below {SMALL_MARGIN:.0%}\n"
+    axes[1].text(0.5, 0.5, f"dotted: margin of the phase below {SMALL_MARGIN:.0%}\n"
                  "lines: boundary of superposition (any features)", ha="center", va="center")  # fmt: skip
     plots.typical_key(axes[2])
     for ax, mesh, label in zip(
@@ -90,9 +95,8 @@ def _draw_keys(figure: Figure, axes: np.ndarray, meshes: list, diverged: bool) -
         bar.set_label(label)
 
 
-def caption(results: Results) -> str:
+def caption(shown: list[Diagram]) -> str:
     """What was run, in words, from the specification; the cases apart where they were not trained alike."""
-    shown = diagrams(results)
     case = shown[0].case
     grids = ", ".join(
         f"{d.title}: {len(d.importance)} x {len(d.density)} cells x {d.case.restarts} restarts" for d in shown
@@ -101,15 +105,13 @@ def caption(results: Results) -> str:
         training = f"Each model: {training_in_words(case)}."
     else:
         training = " ".join(f"{d.title}: {training_in_words(d.case)}." for d in shown)
-    text = (
+    return (
         f"{grids}. {training} "
         f"A feature is represented if its norm is at least {case.phases.represented:g}, and then superposed if its "
         f"interference with represented features is at least {case.phases.superposed:g}. Optimum: best restarts, "
         f"transplanted between neighbouring cells and polished. Typical outcome hatched where fewer than "
-        f"{1 - case.plot.threshold:.0%} of restarts have the optimum's phases; crosses: some restarts diverged. "
-        f"{model_time(results)}"
+        f"{1 - case.plot.threshold:.0%} of restarts have the optimum's phases; crosses: some restarts diverged."
     )
-    return wrapped(text, 290)
 
 
 def _outcome_title(restarts: int) -> str:
@@ -119,7 +121,7 @@ def _outcome_title(restarts: int) -> str:
 
 def protocols(results: Results) -> Figure:
     """A row per case: best of restarts and typical outcome of that protocol, the optimum, and how far they agree."""
-    shown = diagrams(results)
+    shown = diagrams(results)[:MAX_ROWS]
     figure = Figure(figsize=(16, 3.6 * len(shown) + 1.8), layout="constrained")
     rows = figure.subplots(len(shown) + 1, 4, height_ratios=[*[1] * len(shown), 0.15], squeeze=False)
     fraction = None
@@ -127,7 +129,8 @@ def protocols(results: Results) -> Figure:
         x, y = diagram.importance, diagram.density
         for ax in axes:
             _set_axes(ax, diagram)
-        axes[0].set_ylabel(f"{diagram.title}, {diagram.name.rpartition('_')[2]}\n\n{axes[0].get_ylabel()}")
+        protocol = fitted(diagram.name.rpartition("_")[2], 2)
+        axes[0].set_ylabel(f"{diagram.title}, {protocol}\n\n{axes[0].get_ylabel()}")
         plots.phase_map(axes[0], x, y, diagram.best("phase")[..., -1])
         plots.typical_map(axes[1], x, y, diagram.extra("typical_norm"), diagram.extra("typical_interference"))
         plots.phase_map(axes[2], x, y, diagram.extra("optimum_phase"))
@@ -146,33 +149,40 @@ def protocols(results: Results) -> Figure:
     for ax, title in zip(rows[0], titles, strict=True):
         ax.set_title(title)
     rows[-1, 0].axis("off")
-    rows[-1, 0].legend(handles=plots.phase_handles(), loc="center", ncols=3, frameon=False, columnspacing=1)
+    diverged = _any_diverged(shown)
+    rows[-1, 0].legend(handles=plots.phase_handles(diverged), loc="center", ncols=2 if diverged else 3, frameon=False,
+                       columnspacing=1)  # fmt: skip
     plots.typical_key(rows[-1, 1])
     rows[-1, 2].axis("off")
     rows[-1, 2].text(0.5, 0.5, "dashed: boundary of the optimum\nwhite band: of single restarts, central 80%",
                      ha="center", va="center")  # fmt: skip
     assert fraction is not None  # a sweep has at least one case
     figure.colorbar(fraction, cax=rows[-1, 3], orientation="horizontal").set_label("fraction of restarts")
-    figure.suptitle(f"{results.sweep.title}  ({results.sweep.section})", fontsize=14)
-    text = "\n".join(f"{d.name}: {training_in_words(d.case)}." for d in shown)
-    figure.supxlabel(text, fontsize=8.5, x=0.01, ha="left")
+    text = " ".join(f"{d.name}: {training_in_words(d.case)}." for d in shown)
+    frame(figure, results, f"{text}{partly(len(shown), len(results.datasets), 'cases')}", 245)
     return figure
 
 
 def cuts(results: Results) -> Figure:
     """Norm of the extra feature and loss of both branches against density, at the importances of CUTS."""
-    shown = diagrams(results)
-    figure = Figure(figsize=(6.5 * len(CUTS), 6.0 * len(shown)), layout="constrained")
+    shown = diagrams(results)[:MAX_ROWS]
+    figure = Figure(figsize=(6.5 * len(CUTS), 6.0 * len(shown) + 1.2), layout="constrained")
     for diagram, part in zip(shown, np.atleast_1d(figure.subfigures(len(shown), 1)), strict=True):
         part.suptitle(diagram.title)
         rows = part.subplots(2, len(CUTS), sharex=True, squeeze=False)
         for column, wanted in enumerate(CUTS):
             _draw_cut(diagram, wanted, rows[0, column], rows[1, column])
+    frame(
+        figure, results,
+        f"Columns of the maps at the importances nearest to {' and '.join(f'{r:g}' for r in CUTS)}; grey bar: boundary "
+        f"of superposition; dotted: norm from which a feature is represented."
+        f"{partly(len(shown), len(results.datasets), 'cases')}", 160,
+    )  # fmt: skip
     return figure
 
 
 def _draw_cut(diagram: Diagram, wanted: float, top: Axes, bottom: Axes) -> None:
-    k = int(np.argmin(np.abs(np.log(diagram.importance / wanted))))
+    k = diagram.column(wanted)
     r, s = diagram.importance[k], diagram.density
     norms = diagram.data["norm"].isel(importance=k, feature=-1).values
     top.plot(np.repeat(s, norms.shape[-1]), norms.ravel(), ".", color="0.7", markersize=2.5, label="restarts")

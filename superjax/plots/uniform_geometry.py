@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from superjax.plots.captions import frame, training_in_words
+from superjax.plots.captions import frame, partly, training_in_words
 from superjax.plots.graphs import feature_graph
 from superjax.plots.maps import BLUE, GREY, VERMILION
 from superjax.studies import Results
@@ -178,7 +178,8 @@ def feature_graphs(results: Results, shown: Uniform) -> Figure:
         figure, results,
         f"Features of norm ≥ {shown.case.phases.represented:g}; lines as wide and dark as |W_i·W_j|. Features whose "
         f"unit vectors overlap by {EDGE:g} or more are connected, every connected component is a factor of the tegum "
-        f"product, named if its overlaps are within {TOLERANCE:g} of a polytope's.",
+        f"product, named if its overlaps are within {TOLERANCE:g} of a polytope's."
+        f"{partly(len(cells), len(shown.density), 'densities')}",
         10 * width,
     )  # fmt: skip
     return figure

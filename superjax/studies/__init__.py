@@ -6,8 +6,10 @@ overview of `superjax.plots.overview` and the general claims.
 """
 
 import importlib
-import io
-from collections.abc import Mapping
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +21,13 @@ from superjax.spec import Sweep, SweepError
 
 
 class Results(NamedTuple):
-    """What a study works on: the sweep, a dataset per case, and the run's manifest."""
+    """What a study works on: the sweep, a dataset per case, and the run's manifest; `every` has all that was trained
+    where `datasets` do not."""
 
     sweep: Sweep
     datasets: Mapping[str, xr.Dataset]
     manifest: Mapping[str, Any]
+    every: Mapping[str, xr.Dataset] | None = None
 
 
 class Claim(NamedTuple):
@@ -39,7 +43,9 @@ class Claim(NamedTuple):
 
 
 def check(sweep: Sweep) -> None:
-    """Refuse, before any training, a sweep that its study cannot draw. Raises SweepError."""
+    """Refuse, before any training, a sweep that its study cannot draw, or a matplotlib that can draw nothing. Raises
+    SweepError."""
+    _try_matplotlib()
     study = _study(sweep)
     for name, case in sweep.cases.items() if study else ():
         try:
@@ -51,29 +57,68 @@ def check(sweep: Sweep) -> None:
 
 
 def claims(results: Results) -> list[Claim]:
-    """The claims of the sweep's study, then those that any sweep must meet."""
+    """The claims of the sweep's study, then those that any sweep must meet. Their values are plain numbers."""
     study = _study(results.sweep)
-    own = study.claims(results) if study else []
-    return [*own, *_general(results)]
+    with _quiet():
+        found = [*(study.claims(results) if study else []), *_general(results)]
+    return [Claim(*map(_plain, claim)) for claim in found]
 
 
-def draw(results: Results, folder: Path) -> list[Path]:
-    """Draw all figures into a folder as PNGs."""
-    from superjax.plots import overview
+def draw(results: Results, folder: Path, warn: Callable[[str], None] | None = None) -> list[Path]:
+    """Draw all figures into a folder as PNGs; `warn` is told of one that has other dots per inch than was asked for."""
+    from superjax.plots import canvas, overview
 
     study = _study(results.sweep)
     paths = []
-    dpi = next(iter(results.sweep.cases.values())).plot.dpi
-    for name, figure in (study or overview).figures(results).items():
-        paths.append(folder / f"{name}.png")
-        image = io.BytesIO()
-        figure.savefig(image, format="png", dpi=dpi)
-        write_bytes(paths[-1], image.getvalue())
+    wanted = float(next(iter(results.sweep.cases.values())).plot.dpi)
+    with canvas.plain(), _quiet():
+        for name, figure in (study or overview).figures(results).items():
+            paths.append(folder / f"{name}.png")
+            dpi = canvas.resolution(figure, wanted)
+            if dpi != wanted:
+                why = "large" if dpi < wanted else "small"
+                (warn or _warn)(f"{paths[-1]}: drawn with {dpi:.0f} dots per inch; {wanted:g} would make it too {why}")
+            write_bytes(paths[-1], canvas.png(figure, dpi))
     return paths
 
 
+def _warn(message: str) -> None:
+    print(f"superjax: warning: {message}", file=sys.stderr)
+
+
+def _try_matplotlib() -> None:
+    """Draw an empty figure. Raises SweepError."""
+    try:
+        from superjax.plots import canvas
+
+        canvas.try_out()
+    except (ImportError, ValueError, OSError, RuntimeError) as error:  # no folder for its fonts, a broken installation
+        reason = " ".join(str(error).split())[:200]
+        raise SweepError(f"matplotlib cannot draw: {type(error).__name__}: {reason}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings of numbers that are not finite: what diverged is NaN, and so is all that follows from it."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
+
+
+def _plain(value: Any) -> Any:
+    """The same without numpy's types."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
 def _study(sweep: Sweep) -> Any:
-    return importlib.import_module(f"superjax.studies.{sweep.study}") if sweep.study else None
+    if not sweep.study:
+        return None
+    importlib.import_module("superjax.plots.canvas")  # before anything imports matplotlib
+    return importlib.import_module(f"superjax.studies.{sweep.study}")
 
 
 def _general(results: Results) -> list[Claim]:

@@ -80,6 +80,7 @@ def set_cosines(
 
 
 def root_mean_square(cosines: Float[np.ndarray, "... pairs"]) -> Float[np.ndarray, "..."]:
-    """Of those that are known."""
+    """Of those that are known, NaN if none is."""
     known = np.isfinite(cosines)
-    return np.asarray(np.sqrt(np.sum(np.square(cosines), axis=-1, where=known) / np.maximum(known.sum(-1), 1)))
+    mean = np.sum(np.square(cosines), axis=-1, where=known) / np.maximum(known.sum(-1), 1)
+    return np.where(known.any(-1), np.sqrt(mean), np.nan)

@@ -17,6 +17,7 @@ from superjax import analysis, theory
 from superjax.plots.basic_results import counts, weights
 from superjax.spec import Case, SweepError
 from superjax.studies import Claim, Results
+from superjax.studies._known import at_points, known_points
 
 SECTION = "Demonstrating Superposition"
 PUBLISHED = {  # bars of the paper's figure for A by density: represented, and dedicated where it can be told
@@ -83,8 +84,7 @@ def _core(data: xr.Dataset) -> xr.Dataset:
 
 def count(phase: xr.DataArray) -> xr.DataArray:
     """How many features are represented."""
-    dedicated, superposed = map(analysis.PHASES.index, ("dedicated", "superposed"))
-    return phase.isin((dedicated, superposed)).sum("feature")
+    return xr.apply_ufunc(analysis.represented, phase).sum("feature")
 
 
 def dedicated(phase: xr.DataArray) -> xr.DataArray:
@@ -110,7 +110,17 @@ def groups(results: Results) -> list[Group]:
         if group.cases and not _alike(group.case, case):  # another shape, to be shown by itself
             group = found.setdefault(name, Group(name, {}, {}))
         group.cases[kind], group.data[kind] = case, data
-    return list(found.values())
+    return [known for group in found.values() if (known := _known(group))]
+
+
+def _known(group: Group) -> Group | None:
+    """The group at the densities at which models of all kinds are known, None without any: others diverged."""
+    points = np.all([known_points(data, "density") for data in group.data.values()], axis=0)
+    if not points.any():
+        return None
+    pairs = {kind: at_points(case, group.data[kind], "density", points) for kind, case in group.cases.items()}
+    return group._replace(cases={kind: case for kind, (case, _) in pairs.items()},
+                          data={kind: data for kind, (_, data) in pairs.items()})  # fmt: skip
 
 
 def _alike(one: Case, other: Case) -> bool:
@@ -146,7 +156,7 @@ def _linear(group: Group) -> list[Claim]:
     data, m, importance = group.best("linear"), group.case.n_hidden, group.importance
     W = data["W"].transpose("density", "hidden", "feature").values.astype(float)
     top = np.argsort(-importance, kind="stable")[:m]
-    angle = max(float(subspace_angles(w.T, np.eye(len(importance))[:, top]).max()) for w in W)
+    angle = max(_largest_angle(w, top) for w in W)
     density = np.repeat(group.density[:, None], len(importance), axis=1)
     minimum = theory.linear_minimum(importance, density, m)
     excess = float(np.max(np.abs(data["loss"].values / minimum - 1)))
@@ -168,6 +178,13 @@ def _linear(group: Group) -> list[Claim]:
     ]  # fmt: skip
 
 
+def _largest_angle(W: np.ndarray, features: np.ndarray) -> float:
+    """Between the rows of W and the axes of some features; a right angle if the rows span fewer dimensions."""
+    if np.linalg.matrix_rank(W) < len(features):
+        return float(np.pi / 2)
+    return float(subspace_angles(W.T, np.eye(W.shape[1])[:, features]).max())
+
+
 def _at(group: Group, density: float) -> int | None:
     """The number of a density, if the group has it."""
     near = np.flatnonzero(np.isclose(group.density, density, rtol=1e-3))
@@ -180,7 +197,7 @@ def _dense(group: Group) -> list[Claim]:
     if point is None:
         return []
     phase, m = group.best_found().isel(density=point)["phase"].values, group.case.n_hidden
-    kept = np.flatnonzero(phase > 0).tolist()
+    kept = np.flatnonzero(analysis.represented(phase)).tolist()
     expected = np.sort(np.argsort(-group.importance, kind="stable")[:m]).tolist()
     holds = kept == expected and (phase[kept] == analysis.PHASES.index("dedicated")).all()
     return [
@@ -194,7 +211,7 @@ def _published(group: Group) -> list[Claim]:
     if not group.published():
         return []
     fits, best = group.data["notebook"]["phase"], group.best_found()
-    norms = group.data["notebook"]["norm"]
+    norms, threshold = group.data["notebook"]["norm"], group.case.phases.represented
     lower = (best["loss"] / group.data["notebook"]["loss"].median("restart")).values
     found = []
     for density, (represented, alone) in PUBLISHED.items():
@@ -203,13 +220,13 @@ def _published(group: Group) -> list[Claim]:
             continue
         numbers = count(fits).isel(density=point).values
         measured = float(np.median(numbers))
-        partial = ((norms < 0.5) & (norms >= 0.1)).sum("feature").isel(density=point)
+        partial = ((norms < threshold) & (norms >= threshold / 5)).sum("feature").isel(density=point)
         spread = ", ".join(f"{n}: {(numbers == n).sum()}" for n in np.unique(numbers))
         found.append(
             Claim(f"{group.name}: represented features at density {density:g}, published protocol (median)",
                   SECTION, represented, measured, 1, abs(measured - represented) <= 1,
-                  f"of {len(numbers)} fits, number represented: number of fits: {spread}; features of norm 0.1 to 0.5 "
-                  f"beside them: {float(partial.median()):g}")
+                  f"of {len(numbers)} fits, number represented: number of fits: {spread}; features of norm "
+                  f"{threshold / 5:g} to {threshold:g} beside them: {float(partial.median()):g}")
         )  # fmt: skip
         if alone is not None:
             own = dedicated(fits).isel(density=point).values
@@ -274,7 +291,7 @@ def _order(group: Group) -> list[Claim]:
     known = [value for value in above if value is not None]
     units = W / np.maximum(np.linalg.norm(W, axis=-2, keepdims=True), 1e-9)
     cosines = np.einsum("drhi,drhj->drij", units, units).reshape(-1, *[len(group.importance)] * 2)
-    cosines = np.where((phase > 0)[:, None, :], cosines, 0)  # partners are represented too
+    cosines = np.where(analysis.represented(phase)[:, None, :], cosines, 0)  # partners are represented too
     nearest = cosines.min(-1)[phase == superposed]
     antipodal = float((nearest < -0.9).mean()) if len(nearest) else float("nan")
     where = f"densities {', '.join(f'{group.density[p]:g}' for p in points)}, {data.sizes['restart']} fits each"
@@ -305,7 +322,7 @@ def _sparse(group: Group) -> list[Claim]:
     if group.density[point] > 0.01:
         return []
     data = group.best_found().isel(density=point)
-    kept = data["phase"].values > 0
+    kept = analysis.represented(data["phase"].values)
     if kept.sum() < 2:
         return []
     W, b = data["W"].transpose("hidden", "feature").values[:, kept], data["b"].values[kept]

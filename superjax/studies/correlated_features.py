@@ -13,6 +13,7 @@ from superjax import analysis, theory
 from superjax.plots.correlated_features import bases, collapse, pairs
 from superjax.spec import Case, SweepError
 from superjax.studies import Claim, Results
+from superjax.studies._known import known
 from superjax.studies._sets import (
     collapsed,
     collapses,
@@ -57,6 +58,7 @@ def in_plane(case: Case) -> bool:
 
 
 def figures(results: Results) -> dict[str, Figure]:
+    results = known(results)
     cases = results.sweep.cases
     plane = [name for name in results.datasets if in_plane(cases[name])]
     correlated = [name for name in plane if cases[name].data.correlation > 0]
@@ -66,6 +68,7 @@ def figures(results: Results) -> dict[str, Figure]:
 
 
 def claims(results: Results) -> list[Claim]:
+    results = known(results)
     found = []
     for name, data in results.datasets.items():
         case = results.sweep.cases[name]
@@ -109,7 +112,7 @@ def _two_pairs(name: str, data: xr.Dataset) -> list[Claim]:
     if last:
         measured = last[-1].density
         cells = np.sort(density)
-        step = float(np.log(cells[cells >= measured][0] / cells[cells <= measured][-1]))
+        step = float(np.log(cells[cells > measured][0] / cells[cells < measured][-1]))
         holds = bool(-step <= np.log(measured / COLLAPSE_OF_TWO) <= np.log(1.3) + step)
         found.append(
             Claim(f"{name}: density from which pairs are collapsed", "s/6 = 2s²/3: merged pairs against antipodal "
@@ -234,9 +237,10 @@ def _bases(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
                       bool(abs(outside / random - 1) <= 0.05), f"within sets {inside:.3f}"),
             ]  # fmt: skip
         elif correlation == 0:
+            ratio = float(np.divide(inside, outside))
             found.append(
                 Claim(f"{where}: sets are nothing special (root mean square cosine within / across)",
-                      "control: independent features", 1.0, inside / outside, 0.5, abs(inside / outside - 1) <= 0.5,
+                      "control: independent features", 1.0, ratio, 0.5, abs(ratio - 1) <= 0.5,
                       f"{inside:.3f} and {outside:.3f}; most cosines are 0 or -1, as in antipodal pairs of any sets: "
                       f"{np.mean(np.concatenate([within, across]) > 0.9) * (len(W.T) - 1):.2f} antipodes a feature")
             )  # fmt: skip

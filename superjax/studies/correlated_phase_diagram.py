@@ -62,9 +62,12 @@ def _antipodal(rho: float, diagram: Diagram) -> list[Claim]:
     expected = np.asarray(theory.pair_boundary(r, rho))
     expected = np.where(expected >= diagram.density.min(), expected, np.nan)
     measured = _at(diagram, r)
-    cell = float(np.max(np.abs(np.diff(np.log(diagram.density)))))
+    cell, closed = diagram.step, theory.pair_boundary(diagram.importance, rho)
     ratio = measured / expected
-    within = np.where(np.isnan(expected), np.isnan(measured), (ratio >= np.exp(-cell)) & (ratio <= 1.3 * np.exp(cell)))
+    # between coarse importances the closed form itself is not what is interpolated
+    missed = np.abs(np.log(_interpolated(diagram, np.where(closed > 0, closed, np.nan), r) / expected))
+    near = np.exp(cell + np.where(np.isfinite(missed), missed, 0))
+    within = np.where(np.isnan(expected), np.isnan(measured), (ratio >= 1 / near) & (ratio <= 1.3 * near))
     note = "; ".join(f"importance {r_:g}: {q - 1:+.0%}" for r_, q in zip(r, ratio, strict=True) if np.isfinite(q))
     if not within.all():
         note += _either_side(diagram, float(r[~within][0]))
@@ -81,7 +84,7 @@ def _antipodal(rho: float, diagram: Diagram) -> list[Claim]:
 
 def _everywhere(rho: float, diagram: Diagram) -> list[Claim]:
     """At how many importances the closed form is right, where it has a boundary within the sweep."""
-    r, cell = diagram.importance, float(np.max(np.abs(np.diff(np.log(diagram.density)))))
+    r, cell = diagram.importance, diagram.step
     expected, measured = np.asarray(theory.pair_boundary(r, rho)), antipodal_boundary(diagram)
     inside = (expected >= diagram.density.min()) & (expected <= diagram.density.max())
     if not inside.any():
@@ -106,8 +109,12 @@ def _everywhere(rho: float, diagram: Diagram) -> list[Claim]:
 
 def _at(diagram: Diagram, r: np.ndarray) -> np.ndarray:
     """The boundary of the antipodal optimum at given importances."""
+    return _interpolated(diagram, antipodal_boundary(diagram), r)
+
+
+def _interpolated(diagram: Diagram, position: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """A boundary of every importance of the sweep at other importances."""
     ends = diagram.importance.min(), diagram.importance.max()
-    position = antipodal_boundary(diagram)
     return np.array([analysis.at_importance(diagram.importance, position, np.clip(r_, *ends)) for r_ in r])
 
 

@@ -1,0 +1,39 @@
+"""What is left of the results where all models of a cell diverged: studies of one axis draw and judge the rest."""
+
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool
+
+from superjax.spec import Case
+from superjax.studies import Results
+
+
+def known_points(data: xr.Dataset, dim: str) -> Bool[np.ndarray, " points"]:
+    """Along an axis, where there is a model that did not diverge."""
+    finite = np.isfinite(data["loss"]) & np.isfinite(data["W"]).all(("hidden", "feature"))
+    if "optimum_loss" in data:
+        finite = finite & np.isfinite(data["optimum_loss"])
+    return finite.any([name for name in finite.dims if name != dim]).values
+
+
+def at_points(case: Case, data: xr.Dataset, dim: str, points: np.ndarray) -> tuple[Case, xr.Dataset]:
+    """A case and its data at some points of an axis alone."""
+    if np.all(points):
+        return case, data
+    rows = case.axes[dim].table()[points].tolist()
+    axis = case.axes[dim].model_copy(update={"range": None, "points": None, "values": rows})
+    return case.model_copy(update={"axes": {**case.axes, dim: axis}}), data.isel({dim: np.flatnonzero(points)})
+
+
+def known(results: Results) -> Results:
+    """The results at the points of every case's first axis at which some model did not diverge, without the cases that
+    have none."""
+    cases, datasets = dict(results.sweep.cases), {}
+    for name, data in results.datasets.items():
+        dim = next(iter(cases[name].axes))
+        if (points := known_points(data, dim)).any():
+            cases[name], datasets[name] = at_points(cases[name], data, dim, points)
+    sweep = replace(results.sweep, cases=cases)
+    return results._replace(sweep=sweep, datasets=datasets, every=results.every or results.datasets)

@@ -1,0 +1,187 @@
+"""The contract of every study: whatever the thresholds, whatever diverged, however small the grid, its figures are
+drawn and its claims are claims. The data are made up, nothing is trained."""
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import superjax
+from superjax import analysis, spec, studies
+from superjax.dataset import derive
+from superjax.files import finite
+from superjax.grid import Grid
+from superjax.plots import canvas
+from superjax.runner import snapshot_steps
+from superjax.spec import Case, Sweep
+from superjax.studies import Results, basic_results, phase_diagram
+
+SMALL = {  # overrides that keep data and drawings small
+    "basic_results": ["restarts=2", "axes.density.values=[1, 0.1, 0.003]", "cases=A_linear,A_notebook,A_best"],
+    "correlated_features": ["restarts=2", "axes.density.values=[0.5, 0.3, 0.1, 0.01]"],
+    "correlated_phase_diagram": ["restarts=2", "axes.importance.points=4", "axes.density.points=4",
+                                 "axes.correlation.values=[-1, 0, 1]"],
+    "five_features": ["restarts=2", "axes.density.values=[1, 0.5, 0.2, 0.1]"],
+    "learning_dynamics": ["restarts=2", "train.snapshots=12", "train.steps=2000"],
+    "perturbed_feature": ["restarts=2", "axes.perturbed.points=5", "cases=density_02,density_05"],
+    "phase_diagram": ["restarts=2", "axes.importance.points=4", "axes.density.points=4"],
+    "protocols": ["restarts=2", "axes.importance.points=4", "axes.density.points=4",
+                  "cases=n2_m1_minibatch,n3_m2_notebook"],
+    "uniform_geometry": ["restarts=2", "n_features=24", "n_hidden=4", "axes.density.points=5"],
+}  # fmt: skip
+ONE_POINT = {  # the smallest grid that a study takes, and a single case
+    "basic_results": ["restarts=1", "axes.density.values=[0.1]", "cases=A_best"],
+    "correlated_features": ["restarts=1", "axes.density.values=[0.3]", "cases=correlated_pairs,local_bases"],
+    "correlated_phase_diagram": ["restarts=1", "axes.importance.points=3", "axes.density.points=3",
+                                 "axes.correlation.values=[0.3]"],
+    "five_features": ["restarts=1", "axes.density.values=[0.2]"],
+    "learning_dynamics": ["restarts=1", "train.snapshots=[1, 5, 9]", "cases=octahedron"],
+    "perturbed_feature": ["restarts=1", "axes.perturbed.points=1", "cases=density_05"],
+    "phase_diagram": ["restarts=1", "axes.importance.points=3", "axes.density.points=3", "cases=n3_m2"],
+    "protocols": ["restarts=1", "axes.importance.points=3", "axes.density.points=3", "cases=n2_m1_notebook"],
+    "uniform_geometry": ["restarts=1", "n_features=8", "n_hidden=4", "axes.density.points=1",
+                         "axes.start.values=[0.1]"],
+}  # fmt: skip
+TWO_POINTS = {
+    name: ["axes.density.values=[1, 0.05]"] for name in ("basic_results", "correlated_features", "five_features")
+} | {"perturbed_feature": ["axes.perturbed.points=2"], "uniform_geometry": ["axes.density.points=2"]}
+TINY, HUGE = ([f"phases.{name}={value}" for name in ("represented", "superposed")] for value in (1e-30, 1e30))
+WILD: dict[str, Callable[[xr.DataArray], np.ndarray]] = {  # which models diverged, of (cells, restarts)
+    "none": lambda loss: np.zeros(loss.shape, bool),
+    "all": lambda loss: np.ones(loss.shape, bool),
+    "first": lambda loss: np.arange(loss.size).reshape(loss.shape) < loss.shape[-1],  # of one cell
+    "half": lambda loss: np.arange(loss.size).reshape(loss.shape) % 2 == 0,
+    "most": lambda loss: np.arange(loss.size).reshape(loss.shape) > 0,
+}
+
+
+def made_up(case: Case, wild: str = "none", value: float = np.nan, weights: float = 1.0) -> xr.Dataset:
+    """A dataset of random weights of a size and random losses, as the runner's, in which some models diverged."""
+    rng, grid = np.random.default_rng(0), Grid(case)
+    cells, n, m = grid.shape, case.n_features, case.n_hidden
+    dims, models = (*grid.dims, "restart"), (*cells, case.restarts)
+    coordinates = {**grid.coordinates, "restart": np.arange(case.restarts), "feature": np.arange(n)}
+
+    def arrays(stem: str, dims: tuple, shape: tuple, lost: np.ndarray | None = None, value: float = np.nan) -> dict:
+        W, b = weights * rng.normal(size=(*shape, m, n)), 0.1 * rng.normal(size=(*shape, n))
+        loss = rng.uniform(0.01, 0.1, shape)
+        lost = np.zeros(shape, bool) if lost is None else lost
+        W[lost], b[lost], loss[lost] = value, value, value
+        kinds = {"W": (*dims, "hidden", "feature"), "b": (*dims, "feature"), "loss": dims}
+        pairs = zip(kinds.items(), (W, b, loss), strict=True)
+        return {stem.format(name): (own, values.astype(np.float32)) for (name, own), values in pairs}
+
+    lost = WILD[wild](np.empty(models))
+    data = arrays("{}", dims, models, lost, value)
+    feature_loss = rng.uniform(0, 0.01, (*models, n)).astype(np.float32)
+    feature_loss[lost] = value
+    data |= {
+        "feature_loss": ((*dims, "feature"), feature_loss),
+        "explained": ((*dims, "feature"), 1 - feature_loss),
+        "grad_norm": (dims, np.where(lost, value, 0).astype(np.float32)),
+        "diverged_at": (dims, np.where(lost, 2, -1).astype(np.int32)),
+    }
+    if steps := snapshot_steps(case.train):
+        coordinates["step"] = ("snapshot", np.array(steps))
+        shape = (*models, len(steps))
+        data |= arrays("{}_snapshots", (*dims, "snapshot"), shape, np.repeat(lost[..., None], len(steps), -1), value)
+    if case.optimum:  # nothing is stored where nothing was found
+        data |= arrays("optimum_{}", grid.dims, cells, lost.all(-1))
+        data |= arrays("optimum_other_{}", grid.dims, cells, lost.any(-1))
+    if case.families:
+        coordinates["family"] = list(case.families)
+        shape = (*cells, len(case.families))
+        gone = np.broadcast_to(lost.all(-1)[..., None], shape)
+        data |= arrays("family_{}", (*grid.dims, "family"), shape, gone, value)
+    dataset = xr.Dataset(data, coordinates)
+    dataset["loss"].attrs["loss_error"] = 0.0
+    return derive(dataset, case)
+
+
+def results_of(sweep: Sweep, *wild) -> Results:
+    with np.errstate(all="ignore"):
+        datasets = {name: made_up(case, *wild) for name, case in sweep.cases.items()}
+    return Results(sweep, datasets, {})
+
+
+@pytest.fixture(autouse=True)
+def small_sample(monkeypatch):
+    """The reference search is tested elsewhere."""
+    monkeypatch.setattr(phase_diagram, "SAMPLE", {2: 1, 3: 1})
+
+
+def check_contract(results: Results, folder) -> None:
+    """Figures are drawn, claims well-formed, and what is written is JSON of finite numbers."""
+    for path in studies.draw(results, folder):
+        assert path.read_bytes().startswith(b"\x89PNG"), path
+    for claim in studies.claims(results):
+        assert claim.claim and isinstance(claim.claim, str) and isinstance(claim.note, str)
+        assert type(claim.holds) is bool, claim
+        json.dumps(finite(claim._asdict()), allow_nan=False)
+
+
+def tried(name: str, *overrides: list[str]) -> Sweep:
+    """A packaged sweep with overrides that may repeat each other's keys."""
+    sweep = superjax.load(name, "plot.dpi=12")
+    for batch in overrides:
+        sweep = sweep.override(*batch)
+    studies.check(sweep)
+    return sweep
+
+
+CASES = {  # grid, thresholds, which models diverged, and to what; the size of the others' weights
+    "all diverged": (SMALL, [], "all", np.inf, 1.0),
+    "all but one diverged": (SMALL, TINY, "most", np.inf, 1.0),
+    "nothing is represented": (SMALL, HUGE, "half", np.nan, 1.0),
+    "weights of 0": (SMALL, [], "none", np.nan, 0.0),
+    "one point": (ONE_POINT, [], "none", np.nan, 1.0),
+    "two points": (TWO_POINTS, [], "first", np.nan, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", spec.available())
+@pytest.mark.parametrize("case", CASES)
+def test_every_study_draws_and_judges(name, case, tmp_path, monkeypatch):
+    """Without matplotlib's layout, which takes longest; pixels of the smallest and the emptiest figures only."""
+    (grid, phases, *wild), png = CASES[case], canvas.png
+
+    def quick(figure, dpi):
+        figure.set_layout_engine("none")
+        return png(figure, dpi) if case in ("all diverged", "one point") else b"\x89PNG"
+
+    monkeypatch.setattr(canvas, "png", quick)
+    overrides = [SMALL[name], TWO_POINTS.get(name, [])] if grid is TWO_POINTS else [grid[name]]
+    check_contract(results_of(tried(name, *overrides, phases), *wild), tmp_path)
+
+
+def test_thresholds_of_any_size_are_written():
+    """`correlated_features phases.represented=3` after the run: no feature is represented, no cosine known."""
+    sweep = tried("correlated_features", SMALL["correlated_features"], ["phases.represented=3"])
+    claims = {claim.claim: claim for claim in studies.claims(results_of(sweep))}
+    (control,) = (claim for text, claim in claims.items() if "sets are nothing special" in text)
+    assert not control.holds and np.isnan(control.measured)
+
+
+def test_what_diverged_is_not_represented():
+    """At a density at which the only model diverged there is no count, and its place in a figure is empty."""
+    sweep = tried("basic_results", ONE_POINT["basic_results"])
+    lost, fine = results_of(sweep, "all"), results_of(sweep)
+    assert not analysis.represented(lost.datasets["A_best"]["phase"].values).any()
+    assert basic_results.groups(lost) == [] and len(basic_results.groups(fine)) == 1
+    assert len(studies.claims(lost)) == 2  # those of any sweep
+
+
+@pytest.mark.parametrize("name", ["five_features", "perturbed_feature", "uniform_geometry"])
+def test_captions_say_what_is_not_drawn(name):
+    sweep = tried(name, SMALL[name])
+    for wild in ("none", "first"):
+        results = results_of(sweep, wild)
+        with canvas.plain():
+            captions = [
+                " ".join(figure.get_supxlabel().split()) for figure in studies._study(sweep).figures(results).values()
+            ]
+        diverged = sum(int((data["diverged_at"] >= 0).sum()) for data in results.datasets.values())
+        assert any("Drawn: " in caption for caption in captions)
+        assert all((f"of which {diverged} diverged" in caption) == (wild == "first") for caption in captions)
