@@ -285,12 +285,14 @@ def _check(sweep: Sweep, run: Run, arguments: argparse.Namespace):
     todo = list(missing)
     jax = _import_jax()
     from superjax import models, studies
+    from superjax.modules import beside
 
     _check_devices(arguments.devices, jax.local_device_count())
     try:
         for name, case in sweep.cases.items():
             try:
-                code = models.code_of(case.model.kind)
+                with beside(sweep.path):
+                    code = models.code_of(case.model.kind)
             except SweepError:
                 if name in todo:
                     raise
@@ -322,6 +324,8 @@ def _execute(sweep: Sweep, run: Run, running, arguments: argparse.Namespace, sta
     for case_run in running.values():
         if case_run.report.form == "plain":
             print(runner.plain_message(case_run.name, case_run.report))
+        if case_run.report.nodes_because:
+            print(runner.nodes_message(case_run.name, case_run.report))
         if share := case_run.trained():
             print(f"{case_run.name}: goes on, {share:.0%} of the training is done")
         case_run.train(True, jax.process_index(), jax.process_count())
@@ -411,14 +415,17 @@ def _check_same(here: dict[str, str], plan: dict[str, Any]) -> None:
 def _cases(folder: Path, sweep: Sweep, chunks: dict[str, dict[str, int]], devices: int | None):
     """The cases to be run, by name, with the sizes of their chunks."""
     from superjax.checkpoint import Folder
+    from superjax.modules import beside
     from superjax.runner import CaseRun
 
     def keep(case: str, task: str, key: str) -> Folder:
         return Folder(chunk_folder(folder, case) / task, key, _warn)
 
-    return {
-        name: CaseRun(name, sweep.cases[name], devices, partial(keep, name), sizes) for name, sizes in chunks.items()
-    }
+    with beside(sweep.path):
+        return {
+            name: CaseRun(name, sweep.cases[name], devices, partial(keep, name), sizes)
+            for name, sizes in chunks.items()
+        }
 
 
 def _summarise(claims, files: list[Path], diverged: int) -> None:
