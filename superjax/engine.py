@@ -190,14 +190,18 @@ class Program:
             def steps(state, cell, root, stream, *block):
                 return advance(state, cell, jax.random.fold_in(jax.random.fold_in(root, 1), stream), *block)
 
-            return self._vectorise(steps, (state_axes, cell_axes, None, "stream", None, None, None), state_axes)
+            return self._vectorise(
+                "steps", steps, (state_axes, cell_axes, None, "stream", None, None, None), state_axes
+            )
 
-        self._initialise = self._vectorise(self._first, (None, 0, 0), 0, 1)
-        self._begin = self._vectorise(functools.partial(begin, method), (0, cell_axes), state_axes)
+        self._initialise = self._vectorise("initialise", self._first, (None, 0, 0), 0, 1)
+        self._begin = self._vectorise("begin", functools.partial(begin, method), (0, cell_axes), state_axes)
         self._steps_under = functools.cache(steps_under)
         evaluate = functools.partial(evaluate_one, fine, second, self.form(fine))
-        self._evaluate = self._vectorise(evaluate, (0, cell_axes, None), 0, 1)
-        self._loss = self._vectorise(functools.partial(loss_one, fine, self.form(fine)), (0, cell_axes, None), 0, 1)
+        self._evaluate = self._vectorise("evaluate", evaluate, (0, cell_axes, None), 0, 1)
+        self._loss = self._vectorise(
+            "loss", functools.partial(loss_one, fine, self.form(fine)), (0, cell_axes, None), 0, 1
+        )
 
     @functools.cached_property
     def _draws(self) -> tuple[Any, Any]:
@@ -211,7 +215,9 @@ class Program:
     def _first(self, root, restart, init_std):
         return self._new(jax.random.fold_in(jax.random.fold_in(root, 0), restart), init_std)
 
-    def _vectorise(self, function: Callable, in_axes: tuple, out_axes: Any, streams: int | None = None) -> "_Compiled":
+    def _vectorise(
+        self, name: str, function: Callable, in_axes: tuple, out_axes: Any, streams: int | None = None
+    ) -> "_Compiled":
         """The function of one model over (streams, models), models sharded over the devices, compiled once.
 
         Axes are 0 (its own for every model), "stream" (common to a stream) or None (common to all)."""
@@ -222,7 +228,7 @@ class Program:
         specs, out_specs = _partition(common), _partition(out_axes)
         sharded = jax.shard_map(mapped, mesh=self.mesh, in_specs=specs, out_specs=out_specs, check_vma=False)
         options = kernel.compiler_options(jax.default_backend(), self.mesh.size)
-        return _Compiled(jax.jit(sharded, compiler_options=options))
+        return _Compiled(name, jax.jit(sharded, compiler_options=options))
 
     def chunk_models(self, objective: Objective, models: int, cells: Cell) -> int:
         """Models of one stream in a chunk, where a stream has so many to be trained: fewer if memory is short."""
@@ -351,10 +357,10 @@ class Program:
 
 
 class _Compiled:
-    """A jitted function, compiled once for every combination of shapes."""
+    """A jitted function with a name, compiled once for every combination of shapes."""
 
-    def __init__(self, jitted: Any):
-        self._jitted, self._programs = jitted, {}
+    def __init__(self, name: str, jitted: Any):
+        self.name, self._jitted, self._programs = name, jitted, {}
 
     def compiled(self, *arguments) -> Any:
         """The program for such arguments."""

@@ -15,6 +15,7 @@ from superjax.plots.maps import BLUE, GREY, VERMILION, hatch, phase_handles, pha
 from superjax.spec import Case
 
 MAX_FEATURES = 6  # maps of single features
+_MOST_WEIGHTS = 1000  # features of a picture of weights
 MAX_PANELS = 6  # values of a further axis
 _LINES = ("norm", "interference")
 
@@ -68,14 +69,17 @@ def _weights(case: Case, data: xr.Dataset) -> Figure:
     """WᵀW and b of the best restart, and norms coloured by phase."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.2, 1])
-    W, b = _best(data, "W").transpose("hidden", "feature").values, _best(data, "b").values
+    shown = min(case.n_features, _MOST_WEIGHTS)
+    of = f" (features 0 to {shown - 1} of {case.n_features:,})" if shown < case.n_features else ""
+    first = data.isel(feature=slice(shown))
+    W, b = _best(first, "W").transpose("hidden", "feature").values, _best(first, "b").values
     picture = np.column_stack([W.T @ W, b])
     image = left.imshow(picture, cmap="RdBu_r", vmin=-1, vmax=1)
-    left.axvline(case.n_features - 0.5, color="black", linewidth=1)
-    left.set(title="WᵀW | b of the best restart", xlabel="feature (last column: b)", ylabel="feature")
+    left.axvline(shown - 0.5, color="black", linewidth=1)
+    left.set(title=f"WᵀW | b of the best restart{of}", xlabel="feature (last column: b)", ylabel="feature")
     figure.colorbar(image, ax=left)
-    colours = [(GREY, BLUE, VERMILION, "black")[p] for p in _best(data, "phase").values]
-    right.bar(np.arange(case.n_features), _best(data, "norm").values, color=colours)
+    colours = [(GREY, BLUE, VERMILION, "black")[p] for p in _best(first, "phase").values]
+    right.bar(np.arange(shown), _best(first, "norm").values, color=colours)
     right.set(title="norm of each feature", xlabel="feature", ylabel="‖W$_i$‖")
     return figure
 
