@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float
 
 from superjax.spec import Data
 
+MANY = 2**63  # counts of rows end here: more than anybody can have
 Nodes = int | tuple[int, ...]
 """Quadrature nodes a feature: one number, or one for each number of active features, 1, 2, ... (the last repeats)."""
 
@@ -43,6 +44,7 @@ class Distribution(eqx.Module):
     """What all distributions have in common: features that are uniform on [0, 1] where they are active."""
 
     density: Float[Array, " n_features"]
+    independent: ClassVar[bool] = False  # then it has `first_active` and `sample_active`
 
     @classmethod
     def of(cls, numbers: Mapping[str, Any]) -> "Distribution":
@@ -77,6 +79,14 @@ class Distribution(eqx.Module):
     def sample(self, uniforms: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
         """One input from uniforms on [0, 1)."""
 
+    def first_active(self) -> Float[Array, " n_features"]:
+        """Probability that a feature is the first active one."""
+        raise NotImplementedError
+
+    def sample_active(self, uniforms: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
+        """One input given that some feature is active, from one uniform more than `sample`."""
+        raise NotImplementedError
+
     def activity(self) -> Float[Array, ""]:
         """Mean probability of a feature to be active."""
         return jnp.mean(self.density)
@@ -95,6 +105,8 @@ class Independent(Distribution):
 
     `density` is s = 1 - S of each feature (paper, "Demonstrating Superposition").
     """
+
+    independent: ClassVar[bool] = True
 
     @classmethod
     def n_uniforms(cls, n_features: int) -> int:
@@ -165,21 +177,19 @@ class Sets(Distribution):
         is decided together, and how. Where few are to be active, those whose ticket is below the number of members
         still wanted over that of members still to come are, which makes all choices alike."""
         n, k = self.density.shape[-1], self.size
-        u, ticket, (together, coin) = uniforms[:n], uniforms[n : 2 * n], uniforms[2 * n :].reshape(2, -1)
+        u, ticket, s = (x.reshape(-1, k) for x in (uniforms[:n], uniforms[n : 2 * n], self.density))
+        (together, coin), s = uniforms[2 * n :].reshape(2, -1), s[:, 0]
+        least = jnp.floor(k * s)
+        still_wanted = least + jnp.where(coin < k * s - least, 1.0, 0.0)
         x = []
-        for own in range(n // k):
-            s = self.density[own * k]
-            least = jnp.floor(k * s)
-            still_wanted = least + jnp.where(coin[own] < k * s - least, 1.0, 0.0)
-            for member in range(own * k, (own + 1) * k):
-                still_to_come = (own + 1) * k - member
-                few = ticket[member] * still_to_come < still_wanted
-                still_wanted = still_wanted - jnp.where(few, 1.0, 0.0)
-                chosen = jnp.where(self.correlation > 0, coin[own] < s, few)
-                alone = jnp.where(u[member] < s, u[member] / s, 0.0)
-                joint = jnp.where(chosen, u[member], 0.0)
-                x.append(jnp.where(together[own] < jnp.abs(self.correlation), joint, alone))
-        return jnp.stack(x)
+        for member in range(k):
+            few = ticket[:, member] * (k - member) < still_wanted
+            still_wanted = still_wanted - jnp.where(few, 1.0, 0.0)
+            chosen = jnp.where(self.correlation > 0, coin < s, few)
+            alone = jnp.where(u[:, member] < s, u[:, member] / s, 0.0)
+            joint = jnp.where(chosen, u[:, member], 0.0)
+            x.append(jnp.where(together < jnp.abs(self.correlation), joint, alone))
+        return jnp.stack(x, axis=1).reshape(n)
 
 
 def _nodes_by_active(n_features: int, nodes: Nodes) -> list[int]:
@@ -189,11 +199,21 @@ def _nodes_by_active(n_features: int, nodes: Nodes) -> list[int]:
 
 
 def segment_rows(n_features: int, nodes: Nodes, closed: bool = True) -> int:
-    """Number of rows of `unit_segments`."""
-    return sum(
+    """Number of rows of `unit_segments`, at most MANY: there are 2ⁿ active sets at least."""
+    if n_features >= MANY.bit_length():
+        return MANY
+    rows = sum(
         math.comb(n_features, active) * k ** max(active - closed, 0)
         for active, k in enumerate(_nodes_by_active(n_features, nodes))
     )
+    return min(rows, MANY)
+
+
+@functools.cache
+def _gauss(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre points and weights on [0, 1]."""
+    points, weights = np.polynomial.legendre.leggauss(nodes)
+    return (points + 1) / 2, weights / 2
 
 
 def unit_segments(n_features: int, nodes: Nodes, closed: bool = True) -> Segments:
@@ -207,8 +227,7 @@ def unit_segments(n_features: int, nodes: Nodes, closed: bool = True) -> Segment
     for active in itertools.product([False, True], repeat=n_features):
         features = np.flatnonzero(active)
         outer = features[:-1] if closed else features
-        points, weights = np.polynomial.legendre.leggauss(by_active[len(features)])
-        points, weights = (points + 1) / 2, weights / 2
+        points, weights = _gauss(by_active[len(features)])
         for choice in itertools.product(range(len(points)), repeat=len(outer)):
             start = np.zeros(n_features)
             start[outer] = points[list(choice)]

@@ -116,7 +116,7 @@ def assemble(
     dataset = xr.Dataset(data, coordinates)
     nothing = np.sum(cells.importance * variance, axis=-1)  # the loss of a model that predicts the means
     floor = np.repeat(NEGLIGIBLE * nothing, case.restarts)
-    error = np.abs(evaluation.coarse_loss - evaluation.loss) / np.maximum(evaluation.loss, floor)
+    error = np.abs(evaluation.second_loss - evaluation.loss) / np.maximum(evaluation.loss, floor)
     dataset["loss"].attrs["loss_error"] = float(np.max(error, where=np.isfinite(error), initial=0.0))
     return derive(dataset, case)
 

@@ -23,7 +23,7 @@ from superjax.data import Distribution
 from superjax.grid import HYPER
 from superjax.loss import Objective, Stage
 from superjax.machine import usable_memory
-from superjax.models import model_class
+from superjax.models import ToyModel, model_class
 from superjax.random import root_key
 from superjax.train import Cell, Evaluation, Method, TrainState, begin, evaluate_one, loss_one, train_one
 
@@ -43,9 +43,10 @@ _MAPPED_ENTRIES = 2**13  # rows x parameters of a model from which one by one is
 
 @dataclass(frozen=True)
 class Shape:
-    """What the models of a program have in common; `swept` names the optimiser's numbers that differ."""
+    """What the models of a program have in common: the class, or its name, and shapes; `swept` names the optimiser's
+    numbers that differ."""
 
-    kind: str
+    kind: str | type[ToyModel]
     data: type[Distribution]
     n_features: int
     n_hidden: int
@@ -149,9 +150,9 @@ def _choose_form(objective: Objective, model: PyTree, cell: Cell) -> kernel.Form
 
 
 @functools.lru_cache(maxsize=16)
-def program(shape: Shape, method: Method, fine: Objective, coarse: Objective, devices: int | None = None) -> "Program":
+def program(shape: Shape, method: Method, fine: Objective, second: Objective, devices: int | None = None) -> "Program":
     """The program of a shape and method on the first `devices` devices of this process, one in a process."""
-    return Program(shape, method, fine, coarse, jax.local_devices()[:devices])
+    return Program(shape, method, fine, second, jax.local_devices()[:devices])
 
 
 class Program:
@@ -164,8 +165,8 @@ class Program:
 
     compile_seconds: ClassVar[float] = 0.0
 
-    def __init__(self, shape: Shape, method: Method, fine: Objective, coarse: Objective, devices: Sequence[Any]):
-        self.shape, self.method, self.fine, self.coarse = shape, method, fine, coarse
+    def __init__(self, shape: Shape, method: Method, fine: Objective, second: Objective, devices: Sequence[Any]):
+        self.shape, self.method, self.fine, self.second = shape, method, fine, second
         self.mesh = jax.make_mesh(
             (len(devices),), ("models",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices
         )
@@ -189,19 +190,23 @@ class Program:
             def steps(state, cell, root, stream, *block):
                 return advance(state, cell, jax.random.fold_in(jax.random.fold_in(root, 1), stream), *block)
 
-            return self._vectorise(steps, (state_axes, cell_axes, None, "stream", None, None, None), state_axes)
+            return self._vectorise(
+                "steps", steps, (state_axes, cell_axes, None, "stream", None, None, None), state_axes
+            )
 
-        self._initialise = self._vectorise(self._first, (None, 0, 0), 0, 1)
-        self._begin = self._vectorise(functools.partial(begin, method), (0, cell_axes), state_axes)
+        self._initialise = self._vectorise("initialise", self._first, (None, 0, 0), 0, 1)
+        self._begin = self._vectorise("begin", functools.partial(begin, method), (0, cell_axes), state_axes)
         self._steps_under = functools.cache(steps_under)
-        evaluate = functools.partial(evaluate_one, fine, coarse, self.form(fine))
-        self._evaluate = self._vectorise(evaluate, (0, cell_axes, None), 0, 1)
-        self._loss = self._vectorise(functools.partial(loss_one, fine, self.form(fine)), (0, cell_axes, None), 0, 1)
+        evaluate = functools.partial(evaluate_one, fine, second, self.form(fine))
+        self._evaluate = self._vectorise("evaluate", evaluate, (0, cell_axes, None), 0, 1)
+        self._loss = self._vectorise(
+            "loss", functools.partial(loss_one, fine, self.form(fine)), (0, cell_axes, None), 0, 1
+        )
 
     @functools.cached_property
     def _draws(self) -> tuple[Any, Any]:
-        """What the fine and the coarse objective draw, on every device."""
-        drawn = tuple(objective.draw(jax.random.key(0)) for objective in (self.fine, self.coarse))
+        """What the fine and the second objective draw, on every device."""
+        drawn = tuple(objective.draw(jax.random.key(0)) for objective in (self.fine, self.second))
         return jax.device_put(drawn, jax.sharding.NamedSharding(self.mesh, PartitionSpec()))
 
     def _new(self, key, init_std):
@@ -210,7 +215,9 @@ class Program:
     def _first(self, root, restart, init_std):
         return self._new(jax.random.fold_in(jax.random.fold_in(root, 0), restart), init_std)
 
-    def _vectorise(self, function: Callable, in_axes: tuple, out_axes: Any, streams: int | None = None) -> "_Compiled":
+    def _vectorise(
+        self, name: str, function: Callable, in_axes: tuple, out_axes: Any, streams: int | None = None
+    ) -> "_Compiled":
         """The function of one model over (streams, models), models sharded over the devices, compiled once.
 
         Axes are 0 (its own for every model), "stream" (common to a stream) or None (common to all)."""
@@ -221,7 +228,7 @@ class Program:
         specs, out_specs = _partition(common), _partition(out_axes)
         sharded = jax.shard_map(mapped, mesh=self.mesh, in_specs=specs, out_specs=out_specs, check_vma=False)
         options = kernel.compiler_options(jax.default_backend(), self.mesh.size)
-        return _Compiled(jax.jit(sharded, compiler_options=options))
+        return _Compiled(name, jax.jit(sharded, compiler_options=options))
 
     def chunk_models(self, objective: Objective, models: int, cells: Cell) -> int:
         """Models of one stream in a chunk, where a stream has so many to be trained: fewer if memory is short."""
@@ -350,10 +357,10 @@ class Program:
 
 
 class _Compiled:
-    """A jitted function, compiled once for every combination of shapes."""
+    """A jitted function with a name, compiled once for every combination of shapes."""
 
-    def __init__(self, jitted: Any):
-        self._jitted, self._programs = jitted, {}
+    def __init__(self, name: str, jitted: Any):
+        self.name, self._jitted, self._programs = name, jitted, {}
 
     def compiled(self, *arguments) -> Any:
         """The program for such arguments."""

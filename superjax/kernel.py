@@ -221,6 +221,9 @@ def refusal(function: Callable, params: Any, shared: Any, rows: Any) -> str | No
 
     Arguments may be shape structs.
     """
+    numbers = sum(x.size for x in jax.tree.leaves(params))
+    if numbers > MAX_SCALAR_OPERATIONS:  # each takes an operation at least; counting them one by one takes long
+        return f"a model of {numbers} numbers, more than {MAX_SCALAR_OPERATIONS}, is left to array code"
     try:
         operations = row_operations(function, params, shared, rows)
     except Unsupported as error:

@@ -17,10 +17,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Key
 
-from superjax.data import Distribution, Independent, Nodes, Segments, family
+from superjax.data import MANY, Distribution, Independent, Nodes, Segments, family
+from superjax.proof import closed, closed_form
 from superjax.spec import Case, SweepError
 
 MAX_ROWS = 8192
+MAX_NODES = 1024  # a feature, beyond which finding them takes long
 # Quadrature nodes a feature by n, so that the rows just fill vector registers. Training straddles the kink of a ReLU
 # with few product nodes, fewer the more features are active, which costs a fraction of the closed innermost integral,
 # and takes that for the last steps: the phases of 99% (n = 2) and 96% (n = 3 and 4) of models are those of many nodes.
@@ -44,7 +46,7 @@ def _default_nodes(n_features: int, closed: bool) -> int:
 
 @runtime_checkable
 class Objective(Protocol):
-    """What the trainer needs of an objective.
+    """What the trainer needs of an objective; `name` says in a dataset how a loss was found.
 
     `fixed` ones have the same rows at every step; `weighted` ones weigh them for every model apart.
     """
@@ -52,6 +54,8 @@ class Objective(Protocol):
     fixed: ClassVar[bool]
     weighted: ClassVar[bool]
 
+    @property
+    def name(self) -> str: ...
     @property
     def n_rows(self) -> int: ...
     @property
@@ -76,20 +80,10 @@ class SegmentRow(NamedTuple):
     weight: Float[Array, ""]
 
 
-def closed_form(model: type[eqx.Module] | eqx.Module) -> bool:
-    """Whether the model is a ReLU (or nothing) of an affine map, so that a segment integrates in closed form.
-
-    It is if the class that says so, by `preactivation` and `rectified`, is the one whose call is used: a subclass with
-    a call of its own is another function.
-    """
-    classes = (model if isinstance(model, type) else type(model)).__mro__
-    call, rectified = (next((c for c in classes if name in vars(c)), None) for name in ("__call__", "rectified"))
-    return hasattr(model, "preactivation") and call is rectified is not None
-
-
-def quadratic(model: type[eqx.Module], distribution: type[Distribution]) -> bool:
+def quadratic(case: Case, model: type[eqx.Module]) -> bool:
     """Whether the squared error is quadratic in the input, and features are independent."""
-    return closed_form(model) and not getattr(model, "rectified", True) and distribution is Independent
+    found = closed(model, case.n_features, case.n_hidden)
+    return found.holds and not found.rectified and family(case.data).independent
 
 
 def segment_losses(
@@ -146,14 +140,21 @@ class Exact:
     weighted: ClassVar[bool] = True
 
     def __post_init__(self):
-        if self.nodes is None:
-            object.__setattr__(self, "nodes", _default_nodes(self.n_features, self.closed))
-        count = self.distribution.n_rows(self.n_features, self.nodes, self.closed)
-        if count > self.max_rows:
+        nodes = self.nodes or _default_nodes(self.n_features, self.closed)
+        object.__setattr__(self, "nodes", nodes)
+        most = max(nodes) if isinstance(nodes, tuple) else nodes
+        count = self.distribution.n_rows(self.n_features, nodes, self.closed)
+        if count > self.max_rows or most > MAX_NODES:
+            rows = f"{count:,}" if count < MANY else "more than 10^18"
             raise SweepError(
-                f'train.objective = "exact" needs {count} quadrature rows at n_features = {self.n_features}, at most '
-                f'{self.max_rows} are allowed; use train.objective = "quasi" or "minibatch", or fewer train.nodes'
+                f'train.objective = "exact" needs {rows} quadrature rows at n_features = {self.n_features}, at most '
+                f"{self.max_rows} are allowed, of {MAX_NODES} nodes a feature; "
+                'use train.objective = "quasi" or "minibatch", or fewer train.nodes'
             )
+
+    @property
+    def name(self) -> str:
+        return "exact"
 
     @cached_property
     def table(self) -> Segments:
@@ -196,6 +197,10 @@ class ExactQuadratic:
     weighted: ClassVar[bool] = True
 
     @property
+    def name(self) -> str:
+        return "exact"
+
+    @property
     def n_rows(self) -> int:
         return 2 * self.n_features
 
@@ -226,6 +231,10 @@ class Minibatch:
     size: int
     fixed: ClassVar[bool] = False
     weighted: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return "minibatch"
 
     @property
     def n_rows(self) -> int:
@@ -262,17 +271,23 @@ class ActiveMinibatch(Minibatch):
 
 def active_losses(model, data: Distribution, row: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
     """Losses of one input of which some feature is active, and in their share those of the input 0."""
-    assert isinstance(data, Independent)
     x, active = data.sample_active(row), jnp.sum(data.first_active())
     return active * sample_losses(model, x) + (1 - active) * sample_losses(model, jnp.zeros_like(x))
 
 
 @dataclass(frozen=True)
 class Quasi(Minibatch):
-    """A fixed scrambled Sobol sample, the same for every model and step; `seed` gives another one."""
+    """A fixed scrambled Sobol sample, the same for every model and step; `seed` gives another one.
+
+    Sobol's points are known in 21 201 dimensions: beyond, the sample is as fixed, of independent numbers.
+    """
 
     seed: int = 0
     fixed: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        return "quasi" if self.points.shape[0] <= _sobol_dimensions() else "sample"
 
     def draw(self, key: Key[Array, ""]) -> Float[Array, "n_uniforms size"]:
         return jnp.asarray(self.points)
@@ -296,10 +311,19 @@ class ActiveQuasi(Quasi):
 
 
 def _sobol(dimensions: int, size: int, seed: int) -> Float[np.ndarray, "dimensions size"]:
+    """Scrambled Sobol points, or as fixed independent ones beyond the dimensions for which Sobol's are known."""
     from scipy.stats import qmc
 
-    points = qmc.Sobol(dimensions, rng=np.random.default_rng(seed)).random(size)
+    rng = np.random.default_rng(seed)
+    known = dimensions <= _sobol_dimensions()
+    points = qmc.Sobol(dimensions, rng=rng).random(size) if known else rng.random((size, dimensions))
     return np.minimum(points.T.astype(np.float32), np.float32(1 - 2**-24))
+
+
+def _sobol_dimensions() -> int:
+    from scipy.stats import qmc
+
+    return qmc.Sobol.MAXDIM
 
 
 def training_stages(case: Case, model: type[eqx.Module]) -> list[Stage]:
@@ -310,12 +334,12 @@ def training_stages(case: Case, model: type[eqx.Module]) -> list[Stage]:
     the model has none.
     """
     n, train, distribution = case.n_features, case.train, family(case.data)
-    if train.objective == "exact" and quadratic(model, distribution):
+    if train.objective == "exact" and quadratic(case, model):
         return [Stage(ExactQuadratic(n), train.steps)]
     if train.objective == "exact":
         nodes = train.nodes or _TRAINING_NODES.get(n, _TRAINING_NODES_ABOVE)
         search = Exact(n, nodes, False, distribution)
-        last = Exact(n, train.nodes, closed_form(model), distribution)
+        last = Exact(n, train.nodes, closed_form(model, n, case.n_hidden), distribution)
         return [Stage(search, train.steps - train.steps // _LAST), Stage(last, train.steps)]
     uniforms = distribution.n_uniforms(n)
     if train.objective == "quasi":
@@ -326,8 +350,8 @@ def training_stages(case: Case, model: type[eqx.Module]) -> list[Stage]:
 
 def optimum_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, Objective]:
     """The exact objective, whatever the case is trained with: one to search with, a finer one to finish with."""
-    n, closed, distribution = case.n_features, closed_form(model), family(case.data)
-    if quadratic(model, distribution):
+    n, closed, distribution = case.n_features, closed_form(model, case.n_features, case.n_hidden), family(case.data)
+    if quadratic(case, model):
         return ExactQuadratic(n), ExactQuadratic(n)
     try:
         search = Exact(n, None, closed, distribution)
@@ -343,24 +367,31 @@ def optimum_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, 
 
 
 def evaluation_objectives(case: Case, model: type[eqx.Module]) -> tuple[Objective, Objective]:
-    """A fine objective for the stored loss, and a coarser one: their difference bounds the error of the fine one.
+    """A fine objective for the stored loss, and a second one: their difference says how large its error is.
 
     The exact loss at more nodes than any training uses where enumeration is affordable, else a large fixed sample
     (its seeds are out of reach of a sweep's own, so that no model is scored on what it was trained on).
     """
-    n, closed, distribution = case.n_features, closed_form(model), family(case.data)
-    if quadratic(model, distribution):
+    n, closed, distribution = case.n_features, closed_form(model, case.n_features, case.n_hidden), family(case.data)
+    if quadratic(case, model):
         return ExactQuadratic(n), ExactQuadratic(n)
     choices = range(1, _EVALUATION_NODES + 1)
     rows = _EVALUATION_ROWS.get(n, _EVALUATION_ROWS_ABOVE)
     affordable = [k for k in choices if distribution.n_rows(n, k, closed) <= rows]
-    nodes = max([*affordable, (case.train.nodes or _default_nodes(n, closed)) + 1])
-    if distribution.n_rows(n, nodes, closed) <= _EVALUATION_MAX_ROWS:
-        fine, coarse = (
-            Exact(n, k, closed, distribution, _EVALUATION_MAX_ROWS) for k in (nodes, max(2 * nodes // 3, 1))
-        )
-        return fine, coarse
+    nodes = min(max([*affordable, (case.train.nodes or _default_nodes(n, closed)) + 1]), MAX_NODES)
     uniforms = distribution.n_uniforms(n)
-    size = min(_EVALUATION_SAMPLES, 2 ** int(math.log2(_EVALUATION_NUMBERS / n)))
-    kind = ActiveQuasi if distribution is Independent else Quasi
+    kind = ActiveQuasi if distribution.independent else Quasi
+    if distribution.n_rows(n, nodes, closed) <= _EVALUATION_MAX_ROWS:
+        fine = Exact(n, nodes, closed, distribution, _EVALUATION_MAX_ROWS)
+        if closed:
+            second = max(2 * nodes // 3, 1)
+        else:  # product nodes converge so slowly that fewer of them would be wrong by many times as much
+            choices = range(nodes + 1, min(3 * nodes, MAX_NODES) + 1)
+            second = max(
+                (k for k in choices if distribution.n_rows(n, k, closed) <= _EVALUATION_MAX_ROWS), default=nodes
+            )
+            if 2 * second < 3 * nodes:
+                return fine, kind(uniforms, _EVALUATION_MAX_ROWS, 2**32 + 2)
+        return fine, Exact(n, second, closed, distribution, _EVALUATION_MAX_ROWS)
+    size = min(_EVALUATION_SAMPLES, 2 ** max(int(math.log2(_EVALUATION_NUMBERS / n)), 4))
     return kind(uniforms, size, 2**32 + 1), kind(uniforms, size // 2, 2**32 + 2)

@@ -31,6 +31,8 @@ from itertools import combinations, product
 import numpy as np
 from jaxtyping import Float
 
+from superjax import checks
+
 MAX_FEATURES = 5
 _NODES_AT_ONCE = 2**18  # quadrature nodes evaluated together: a few MB of scratch, within reach of the cache
 
@@ -146,18 +148,25 @@ def _evaluate(W, b, density, relu, gradient):
 
 def _flatten(W, b, density, importance=None):
     """Broadcast the leading axes together and flatten them; float64. Returns their shape and the arrays."""
-    W, b, density = (np.asarray(array, np.float64) for array in (W, b, density))
-    importance = np.ones(1) if importance is None else np.asarray(importance, np.float64)
-    n_hidden, n = W.shape[-2:]
-    if n > MAX_FEATURES:
-        raise ValueError(f"n_features = {n}: the exact loss enumerates active sets and takes at most {MAX_FEATURES}")
-    outside = density[~((density >= 0) & (density <= 1))]
-    if outside.size:
-        raise ValueError(f"density = {outside[0]}: must lie in [0, 1]")
+    W, b = checks.numbers("W", W, finite=False), checks.numbers("b", b, finite=False)  # a diverged model loses NaN
+    density = checks.numbers("density", density, 0, 1)
+    importance = np.ones(density.shape[-1:]) if importance is None else checks.numbers("importance", importance, 0)
+    if W.ndim < 2 or not W.size:
+        raise ValueError(f"W has shape {W.shape}, must be (..., n_hidden, n_features)")
+    n_hidden = W.shape[-2]
+    n = _size(checks.vectors(W=W[..., 0, :], b=b, density=density, importance=importance))
     batch = np.broadcast_shapes(W.shape[:-2], b.shape[:-1], density.shape[:-1], importance.shape[:-1])
     W = np.broadcast_to(W, (*batch, n_hidden, n)).reshape(-1, n_hidden, n)
     b, density, importance = (np.broadcast_to(v, (*batch, n)).reshape(-1, n) for v in (b, density, importance))
     return batch, W, b, density, importance
+
+
+def _size(n_features: int) -> int:
+    if n_features > MAX_FEATURES:
+        raise ValueError(
+            f"n_features = {n_features}: the exact loss enumerates active sets and takes at most {MAX_FEATURES}"
+        )
+    return n_features
 
 
 def feature_losses(
@@ -360,7 +369,8 @@ def minimum(
 
     Returns:
         A `Minimum`; leading axes are cells and broadcast. W is one of a family: any rotation of the hidden
-        space (for n_hidden = 1 the sign) gives the same loss.
+        space (for n_hidden = 1 the sign) gives the same loss. Raises ValueError for more than `MAX_FEATURES`
+        features, and for what is no importance, density or number of dimensions.
 
     With one hidden dimension and little sparsity only the more important feature is represented, and the rest
     of the loss is the variance of the other, `r (s/3 - s²/4)`:
@@ -373,14 +383,19 @@ def minimum(
     point are trained and the best are kept. Deviation: exact loss, second-order optimiser, no sampling
     noise.
     """
-    importance, density = np.asarray(importance, np.float64), np.asarray(density, np.float64)
-    n = importance.shape[-1]
+    importance, density = (
+        checks.numbers("importance", importance, 0),
+        checks.numbers("density", density, 0, 1, above=True),
+    )
+    n = _size(checks.vectors(importance=importance, density=density))
+    n_hidden, restarts = checks.count("n_hidden", n_hidden, 1, n), checks.count("restarts", restarts)
+    seed = checks.count("seed", seed, 0)
     cells = np.broadcast_shapes(importance.shape[:-1], density.shape[:-1])
     importance, density = (np.broadcast_to(v, (*cells, n)).reshape(-1, n) for v in (importance, density))
     n_cells = len(importance)
     unit = (importance * (density / 3 - density**2 / 4)).sum(axis=-1)
-    if not (density > 0).all() or not (unit > 0).all():
-        raise ValueError("minimum: every density must be in (0, 1] and every cell needs a positive importance")
+    if not (unit > 0).all():
+        raise ValueError("importance: every cell needs a positive one")
 
     # Unit of loss: a model that predicts the mean. Unit of bias: the square root of the density, which
     # evens out the curvature of the loss (an idle output costs b² all the time, a weight matters only when

@@ -23,9 +23,11 @@ from superjax.dataset import assemble
 from superjax.engine import Plan, Program, Shape, program, schedule_factors
 from superjax.families import Followed, follow, starts
 from superjax.grid import HYPER, Grid
-from superjax.loss import Objective, Stage, evaluation_objectives, optimum_objectives, training_stages
+from superjax.loss import Exact, Objective, Stage, evaluation_objectives, optimum_objectives, training_stages
 from superjax.models import check_model, model_class, notebook_init_std
+from superjax.modules import beside
 from superjax.optimum import Optimum, Solutions, find_optimum
+from superjax.proof import closed
 from superjax.spec import MODELS, Case, Sweep, SweepError, Train
 from superjax.spec.errors import clip, near
 from superjax.spec.sweep import decisive
@@ -47,6 +49,7 @@ class Report:
     models: int = 0
     form: str = ""  # of the kernel: fused, mapped or plain
     plain_because: str = ""
+    nodes_because: str = ""  # why an exact loss takes product nodes, where the model claims a closed form
     compile_seconds: float = 0.0
 
     def timed(self, phase: str):
@@ -75,15 +78,23 @@ def run(
         raise SweepError(f"run takes a sweep, not {sweep!r}: superjax.run(superjax.load({str(sweep)!r}))")
     given, datasets = _by_case(init, sweep), {}
     for name, case in sweep.cases.items():
-        datasets[name], report = run_case(name, case, given.get(name), devices, progress)
+        with beside(sweep.path):
+            datasets[name], report = run_case(name, case, given.get(name), devices, progress)
         if report.form == "plain":
             warnings.warn(plain_message(name, report), stacklevel=2)
+        if report.nodes_because:
+            warnings.warn(nodes_message(name, report), stacklevel=2)
     return datasets
 
 
 def plain_message(name: str, report: Report) -> str:
     """That a case fell off the fast path, and why."""
     return f"{name}: trained in the plain form, several times slower than the fused one: {report.plain_because}"
+
+
+def nodes_message(name: str, report: Report) -> str:
+    """That a case has no closed form, and why."""
+    return f"{name}: no closed form, the exact loss is less exact: {report.nodes_because}"
 
 
 def run_case(
@@ -132,12 +143,15 @@ class CaseRun:
         self.bytes = self._check_size(sum(x.size for x in jax.tree.leaves(compiled.model)))
         self._steps = snapshot_steps(case.train)
         self._cells = cells_of(grid)
-        stages = training_stages(case, model_class(case.model.kind))
+        kind = model_class(case.model.kind)
+        stages = training_stages(case, kind)
         cell = np.repeat(np.arange(grid.n_cells, dtype=np.int32), case.restarts)
         restart = np.tile(np.arange(case.restarts, dtype=np.int32), grid.n_cells)
         self.report.form = compiled.form(stages[0].objective)
         if self.report.form == "plain":
             self.report.plain_because = compiled.refusal(stages[0].objective) or ""
+        if isinstance(compiled.fine, Exact):
+            self.report.nodes_because = closed(kind, case.n_features, case.n_hidden).because
         in_stream = grid.n_cells * -(-case.restarts // case.train.streams)
         chunk = self._chunk("train", compiled, stages[0].objective, in_stream)
         if "evaluate" not in self.chunks:
@@ -159,8 +173,7 @@ class CaseRun:
         )  # fmt: skip
         self._kept = self._kept_in("train", self._training)
         if case.optimum or case.families:
-            kind = model_class(case.model.kind)
-            shape = Shape(case.model.kind, family(case.data), case.n_features, case.n_hidden)
+            shape = Shape(kind, family(case.data), case.n_features, case.n_hidden)
             self._polishing = program(shape, Method(), *evaluation_objectives(case, kind), devices)
             self._search, self._fine = optimum_objectives(case, kind)
             if case.train.objective == "exact":  # spares compiling for another size
@@ -226,7 +239,7 @@ class CaseRun:
                     families = self._families()
             with self.report.timed("analyse"), terminal.doing(f"{self.name}: analysing"):
                 dataset = assemble(self.case, trained, evaluation, losses, optimum, families, self._cells, self._steps)
-                dataset["loss"].attrs["loss_kind"] = "exact" if self._program.fine.weighted else "quasi"
+                dataset["loss"].attrs["loss_kind"] = self._program.fine.name
         return dataset
 
     def _chunk(self, task: str, compiled: Program, objective: Objective, models: int) -> int:
@@ -289,7 +302,7 @@ class CaseRun:
         """The case's families under the exact objective. Biases, where the model has them, start at 0, those of
         features that are left out at their mean: a ReLU at 0 would be dead."""
         W, rounds = starts(self.case), itertools.count(1)
-        mean = np.asarray(self._cells.data.density / 2)
+        mean = np.asarray(jax.vmap(lambda distribution: distribution.mean())(self._cells.data))
 
         def first(family: Int[np.ndarray, " models"], cell: Int[np.ndarray, " models"]) -> PyTree:
             numbers = np.arange(len(family), dtype=np.int32)
@@ -361,7 +374,7 @@ def program_of(case: Case, devices: int | None = None) -> Program:
     swept = frozenset(name for name in HYPER if f"train.{name}" in fields)
     clip = case.train.clip_norm is not None or "clip_norm" in swept
     method = Method(case.train.optimizer, clip, case.train.normalize)
-    shape = Shape(kind, family(case.data), case.n_features, case.n_hidden, case.train.streams, swept)
+    shape = Shape(model, family(case.data), case.n_features, case.n_hidden, case.train.streams, swept)
     return program(shape, method, *evaluation_objectives(case, model), devices)
 
 

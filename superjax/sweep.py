@@ -342,11 +342,13 @@ def _check(sweep: Sweep, run: Run, arguments: argparse.Namespace) -> _Plan:
 def _codes(sweep: Sweep, names: Iterable[str], needed: Iterable[str]) -> dict[str, str]:
     """The digests of the code of cases, by name. Code that is gone is left out unless it is `needed`."""
     from superjax import models
+    from superjax.modules import beside
 
     codes = {}
     for name in names:
         try:
-            codes[name] = models.code_of(sweep.cases[name].model.kind)
+            with beside(sweep.path):
+                codes[name] = models.code_of(sweep.cases[name].model.kind)
         except SweepError:
             if name in needed:
                 raise
@@ -373,6 +375,8 @@ def _execute(sweep: Sweep, run: Run, plan: "_Plan", arguments: argparse.Namespac
     for case_run in running.values():
         if case_run.report.form == "plain":
             terminal.say(runner.plain_message(case_run.name, case_run.report))
+        if case_run.report.nodes_because:
+            terminal.say(runner.nodes_message(case_run.name, case_run.report))
         if share := case_run.trained():
             terminal.say(f"{case_run.name}: goes on, {share:.0%} of the training is done")
         case_run.train(jax.process_index(), jax.process_count())
@@ -464,16 +468,18 @@ def _check_same(here: dict[str, str], plan: dict[str, Any]) -> None:
 def _cases(folder: Path, sweep: Sweep, chunks: dict[str, dict[str, int]], codes: dict[str, str], devices: int | None):
     """The cases to be run, by name, with the sizes of their chunks."""
     from superjax.checkpoint import Folder
+    from superjax.modules import beside
     from superjax.runner import CaseRun, key_of
 
     def keep(case: str, task: str, key: str) -> Folder:
         own = chunk_folder(folder, case, key_of(sweep.cases[case], codes[case]))
         return Folder(own / f"{task}-{key[:16]}", key, terminal.warn, folder)
 
-    return {
-        name: CaseRun(name, sweep.cases[name], devices, partial(keep, name), sizes, code=codes[name])
-        for name, sizes in chunks.items()
-    }
+    with beside(sweep.path):
+        return {
+            name: CaseRun(name, sweep.cases[name], devices, partial(keep, name), sizes, code=codes[name])
+            for name, sizes in chunks.items()
+        }
 
 
 def _summarise(claims, files: list[Path], diverged: int) -> None:

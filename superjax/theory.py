@@ -7,11 +7,15 @@ arXiv:2209.10652; formulas the paper does not print were derived for this projec
 quadrature and against `superjax.oracle`.
 
 The theory of the phase change compares idealised solutions: unit weights, and zero bias when superposed.
+Numbers are checked: a density in [0, 1], an importance ≥ 0, a correlation in [-1, 1], else a ValueError says so.
+
 The true optimum has its boundary at a higher density; `superjax.oracle.minimum` finds it.
 """
 
 import numpy as np
 from jaxtyping import Float, Int8
+
+from superjax import checks
 
 Numbers = float | int | Float[np.ndarray, "..."]
 
@@ -36,6 +40,7 @@ def variance(density: Numbers) -> Numbers:
 
     Source: Elhage et al. (2022), "Demonstrating Superposition", set-up; derived.
     """
+    checks.numbers("density", density, 0, 1)
     return density / 3 - density**2 / 4
 
 
@@ -62,6 +67,9 @@ def linear_loss(
     Source: Elhage et al. (2022), "Demonstrating Superposition", "Mathematical Understanding". Deviation:
     densities may differ between features.
     """
+    checks.numbers("W", W, finite=False)
+    checks.numbers("importance", importance, 0)
+    checks.vectors(W=np.asarray(W)[..., 0, :], importance=np.asarray(importance), density=np.asarray(density))
     error = np.eye(W.shape[-1]) - np.einsum("...hi,...hj->...ij", W, W)
     return np.einsum("...i,...ij,...j->...", importance, error**2, variance(density))
 
@@ -83,6 +91,9 @@ def linear_minimum(
 
     Source: Eckart and Young, for Elhage et al. (2022), "Demonstrating Superposition"; derived.
     """
+    checks.count("n_hidden", n_hidden)
+    checks.numbers("importance", importance, 0)
+    checks.vectors(importance=np.asarray(importance), density=np.asarray(density))
     weighted = np.sort(importance * variance(density), axis=-1)
     return weighted[..., : max(weighted.shape[-1] - n_hidden, 0)].sum(axis=-1)
 
@@ -95,6 +106,8 @@ def relu_square_integral(w: Numbers, b: Numbers) -> Numbers:
 
     Source: derived; used for Chen et al. (2023), arXiv:2310.06301, and Elhage et al. (2022).
     """
+    checks.numbers("w", w)
+    checks.numbers("b", b)
     w, b = _arrays(w, b)
     end = w + b
     # If only one end of [0, 1] is active the square integrates to a cube; if neither is, that cube is 0.
@@ -112,6 +125,8 @@ def reconstruction_integral(w: Numbers, b: Numbers) -> Numbers:
 
     Source: derived; used for Chen et al. (2023), arXiv:2310.06301, and Elhage et al. (2022).
     """
+    checks.numbers("w", w)
+    checks.numbers("b", b)
     w, b = _arrays(w, b)
     end = w + b
     kink = np.clip(-b / np.where(w == 0, 1.0, w), 0.0, 1.0)  # where wa + b = 0
@@ -153,6 +168,8 @@ def candidate_losses(
     Source: Elhage et al. (2022), "Superposition as a Phase Change"; formulas derived.
     """
     _check_case(n_features, n_hidden)
+    checks.numbers("relative_importance", relative_importance, 0)
+    checks.numbers("density", density, 0, 1)
     r, s = _arrays(relative_importance, density)
     v = variance(s)
     losses = {"ignore_extra": r * v, "drop_other": v}
@@ -215,6 +232,7 @@ def superposition_boundary(relative_importance: Numbers, n_features: int, n_hidd
     to 0.01.
     """
     _check_case(n_features, n_hidden)
+    checks.numbers("relative_importance", relative_importance, 0, above=True)
     r = np.asarray(relative_importance, np.float64)
     above_one = 4 / (5 + 2 * r) if n_features == 2 else np.full_like(r, TRIPLE_POINT[1])
     return np.where(r < 1, 4 * r / (2 + 5 * r), above_one)[()]
@@ -236,6 +254,8 @@ def both_active(density: Numbers, correlation: Numbers) -> Numbers:
     Source: Elhage et al. (2022), "Correlated and Anticorrelated Features", at ρ = 1 and -1; between them
     `superjax.data.Sets`.
     """
+    checks.numbers("density", density, 0, 1)
+    checks.numbers("correlation", correlation, -1, 1)
     s, rho = _arrays(density, correlation)
     apart = np.minimum(rho, 0)
     return ((1 + apart) * s**2 - apart * np.maximum(0, 2 * s - 1) + np.maximum(rho, 0) * s * (1 - s))[()]
@@ -271,6 +291,7 @@ def pair_losses(relative_importance: Numbers, density: Numbers, correlation: Num
     Source: derived for Elhage et al. (2022), "Superposition as a Phase Change" and "Correlated and Anticorrelated
     Features".
     """
+    checks.numbers("relative_importance", relative_importance, 0)
     r, s, rho = _arrays(relative_importance, density, correlation)
     v, p = variance(s), both_active(s, rho)
     return {"ignore_extra": r * v, "drop_other": v, "antipodal": (1 + r) * p / 6, "merged": (1 + r) * (s / 6 - p / 8)}
@@ -288,6 +309,8 @@ def pair_boundary(relative_importance: Numbers, correlation: Numbers) -> Numbers
 
     Source: derived; at ρ = 0 it is `superposition_boundary`.
     """
+    checks.numbers("relative_importance", relative_importance, 0, above=True)
+    checks.numbers("correlation", correlation, -1, 1)
     r, rho = _arrays(relative_importance, correlation)
     r, strength = np.minimum(r, 1 / r), np.abs(rho)
     A, total = 2 * (1 + r) * (1 - strength) + 3 * r, 2 * (1 + r) * strength
@@ -310,6 +333,8 @@ def antipodal_loss(bias: Numbers, density: Numbers) -> Numbers:
 
     Source: derived for Elhage et al. (2022), "Superposition as a Phase Change", whose theory has b = 0.
     """
+    checks.numbers("bias", bias)
+    checks.numbers("density", density, 0, 1)
     b, s = bias, density
     both = (1 - b) ** 3 / 3 + b**3 / 3 - (1 - b) ** 4 / 6
     return (1 - s) * b**2 + s * (1 - s) * b**3 / 3 + s**2 * both
@@ -335,6 +360,7 @@ def antipodal_minimum(density: Numbers) -> tuple[Numbers, Numbers]:
 
     Source: derived for Elhage et al. (2022), "Superposition as a Phase Change".
     """
+    checks.numbers("density", density, 0, 1)
     s = np.asarray(density, np.float64)
     idle = 1 - s
     b = np.ones_like(s)
@@ -359,6 +385,7 @@ def digon_threshold(density: Numbers) -> Numbers:
 
     Source: derived for Elhage et al. (2022), "Demonstrating Superposition".
     """
+    checks.numbers("density", density, 0, 1)
     s = np.asarray(density, np.float64)
     room = 4 - 5 * s
     return np.where(room > 0, 2 * s / np.where(room > 0, room, 1.0), np.inf)[()]
@@ -380,6 +407,8 @@ def digon_count(importance: Float[np.ndarray, " n_features"], density: float, n_
 
     Source: derived for Elhage et al. (2022), "Demonstrating Superposition", whose bars show 5, 7, 9, 10.
     """
+    checks.count("n_hidden", n_hidden)
+    checks.numbers("importance", importance, 0)
     ranked = np.sort(importance)[::-1]
     hosts, newcomers = ranked[:n_hidden][::-1], ranked[n_hidden : 2 * n_hidden]
     joins = newcomers > digon_threshold(density) * hosts[: len(newcomers)]
@@ -412,6 +441,8 @@ def polygon_loss(n_corners: int, n_features: int, norm: Numbers, bias: Numbers, 
     k, c, d = n_corners, n_features, live_dead_features
     if not (1 <= k <= c and 0 <= d <= c - k):
         raise ValueError(f"n_corners = {k}, n_features = {c}, live_dead_features = {d}: must have 1 ≤ k and k + d ≤ c")
+    checks.numbers("norm", norm)
+    checks.numbers("bias", bias)
     l_squared, b = _arrays(np.square(norm), bias)
     own = reconstruction_integral(l_squared, b)
     others = sum(relu_square_integral(l_squared * np.cos(2 * np.pi * j / k), b) for j in range(1, k))

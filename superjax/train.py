@@ -139,24 +139,24 @@ def train_one(
 class Evaluation(NamedTuple):
     """A trained model's loss, unweighted error of each feature, and the norm of the loss gradient.
 
-    `coarse_loss` is the loss under a coarser objective: how far it is off bounds the error of `loss`.
+    `second_loss` is the loss under another objective: how far it is off bounds the error of `loss`.
     """
 
     loss: Float[Array, ""]
     feature_loss: Float[Array, " n_features"]
     grad_norm: Float[Array, ""]
-    coarse_loss: Float[Array, ""]
+    second_loss: Float[Array, ""]
 
 
 def evaluate_one(
-    fine: Objective, coarse: Objective, form: kernel.Form, model: PyTree, cell: Cell, draws: tuple[Any, Any]
+    fine: Objective, second: Objective, form: kernel.Form, model: PyTree, cell: Cell, draws: tuple[Any, Any]
 ) -> Evaluation:
     """Loss of one model under an objective that is finer than the one it was trained with. `draws` are those of both
     objectives: large samples, which as constants of the program would take minutes to compile."""
 
     losses, grads = loss_and_gradient(fine, form)(model, cell, draws[0])
-    coarse_loss = loss_one(coarse, form, model, cell, draws[1])
-    return Evaluation(jnp.sum(cell.importance * losses), losses, optax.tree.norm(grads), coarse_loss)
+    second_loss = loss_one(second, form, model, cell, draws[1])
+    return Evaluation(jnp.sum(cell.importance * losses), losses, optax.tree.norm(grads), second_loss)
 
 
 def loss_one(objective: Objective, form: kernel.Form, model: PyTree, cell: Cell, draw: Any) -> Float[Array, ""]:

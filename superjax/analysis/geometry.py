@@ -8,11 +8,13 @@ with the others, and the eigenvalues of all of them.
 """
 
 import functools
+import hashlib
 import math
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from superjax.analysis.phases import norm
@@ -22,6 +24,7 @@ TOLERANCE = 0.1  # a deviation up to which a component counts as a polytope
 MAX_VERTICES = 12  # of a polytope that is looked for
 MAX_NAMES = 1000
 _AT_ONCE = 2**22  # overlaps held at a time
+_LONG = 32  # bytes
 _GONS = {5: "pentagon", 6: "hexagon", 7: "heptagon", 8: "octagon"}
 _SIMPLICES = {1: "single", 2: "digon", 3: "triangle", 4: "tetrahedron"}
 
@@ -152,10 +155,22 @@ def solutions(
     finite = np.flatnonzero(np.isfinite(models).all((-2, -1)))
     size = max(1, _AT_ONCE // n**2)
     for part in (finite[start : start + size] for start in range(0, len(finite), size)):
-        number[part], deviation[part] = _named(models[part], numbers, represented, edge, tolerance)
+        some = models[part]
+        if n**2 > _AT_ONCE:  # one model: only those that are represented are compared with each other, if need be
+            some = some[:, :, norm(some[0]) >= represented]
+        if n**2 > _AT_ONCE and some.shape[-1] > MAX_VERTICES * _most_components(some.shape[-2], edge):
+            number[part], deviation[part] = numbers["other"], np.inf
+        else:
+            number[part], deviation[part] = _named(some, numbers, represented, edge, tolerance)
     names = [*known, *sorted(list(numbers)[len(known) :])]
     final = np.array([names.index(name) for name in numbers], np.int32)
     return Solutions(names, final[number].reshape(shape), deviation.reshape(shape))
+
+
+def _most_components(n_hidden: int, edge: float) -> float:
+    """How many components there can be at most: unit vectors whose overlaps are below the edge, by Welch's bound."""
+    room = 1 - n_hidden * edge**2
+    return n_hidden * (1 - edge**2) / room if room > 0 else math.inf
 
 
 def _named(
@@ -171,6 +186,9 @@ def _named(
     overlaps = _overlaps(W, is_represented)
     edges = np.abs(overlaps) >= edge
     pattern = np.packbits(np.concatenate([is_represented[:, None], edges], axis=1).reshape(len(W), -1), axis=1)
+    if pattern.shape[1] > _LONG:  # sorting long rows takes long
+        digests = b"".join(hashlib.blake2b(row.tobytes(), digest_size=_LONG).digest() for row in pattern)
+        pattern = np.frombuffer(digests, np.uint8).reshape(-1, _LONG)
     _, owner = np.unique(pattern, axis=0, return_inverse=True)
     number, deviation = np.zeros(len(W), np.int32), np.zeros(len(W), np.float32)
     order = np.argsort(owner.ravel(), kind="stable")
@@ -190,7 +208,7 @@ def _groups(
     represented: Bool[np.ndarray, " n_features"], edges: Bool[np.ndarray, "n_features n_features"]
 ) -> list[Int[np.ndarray, " members"]]:
     """The connected components of the represented features, largest first, then by their first feature."""
-    _, owner = connected_components(edges, directed=False)
+    _, owner = connected_components(csr_array(edges), directed=False)
     groups = [np.flatnonzero((owner == k) & represented) for k in np.unique(owner[represented])]
     return sorted(groups, key=lambda group: (-len(group), group[0]))
 

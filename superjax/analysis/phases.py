@@ -7,10 +7,11 @@ Measures have shape (..., n_features); they are 0 where W_i = 0 and NaN only whe
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int8, UInt64
+from jaxtyping import Bool, Float, Int, Int8, UInt64
 
 PHASES = ("not_represented", "dedicated", "superposed", "diverged")
 NOT_REPRESENTED, DEDICATED, SUPERPOSED, DIVERGED = range(4)
+_PAIRS = 2**24  # of features, held at a time
 _quiet = np.errstate(over="ignore", invalid="ignore")  # weights of diverged models: the result says so
 
 
@@ -35,26 +36,57 @@ def norm(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "
     return np.linalg.norm(W, axis=-2)
 
 
+def _units(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_hidden n_features"]:
+    """Ŵ, 0 where W_i = 0."""
+    norms = norm(W)
+    return W / np.where(norms == 0, 1, norms)[..., None, :]
+
+
 @_quiet
 def overlaps(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_features n_features"]:
     """(Ŵ_i·W_j)² for every pair (i, j)."""
-    norms = norm(W)
-    units = W / np.where(norms == 0, 1, norms)[..., None, :]
-    return np.square(np.einsum("...hi,...hj->...ij", units, W))
+    return np.square(np.einsum("...hi,...hj->...ij", _units(W), W))
+
+
+@_quiet
+def _sums(
+    W: Float[np.ndarray, "... n_hidden n_features"], which: Bool[np.ndarray, "... n_features"] | None = None
+) -> tuple[Float[np.ndarray, "... n_features"], Float[np.ndarray, "... n_features"]]:
+    """Σ_j (Ŵ_i·W_j)² over the features chosen, all by default, and the part with j = i.
+
+    Some models at a time, as pairs are many. Where those of one model are too many, Σ_j (Ŵ_i·W_j)² = Ŵ_iᵀ(Σ_j W_j
+    W_jᵀ)Ŵ_i needs none, and differs by rounding.
+    """
+    n_hidden, n = W.shape[-2:]
+    models = W.reshape(-1, n_hidden, n)
+    chosen = np.ones((len(models), n), bool) if which is None else which.reshape(-1, n)
+    total, own = np.zeros((2, len(models), n), W.dtype)
+    size = max(1, _PAIRS // max(n**2, 1))
+    for part in (slice(start, start + size) for start in range(0, len(models), size)):
+        some, mask = models[part], chosen[part]
+        if n**2 <= _PAIRS:
+            pairs = overlaps(some)
+            if which is not None:
+                pairs = pairs * mask[:, None, :]
+            total[part], own[part] = pairs.sum(-1), np.diagonal(pairs, axis1=-2, axis2=-1)
+        else:
+            units, others = _units(some[0].astype(np.float64)), np.where(mask[0], some[0], 0).astype(np.float64)
+            total[part] = np.sum(units * ((others @ others.T) @ units), axis=0)
+            own[part] = np.square(np.sum(units * others, axis=0))
+    return total.reshape(*W.shape[:-2], n), own.reshape(*W.shape[:-2], n)
 
 
 @_quiet
 def interference(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_features"]:
     """Σ_{j≠i} (Ŵ_i·W_j)², the paper's measure of superposition; partners are not normalised."""
-    pairs = overlaps(W)
-    return pairs.sum(-1) - np.diagonal(pairs, axis1=-2, axis2=-1)
+    total, own = _sums(W)
+    return total - own
 
 
 @_quiet
 def dimensionality(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_features"]:
     """D_i = ‖W_i‖² / Σ_j (Ŵ_i·W_j)², j = i included (paper, "The Geometry of Superposition"). Σ_i D_i ≤ n_hidden."""
-    pairs = overlaps(W)
-    total = pairs.sum(-1)
+    total, _ = _sums(W)
     return np.square(norm(W)) / np.where(total == 0, 1, total)
 
 
@@ -80,8 +112,8 @@ def classify(
     norms = norm(W)
     finite = np.all(np.isfinite(W), axis=(-2, -1), keepdims=True)[..., 0, :]
     is_represented = norms >= represented
-    pairs = overlaps(W) * is_represented[..., None, :]
-    shared = pairs.sum(-1) - np.diagonal(pairs, axis1=-2, axis2=-1)
+    total, own = _sums(W, is_represented)
+    shared = total - own
     phase = np.where(is_represented, np.where(shared >= superposed, SUPERPOSED, DEDICATED), NOT_REPRESENTED)
     norm_margin = np.abs(norms - represented) / represented
     shared_margin = np.abs(shared - superposed) / superposed
@@ -109,10 +141,22 @@ def phase_signature(
     """A number for the phases of all features, the same for solutions that differ by a permutation of features with
     equal importance and density: those are interchangeable. Features of correlated sets (`set_size` consecutive ones)
     are so within their set, and whole sets with each other."""
-    same = (importance[..., :, None] == importance[..., None, :]) & (density[..., :, None] == density[..., None, :])
-    kinds = np.argmax(same, axis=-1) * len(PHASES)
+    kinds = _kinds(importance, density) * len(PHASES)
     in_sets = (kinds + phase).reshape(*phase.shape[:-1], -1, set_size).astype(np.uint64)
     return _hash(np.sort(_hash(np.sort(in_sets, axis=-1)), axis=-1))
+
+
+def _kinds(
+    importance: Float[np.ndarray, "... n_features"], density: Float[np.ndarray, "... n_features"]
+) -> Int[np.ndarray, "... n_features"]:
+    """The number of the first feature with the same importance and density."""
+    importance, density = np.broadcast_arrays(importance, density)
+    shape, n = importance.shape, importance.shape[-1]
+    rows = np.stack([importance.reshape(-1, n), density.reshape(-1, n)], axis=1)
+    found, size = np.zeros((len(rows), n), np.int64), max(1, _PAIRS // n**2)
+    for part in (slice(start, start + size) for start in range(0, len(rows), size)):
+        found[part] = np.argmax((rows[part][..., :, None] == rows[part][..., None, :]).all(1), axis=-1)
+    return found.reshape(shape)
 
 
 def _hash(values: UInt64[np.ndarray, "... values"]) -> UInt64[np.ndarray, "..."]:
