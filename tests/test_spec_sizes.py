@@ -9,6 +9,7 @@ import pytest
 from superjax import runner
 from superjax.spec import Case, SweepError, load
 from superjax.spec.names import fault, of_stem
+from superjax.sweep import main, parser
 
 SMALL = "n_features = 3\nn_hidden = 2\n"
 AXIS = "[axes.a]\nfield = 'data.density'\n"
@@ -171,3 +172,16 @@ def test_hints_for_axes() -> None:
     assert "no such field; did you mean train.learning_rate?" in refused(SMALL + "[axes.a]\nfield='lr'\nvalues=[1, 2]")
     message = refused(SMALL + "[axes.a]\nfield='seed'\nvalues=[1, 2]")
     assert message.endswith("is static, the same in all cells; make it a case, or take more restarts")
+
+
+# On the command line.
+
+
+def test_names_that_begin_with_a_dash_or_a_tilde(folder: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("-x.toml").write_text(SMALL)
+    assert main(["--", "-x.toml", "train.steps=0"]) == 2
+    assert "train.steps=0 (command line): must be >= 1" in capsys.readouterr().err
+    monkeypatch.setenv("HOME", str(folder))
+    assert parser().parse_args(["x", "--out=~/r"]).out == folder / "r"
+    assert main(["x.toml", "--out=~nobody_at_all/r"]) == 2
+    assert "there is no such user" in capsys.readouterr().err
