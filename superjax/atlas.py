@@ -17,12 +17,15 @@ from superjax.spec.trees import lookup
 from superjax.store import MANIFEST
 
 PAGE = "index.html"
-_COLUMNS = ("claim", "source", "expected", "measured", "tolerance", "holds", "note")
+_COLUMNS = {"claim": 24, "source": 12, "expected": 12, "measured": 12, "tolerance": 10, "holds": 5, "note": 25}  # %
 _STYLE = """
 body {font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color: #222}
 img {max-width: 100%; display: block; margin: 1rem 0; border: 1px solid #ddd}
-table {border-collapse: collapse; font-size: 0.8rem; width: 100%}
-th, td {border: 1px solid #ccc; padding: 0.25rem 0.5rem; text-align: left; vertical-align: top; overflow-wrap: anywhere}
+table {border-collapse: collapse; font-size: 0.8rem; width: 100%; min-width: 60rem; table-layout: fixed}
+th, td {border: 1px solid #ccc; padding: 0.25rem 0.5rem; text-align: left; vertical-align: top}
+td {overflow-wrap: break-word; hyphens: auto}
+div {overflow-x: auto}
+h1, h2, p, li {overflow-wrap: break-word}
 tr.fails td {background: #fdebdd}
 .incomplete {background: #fdebdd; padding: 0.5rem 1rem}
 """
@@ -108,7 +111,7 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 
 def _holding(claims: list[dict[str, Any]]) -> str:
-    return f"{sum(claim['holds'] for claim in claims)} of {len(claims)} claims hold"
+    return f"{sum(bool(claim.get('holds')) for claim in claims)} of {len(claims)} claims hold"
 
 
 def _entry(sweep: Sweep, entry: dict[str, Any] | None) -> str:
@@ -126,18 +129,20 @@ def _made(name: str, manifest: Mapping[str, Any]) -> str:
 
 
 def _figures(name: str, figures: list[str]) -> str:
-    links = (f"{quote(name)}/{quote(figure)}" for figure in figures)
-    return "".join(f'<a href="{link}"><img src="{link}" alt="{link}" loading="lazy"></a>\n' for link in links)
+    links = ((f"{quote(name)}/{quote(figure)}", escape(f"{name}: {Path(figure).stem}")) for figure in figures)
+    return "".join(
+        f'<a href="{link}"><img src="{link}" alt="{alt}" title="{alt}" loading="lazy"></a>\n' for link, alt in links
+    )
 
 
 def _table(claims: list[dict[str, Any]]) -> str:
-    head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
+    head = "".join(f'<th style="width: {width}%">{column}</th>' for column, width in _COLUMNS.items())
     rows = "".join(
-        f'<tr class="{"holds" if claim["holds"] else "fails"}">'
-        f"{''.join(f'<td>{escape(_shown(claim[column]))}</td>' for column in _COLUMNS)}</tr>\n"
+        f'<tr class="{"holds" if claim.get("holds") else "fails"}">'
+        f"{''.join(f'<td>{escape(_shown(claim.get(column)))}</td>' for column in _COLUMNS)}</tr>\n"
         for claim in claims
     )
-    return f"<table>\n<tr>{head}</tr>\n{rows}</table>"
+    return f"<div><table>\n<tr>{head}</tr>\n{rows}</table></div>"
 
 
 def _shown(value: Any) -> str:
@@ -145,4 +150,6 @@ def _shown(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.5g}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()  # half a character cannot be written
+    return json.dumps(value, ensure_ascii=False)

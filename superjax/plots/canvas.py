@@ -122,7 +122,7 @@ def _printable(text: str) -> str:
 def fitted(text: str, inches: int | float, size: int | float = 10, lines: int = 1) -> str:
     """A text of the user's (`literal`) in at most so many lines of a width at a font size in points; what has no room
     is cut off, with an ellipsis."""
-    text = _printable(" ".join(text.split()))[: 1000 * lines]
+    text = _printable("".join(" " if c.isspace() else c for c in text[: 1000 * lines + 1])).strip()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of characters that the font has not
         font = FontProperties(family=["DejaVu Sans"], size=size)

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 def frame(figure: Figure, results: "Results", text: str, width: int, size: int | float = 14) -> None:
     """The title of a figure, with the section of the paper, and a caption below: `text` and the number of models.
 
-    `width` is that of a line of the caption in characters.
+    `width` is that of a line of the caption in characters, if the figure has room for it.
     """
     section = f"  ({results.sweep.section})" if results.sweep.section else ""
     heading(figure, f"{results.sweep.title}{section}", size)
+    width = min(width, int(14.5 * figure.get_figwidth()))  # what has room at this size of letters
     caption = textwrap.wrap(f"{text} {models_in_words(results)}", width)
     figure.supxlabel("\n".join(map(literal, caption)), fontsize=8.5, x=0.01, ha="left")
 
