@@ -115,6 +115,19 @@ def test_the_page_escapes_and_says_what_is_missing(tmp_path):
     assert "five_features (not finished)" in Page(atlas.write_page(tmp_path, sweeps, {})).text
 
 
+def test_the_page_bears_hostile_names_and_missing_entries(tmp_path):
+    sweeps = {"five_features": spec.load("five_features")}
+    folder = tmp_path / "five_features"
+    folder.mkdir()
+    (folder / "claims.json").write_text(json.dumps([{"claim": "a \ud800 <i>"}, {"holds": True, "measured": [None]}]))
+    (folder / '"><b>.png').touch()
+    (folder / "manifest.json").write_text(json.dumps({"finished": True, "files": ['"><b>.png']}))
+    page = Page(atlas.write_page(tmp_path, sweeps, {}))
+    assert "1 of 2 claims hold" in page.text and not {"b", "i"} & page.tags
+    assert page.rows[-2][0] == "a ? <i>" and page.rows[-1][3] == "[null]"
+    assert page.pictures == ["five_features/%22%3E%3Cb%3E.png"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -152,6 +152,16 @@ def test_claims_can_be_recomputed_from_the_stored_dataset(results, tmp_path):
         assert any(part in claim["claim"] for claim in first), part
 
 
+def test_a_coarse_grid_is_no_reason_for_a_claim_to_fail(results):
+    """Cells of 0.6 in ln(density) see the norms on either side of the jump further apart, never nearer."""
+    jumps = [claim for claim in studies.claims(results) if "jump of" in claim.claim]
+    assert jumps and all(claim.holds for claim in jumps)
+    data = results.datasets["n2_m1"].copy(deep=True)
+    data["optimum_norm"][:] = data["optimum_norm"].clip(0.45, 0.6)  # hardly a jump
+    broken = studies.claims(results._replace(datasets={**results.datasets, "n2_m1": data}))
+    assert not any(claim.holds for claim in broken if "jump of" in claim.claim)
+
+
 def test_a_claim_notices_wrong_data(results):
     """Planted errors: a raised optimum breaks the certificates, a swapped map the agreement."""
     name, data = "n2_m1", results.datasets["n2_m1"].copy(deep=True)
@@ -193,6 +203,7 @@ def test_the_overview_fits_the_number_of_axes(axes, tmp_path):
         np.testing.assert_array_equal(drawn[2], best.isel(feature=2).sortby("density").values.T)
         superposed = (best == analysis.PHASES.index("superposed")).sum("feature")
         np.testing.assert_array_equal(drawn[3], superposed.values.T)
+        assert all(float(tick).is_integer() for tick in figure.axes[-1].get_yticks())  # a count
     if axes == 3:
         assert len(meshes(figure)) == 3 * 4
         assert "density = 0.1" in figure.axes[0].get_ylabel()
