@@ -323,7 +323,12 @@ def test_a_second_run_compiles_nothing_at_all(make_case):
 
 # --- common random numbers ------------------------------------------------------------------------
 
-EQUAL_START = "n_features = 2\nn_hidden = 1\naxes.i = {field = 'importance[-1]', values = [0.5, 2.0, 0.5]}"
+# The first and the last cell are equal: weights are given, so that their width does not matter.
+EQUAL_START = """
+n_features = 2
+n_hidden = 1
+axes.i = {fields = ["importance[-1]", "model.init_std"], values = [[0.5, 0.1], [2.0, 0.1], [0.5, 0.2]]}
+"""
 
 
 def test_streams_and_common_random_numbers(make_case):
