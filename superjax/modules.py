@@ -154,7 +154,7 @@ def _statements(module: ModuleType, name: str) -> tuple[list[ast.stmt], list[tup
 
 class _WithoutDocstrings(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> Any:
-        return ast.Pass() if isinstance(node.value, ast.Constant) else node
+        return None if isinstance(node.value, ast.Constant) else node
 
 
 def _defines(statement: ast.stmt) -> set[str]:

@@ -21,7 +21,11 @@ _LINEAR = frozenset(
     "rev slice split squeeze stack sub transpose unstack".split()
 )
 _BILINEAR = frozenset("conv_general_dilated dot_general mul".split())  # affine if one operand does not depend on x
-_LINEAR_IN_OPERAND = {"div": 1, "dynamic_slice": 1, "gather": 1, "dynamic_update_slice": 2}  # how many come first
+# Affine if these operands, places or divisors, do not depend on x.
+_OTHERS = {
+    "div": slice(1, None), "dynamic_slice": slice(1, None), "gather": slice(1, None),
+    "dynamic_update_slice": slice(2, None), "scatter": slice(1, 2), "scatter-add": slice(1, 2),
+}  # fmt: skip
 _CALLS = frozenset("checkpoint closed_call custom_jvp_call custom_vjp_call jit pjit remat remat2".split())
 _ADDRESS = re.compile(r"\b0x[0-9a-f]+\b")
 _RELUS = (
@@ -123,8 +127,8 @@ def _is_affine(equation: Any, depends: list[bool]) -> bool:
         return not depends[0]
     if name in _BILINEAR:
         return sum(depends) == 1
-    if name in _LINEAR_IN_OPERAND:
-        return not any(depends[_LINEAR_IN_OPERAND[name] :])
+    if name in _OTHERS:
+        return not any(depends[_OTHERS[name]])
     return name in _LINEAR
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from superjax import analysis
+from superjax.analysis import geometry, phases
 from superjax.analysis.phases import DEDICATED, DIVERGED, NOT_REPRESENTED, SUPERPOSED
 
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 5))
@@ -295,3 +296,21 @@ def test_sets_are_interchangeable_as_a_whole():
     one, swapped, mixed, turned = analysis.phase_signature(phase, equal, equal, set_size=2)
     assert one == swapped and mixed == turned and one != mixed
     assert len(set(analysis.phase_signature(phase, equal, equal).tolist())) == 1
+
+
+def test_many_features_need_no_table_of_pairs(monkeypatch):
+    """Measures and solutions of 30 000 features, whose pairs would take gigabytes; those of few are the same both
+    ways."""
+    W = np.random.default_rng(0).standard_normal((2, 3, 40)).astype(np.float32)
+    pairs, names = analysis.measure(W), analysis.solutions(W)
+    for module, name in (phases, "_PAIRS"), (geometry, "_AT_ONCE"):
+        monkeypatch.setattr(module, name, 1000)
+    for one, other in zip(analysis.measure(W), pairs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert (analysis.solutions(W).number == names.number).all()
+    monkeypatch.undo()
+    W = np.random.default_rng(0).standard_normal((1, 2, 30_000)).astype(np.float32)
+    found = analysis.measure(W)
+    assert all(np.isfinite(measure).all() for measure in found)
+    assert found.dimensionality.sum() <= 2.001
+    assert analysis.solutions(W).names[int(analysis.solutions(W).number[0])] == "other"

@@ -1,16 +1,21 @@
 """Models of the user: what is wrong with a class is said before any training, in one message."""
 
+import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jaxtyping import Array
 
-from superjax.models import KINDS, ReLUOutput, ToyModel, check_model, model_class
+from superjax import modules
+from superjax.models import KINDS, ReLUOutput, ToyModel, check_model, code_of, model_class
 from superjax.spec import Case, SweepError
 
 # n = 2, m = 1 of `make_case`; the grid has the axes importance and density.
@@ -165,6 +170,98 @@ def test_what_is_wrong_with_a_class(check: Callable[..., None], cls: Any, says: 
     assert len(message.splitlines()) <= 2
 
 
+class Callback(Free):
+    def __call__(self, x):
+        jax.debug.print("{}", x)
+        return super().__call__(x)
+
+
+def exits(*arguments: Any) -> Any:
+    raise SystemExit(3)
+
+
+def escapes(*arguments: Any) -> Any:
+    raise ValueError("\x1b[31mred\a")
+
+
+def with_static(make: Callable[[], Any]) -> type[eqx.Module]:
+    return building(lambda *shape: {"s": make()}, __annotations__={"s": Any}, s=eqx.field(static=True))
+
+
+def with_call(call: Callable[[Any], Any]) -> type[eqx.Module]:
+    """A variant whose output is that of a right model after `call`."""
+    return variant(__call__=lambda self, x: call(Free.__call__(self, x)))
+
+
+@pytest.mark.parametrize(
+    ("cls", "says"),
+    [
+        (with_array(jnp.zeros(2, jnp.bfloat16)), "V is bfloat16, must be float32"),
+        (with_array(jnp.zeros(2, jnp.float16)), "V is float16, must be float32"),
+        (with_array(jnp.zeros(2, jnp.complex64)), "V is complex64, only floats are trained"),
+        (with_array(jnp.zeros(2, bool)), "V is bool, only floats are trained"),
+        (with_array(jax.random.key(0)), "V is key<fry>, only floats are trained"),
+        (with_array(jnp.zeros((0,)), dims={**DIMS, "V": ("own",)}), "V has shape (0,), no entry to train"),
+        (variant(__init__=exits), "Class(2, 1, init_std, key=key) raises "),
+        (with_call(exits), "raises SystemExit: 3"),
+        (with_call(escapes), r"raises ValueError: \x1b[31mred\x07"),
+        (with_call(lambda z: z.astype(jnp.float16)), "model(x) is float16, must be float32 as x is"),
+        (with_call(lambda z: z.astype(int)), "model(x) is int32, must be float32 as x is"),
+        (with_call(lambda z: z.astype(jnp.complex64)), "model(x) is complex64, must be float32 as x is"),
+        (with_call(lambda z: [z]), "model(x) is a list"),
+        (with_call(lambda z: None), "model(x) is a NoneType"),
+        (
+            with_call(lambda z: jax.lax.while_loop(lambda c: c.sum() < 0, lambda c: c + 1, z)),
+            "the gradient of model(x)",
+        ),
+        (with_call(lambda z: jax.pure_callback(np.tanh, jax.ShapeDtypeStruct((2,), "f4"), z)), "do not support JVP"),
+        (Callback, "no callback, no jax.debug.print"),
+        (with_call(lambda z: jax.nn.one_hot(jnp.argmax(z), 2)), "model(x) has no gradient"),
+        (with_call(jax.lax.stop_gradient), "model(x) has no gradient"),
+        (with_call(lambda z: z + np.float32(np.random.rand())), "model(x) does not do the same twice"),
+        (with_call(lambda z: z * np.random.rand(2).astype("f4")), "model(x) does not do the same twice"),
+        (
+            building(lambda n, *rest: {"c": jnp.asarray(np.random.rand(n), jnp.float32)}),
+            "__init__ does not do the same",
+        ),
+        (building(lambda n, *rest: {"c": jnp.full(n, jnp.nan)}), "c is not finite at the start, with init_std = 0.4"),
+        (building(lambda n, m, std: {"c": jnp.log(-std) + jnp.zeros(n)}), "c is not finite at the start"),
+        (with_call(lambda z: jnp.log(-1 - jnp.abs(z))), "model(x) is not finite at the start"),
+        (with_static(lambda: object()), "its static fields must be equal in all models"),
+        (with_static(lambda: lambda: 1), "its static fields must be equal in all models"),
+        (variant(__call__=lambda self, x, key: x), "raises TypeError: "),
+        (variant(__call__=lambda self, x: jax.lax.pmean(x, "models")), "raises NameError: "),
+    ],
+)
+def test_what_cannot_be_trained(check: Callable[..., None], cls: Any, says: str) -> None:
+    with pytest.raises(SweepError) as error:
+        check(cls)
+    message = str(error.value)
+    assert message.startswith(f'model.kind = "{__name__}:Given": ') and says in message
+    assert len(message.splitlines()) <= 2 and message.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        with_call(lambda z: jax.lax.fori_loop(0, 3, lambda i, c: jnp.tanh(c), z)),
+        with_call(lambda z: jax.lax.scan(lambda c, _: (jnp.sin(c), None), z, None, length=2)[0]),
+        with_call(lambda z: jax.lax.cond(z.sum() > 0, jnp.tanh, jnp.sin, z)),
+        with_call(jax.jit(jnp.tanh)),
+        with_call(jax.checkpoint(jnp.tanh)),
+        with_call(jax.vmap(jnp.tanh)),
+        with_call(lambda z: z + jax.random.normal(jax.random.key(1), (2,))),
+        with_array(jnp.ones(()), dims={**DIMS, "V": ()}),
+        with_array(jnp.ones((2, 4, 3)), dims={**DIMS, "V": ("feature", "slot", "neuron")}),
+        with_array(jnp.full((2,), 0.5), dims={**DIMS, "V": ("feature",)}),
+        with_static(lambda: jnp.tanh),
+        with_static(lambda: (1, "two")),
+    ],
+)
+def test_what_can_be_trained(check: Callable[..., None], cls: Any) -> None:
+    check(cls)
+
+
 def test_names_of_arrays(check: Callable[..., None]) -> None:
     for name, says in ("loss", 'the name "loss": reserved'), ("density", "axes.density both use"):
         with pytest.raises(SweepError, match=says):
@@ -189,3 +286,140 @@ def test_names_of_coordinates(check: Callable[..., None]) -> None:
 def test_the_optimum_needs_weights_whose_phases_are_known(check: Callable[..., None]) -> None:
     with pytest.raises(SweepError, match="optimum = true needs a model with weights W, .*Given has U, c"):
         check(Free, "optimum=true")
+
+
+# --- where a class is found, and what its code is --------------------------------------------------
+
+OWN = """
+import equinox as eqx
+import jax
+
+from helper import SCALE
+
+dims = {"W": ("hidden", "feature")}
+
+
+class Own(eqx.Module):
+    W: jax.Array
+    dims = dims
+
+    def __init__(self, n_features, n_hidden, init_std, *, key):
+        self.W = SCALE * init_std * jax.random.normal(key, (n_hidden, n_features))
+
+    def __call__(self, x):
+        return act(self.W.T @ self.W @ x)
+
+
+def act(z):
+    return jax.numpy.tanh(z)
+
+
+class Outer:
+    Inner = Own
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, empty; no module of the user is left imported."""
+    monkeypatch.setattr(modules, "_imported", {})
+    before, path = dict(sys.modules), list(sys.path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    yield tmp_path / "here"
+    assert sys.path == path
+    for name in sys.modules.keys() - before.keys():
+        if modules.is_own(sys.modules[name]):
+            del sys.modules[name]
+
+
+def write(folder: Path, source: str = OWN, name: str = "mine_xyz", scale: int = 1) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.py").write_text(source)
+    (folder / "helper.py").write_text(f"SCALE = {scale}\n")
+    return folder / "sweep.toml"
+
+
+def scale_of(kind: str = "mine_xyz:Own") -> int:
+    return sys.modules[model_class(kind).__module__].SCALE
+
+
+def test_a_class_is_looked_for_here_then_beside_the_sweep(folder: Path, tmp_path: Path) -> None:
+    one, other = write(tmp_path / "one", scale=1), write(tmp_path / "other", scale=2)
+    with pytest.raises(SweepError) as error:
+        model_class("mine_xyz:Own")
+    assert f"looked for mine_xyz.py in {folder} and the installed packages" in str(error.value)
+    with modules.beside(one):
+        assert scale_of() == 1
+        first = model_class("mine_xyz:Own")
+        assert model_class("mine_xyz:Outer.Inner") is first
+    with modules.beside(other):  # another module of that name, and its own helper
+        assert scale_of() == 2
+        write(folder, scale=3)
+        assert scale_of() == 3
+
+
+def test_a_module_that_was_edited_is_imported_anew(folder: Path) -> None:
+    write(folder)
+    assert scale_of() == 1 and model_class("mine_xyz:Own") is model_class("mine_xyz:Own")
+    write(folder, scale=5)
+    assert scale_of() == 5
+
+
+def test_packages_and_relative_imports(folder: Path) -> None:
+    write(folder / "pkg_xyz" / "inner", OWN.replace("from helper", "from .helper"))
+    assert model_class("pkg_xyz.inner.mine_xyz:Own").__module__ == "pkg_xyz.inner.mine_xyz"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("json", "json is a module of Python or superjax itself; give json.py another name"),
+        ("superjax", "superjax is a module of Python or superjax itself"),
+        ("optax", "optax is imported already, from "),
+    ],
+)
+def test_other_modules_are_not_replaced(folder: Path, name: str, says: str) -> None:
+    there = importlib.import_module(name)
+    write(folder, name=name)
+    with pytest.raises(SweepError, match=says):
+        model_class(f"{name}:Own")
+    assert sys.modules[name] is there
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("class Outer:\n    Inner = Own", "class Outer:\n    Inner = 3", True),
+        ("def act(z):", "def act(z):\n    # why\n    'What it does.'", True),
+        ("class Own(eqx.Module):", "class Unrelated(eqx.Module):\n    pass\n\n\nclass Own( eqx.Module ):", True),
+        ("tanh(z)", "sin(z)", False),
+        ("self.W @ x)", "self.W @ x + 1)", False),
+        ('dims = {"W"', 'dims = {"V"', False),
+        ("class Outer", "Own.__call__ = None\n\n\nclass Outer", False),
+    ],
+)
+def test_the_code_of_a_class_is_what_it_refers_to(folder: Path, old: str, new: str, same: bool) -> None:
+    write(folder)
+    before = code_of("mine_xyz:Own")
+    assert before == code_of("mine_xyz:Own") and old in OWN
+    write(folder, OWN.replace(old, new))
+    assert (code_of("mine_xyz:Own") == before) is same
+
+
+def test_the_code_of_a_helper_counts(folder: Path) -> None:
+    write(folder)
+    before = code_of("mine_xyz:Own")
+    write(folder, scale=2)
+    assert code_of("mine_xyz:Own") != before
+
+
+def test_a_class_without_a_file_has_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = []
+    for power in 1, 2, 2:
+        module = ModuleType("made_xyz")
+        exec(f"def call(self, x):\n    return x ** {power}", module.__dict__)
+        module.Own = variant(__call__=module.call)
+        monkeypatch.setitem(sys.modules, "made_xyz", module)
+        codes.append(code_of("made_xyz:Own"))
+    assert codes[0] != codes[1] == codes[2] and code_of("linear") == ""

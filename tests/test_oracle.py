@@ -1,5 +1,6 @@
 """The oracle against sampling, closed forms, exact rational arithmetic and known facts about the optimum."""
 
+import inspect
 from fractions import Fraction
 from itertools import combinations, product
 from math import factorial, prod
@@ -295,3 +296,53 @@ def test_first_order_transition():
     assert ((0.63 < before) & (before < 0.76)).all()
     assert (after < 1e-3).all()
     assert (low > theory.superposition_boundary(r, 2, 1) + 0.01).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"density": np.full(2, 1.2)}, r"density = 1.2: must lie in \(0, 1\]"),
+        ({"density": np.zeros(2)}, r"density = 0: must lie in \(0, 1\]"),
+        ({"density": np.array([0.5, np.nan])}, "density = nan: must lie in"),
+        ({"importance": np.array([1, -0.5])}, r"importance = -0.5: must lie in \[0, inf\)"),
+        ({"importance": np.array([1, np.inf])}, "importance = inf: must lie in"),
+        ({"importance": np.zeros(2)}, "importance: every cell needs a positive one"),
+        ({"importance": np.ones(3)}, r"last axes must be the n_features of all, are those of importance \(3,\)"),
+        ({"importance": np.ones((3, 2)), "density": np.ones((4, 2))}, "leading axes must broadcast"),
+        ({"importance": np.ones(6), "density": np.full(6, 0.1)}, "n_features = 6: .* takes at most 5"),
+        ({"importance": np.array(["a", "b"])}, "importance must be real numbers"),
+        ({"importance": np.array([1, 1j])}, "importance must be real numbers"),
+        ({"n_hidden": 0}, "n_hidden = 0: must be a whole number, from 1 to 2"),
+        ({"n_hidden": 3}, "n_hidden = 3: must be a whole number, from 1 to 2"),
+        ({"restarts": -1}, "restarts = -1: must be a whole number, at least 1"),
+        ({"seed": -1}, "seed = -1: must be a whole number"),
+    ],
+)
+def test_what_has_no_minimum_is_refused(arguments, says):
+    """At once and in one line. (The annotations, checked in tests only, are left out of the way.)"""
+    given = {"importance": np.ones(2), "density": np.full(2, 0.5), "n_hidden": 1, **arguments}
+    with pytest.raises(ValueError, match=says) as error:
+        inspect.unwrap(oracle.minimum)(**given)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("W", "b", "importance", "density", "says"),
+    [
+        (np.ones((1, 2)), np.zeros(2), np.ones(2), np.array([0.5, 1.2]), "density = 1.2"),
+        (np.ones((1, 2)), np.zeros(2), np.array([1, -1]), np.full(2, 0.5), "importance = -1"),
+        (np.ones((1, 2)), np.zeros(3), np.ones(2), np.full(2, 0.5), "last axes"),
+        (np.ones(2), np.zeros(2), np.ones(2), np.full(2, 0.5), r"W has shape \(2,\), must be"),
+        (np.ones((0, 2)), np.zeros(2), np.ones(2), np.full(2, 0.5), "W has shape"),
+        (np.ones((1, 2), complex), np.zeros(2), np.ones(2), np.full(2, 0.5), "W must be real numbers"),
+        (np.ones((1, 6)), np.zeros(6), np.ones(6), np.full(6, 0.5), "n_features = 6"),
+    ],
+)
+def test_what_has_no_loss_is_refused(W, b, importance, density, says):
+    for function in oracle.expected_loss, oracle.loss_and_gradient:
+        with pytest.raises(ValueError, match=says):
+            inspect.unwrap(function)(W, b, importance, density)
+
+
+def test_the_loss_of_a_diverged_model_is_no_number():
+    assert np.isnan(oracle.expected_loss(np.full((1, 2), np.nan), np.zeros(2), np.ones(2), np.full(2, 0.5)))

@@ -1,5 +1,7 @@
 """Closed forms against quadrature, against numerical minimisation, and against each other."""
 
+import inspect
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -196,3 +198,24 @@ def test_polygon_loss_equals_quadrature(corners, bias, live):
 def test_polygon_needs_enough_features():
     with pytest.raises(ValueError, match="n_corners = 5, n_features = 6, live_dead_features = 2"):
         theory.polygon_loss(5, 6, 1.0, 0.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "says"),
+    [
+        (theory.variance, (1.2,), "density = 1.2"),
+        (theory.candidate_losses, (-1.0, 0.5, 2, 1), "relative_importance = -1"),
+        (theory.candidate_losses, (1.0, np.nan, 2, 1), "density = nan"),
+        (theory.superposition_boundary, (0.0, 2, 1), "relative_importance = 0"),
+        (theory.pair_boundary, (1.0, 1.5), "correlation = 1.5"),
+        (theory.pair_losses, (1.0, 0.5, -2.0), "correlation = -2"),
+        (theory.antipodal_minimum, (-0.1,), "density = -0.1"),
+        (theory.digon_threshold, (2.0,), "density = 2"),
+        (theory.digon_count, (np.ones(3), 0.5, 0), "n_hidden = 0"),
+        (theory.linear_minimum, (np.ones(3), np.full(2, 0.5), 1), "last axes"),
+        (theory.polygon_loss, (5, 6, np.inf, 0.0), "norm = inf"),
+    ],
+)
+def test_numbers_that_are_none_of_a_model_are_refused(function, arguments, says):
+    with pytest.raises(ValueError, match=says):
+        inspect.unwrap(function)(*arguments)
