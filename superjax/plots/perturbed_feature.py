@@ -30,12 +30,8 @@ def perturbed_feature(results: "Results", views: "Sequence[View]") -> Figure:
     ratios = [*[1] * len(SHOWN), 2.2]
     rows = figure.subplots(len(views), len(SHOWN) + 1, width_ratios=ratios, squeeze=False)
     for view, axes in zip(views, rows, strict=True):
-        cells = nearest(view.density / view.baseline, SHOWN)
-        for ax, cell in zip(axes, [*cells, *[None] * len(SHOWN)], strict=False):
-            if cell is None:
-                ax.axis("off")
-            else:
-                _draw_fits(ax, view, cell, KEPT)
+        for ax, ratio in zip(axes, SHOWN, strict=False):
+            _draw_fits(ax, view, nearest(view.density / view.baseline, [ratio])[0], KEPT)
         axes[0].set_ylabel(f"others at density {view.baseline:g}", fontsize=11)
         _draw_losses(axes[-1], view)
     case = views[0].case
