@@ -6,7 +6,6 @@ overview of `superjax.plots.overview` and the general claims.
 """
 
 import importlib
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from superjax import terminal
 from superjax.files import write_bytes
 from superjax.spec import Sweep, SweepError
 
@@ -64,8 +64,9 @@ def claims(results: Results) -> list[Claim]:
     return [Claim(*map(_plain, claim)) for claim in found]
 
 
-def draw(results: Results, folder: Path, warn: Callable[[str], None] | None = None) -> list[Path]:
-    """Draw all figures into a folder as PNGs; `warn` is told of one that has other dots per inch than was asked for."""
+def draw(results: Results, folder: Path, warn: Callable[[str], None] = terminal.warn) -> list[Path]:
+    """Draw all figures into a folder as PNGs; `warn` is told of one that has other dots per inch than was asked for,
+    and if there is none."""
     from superjax.plots import canvas, overview
 
     study = _study(results.sweep)
@@ -77,13 +78,11 @@ def draw(results: Results, folder: Path, warn: Callable[[str], None] | None = No
             dpi = canvas.resolution(figure, wanted)
             if dpi != wanted:
                 why = "large" if dpi < wanted else "small"
-                (warn or _warn)(f"{paths[-1]}: drawn with {dpi:.0f} dots per inch; {wanted:g} would make it too {why}")
+                warn(f"{paths[-1]}: drawn with {dpi:.0f} dots per inch; {wanted:g} would make it too {why}")
             write_bytes(paths[-1], canvas.png(figure, dpi))
+    if not paths:
+        warn(f"{folder}: no figure, as too few models are finite; claims.json says how many diverged")
     return paths
-
-
-def _warn(message: str) -> None:
-    print(f"superjax: warning: {message}", file=sys.stderr)
 
 
 def _try_matplotlib() -> None:
