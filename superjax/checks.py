@@ -42,16 +42,13 @@ def count(name: str, value: Any, least: int = 1, most: int | None = None) -> int
 
 
 def vectors(**arrays: np.ndarray) -> int:
-    """The length that the trailing axes of arrays (..., n_features) share. Raises ValueError if they do not, or if
-    the leading ones do not broadcast."""
-    shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-    if any(not array.ndim for array in arrays.values()) or len({array.shape[-1] for array in arrays.values()}) > 1:
-        raise ValueError(f"last axes must be the n_features of all, are those of {shapes}")
+    """n_features of arrays (..., n_features), which broadcast: one number stands for all features. Raises ValueError if
+    they do not."""
     try:
-        np.broadcast_shapes(*(array.shape[:-1] for array in arrays.values()))
+        return np.broadcast_shapes((1,), *(array.shape for array in arrays.values()))[-1]
     except ValueError:
-        raise ValueError(f"leading axes must broadcast, are those of {shapes}") from None
-    return next(iter(arrays.values())).shape[-1]
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ValueError(f"shapes (..., n_features) must broadcast, are {shapes}") from None
 
 
 def _short(value: Any) -> str:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from superjax import modules
+from superjax import modules, source
 from superjax.model_faults import faults, one_line, refusal, tried
 from superjax.spec import Case
 
@@ -77,12 +77,9 @@ KINDS: dict[str, type[ToyModel]] = {"linear": Linear, "relu_output": ReLUOutput}
 
 
 def code_of(kind: str) -> str:
-    """SHA-256 of the code of the user's class and all that it refers to in the user's files, "" for a built-in kind.
+    """SHA-256 of the code of the user's class and of all that it imports from the user's files, "" for a built-in kind.
     Raises SweepError as `model_class`."""
-    if kind in KINDS:
-        return ""
-    cls, (module, _, name) = model_class(kind), kind.partition(":")
-    return modules.code(sys.modules[module], name.partition(".")[0], cls)
+    return "" if kind in KINDS else source.digest(model_class(kind), kind.partition(":")[0])
 
 
 def model_class(kind: str | type[ToyModel]) -> type[ToyModel]:
@@ -101,9 +98,9 @@ def model_class(kind: str | type[ToyModel]) -> type[ToyModel]:
         if isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "-"):
             folders = ", ".join(map(str, modules.folders()))
             hint = f"\n  looked for {module.replace('.', '/')}.py in {folders} and the installed packages{hint}"
-        elif mine := [file for file in modules.files(module) if file.is_file() and isinstance(error, AttributeError)]:
-            if not any(mine[0].samefile(getattr(sys.modules.get(module), "__file__", None) or "/") for _ in mine):
-                hint = f"\n  {module} is a module of Python or superjax itself; give {mine[0].name} another name{hint}"
+        elif isinstance(error, AttributeError) and (found := modules.find(module)):
+            if not found[1].samefile(getattr(sys.modules.get(module), "__file__", None) or "/"):
+                hint = f"\n  {module} is a module of Python or superjax itself; give {found[1].name} another name{hint}"
         raise refusal(kind, f"cannot be imported, {one_line(error)}{hint}") from error
     if not (isinstance(cls, type) and issubclass(cls, ToyModel)):
         raise refusal(kind, "must be an equinox.Module class with a `dims` table of its arrays")

@@ -1,13 +1,10 @@
-"""The user's own modules: where they are looked for, and what the code of a class is.
+"""The user's own modules, and where they are looked for.
 
 A module is looked for in the current folder, then in that of the sweep file, then among the installed packages.
 Python's own modules and those imported already from elsewhere are never replaced.
 """
 
-import ast
-import hashlib
 import importlib
-import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +18,7 @@ from superjax.files import checksum
 
 _BESIDE: ContextVar[Path | None] = ContextVar("_BESIDE", default=None)
 _imported: dict[str, tuple[Path, str]] = {}  # by `load`: file and checksum
-_PACKAGES = ("site-packages", "dist-packages")
+PACKAGES = ("site-packages", "dist-packages")
 
 
 @contextmanager
@@ -44,26 +41,34 @@ def folders() -> list[Path]:
     return found
 
 
-def files(name: str) -> list[Path]:
-    """Where the file of a module could be."""
-    paths = [folder.joinpath(*name.split(".")) for folder in folders()]
-    return [file for path in paths for file in (path / "__init__.py", path.with_name(f"{path.name}.py"))]
+def find(name: str) -> tuple[Path, Path] | None:
+    """The folder in which the file of a module is, of those it is looked for in, and the file."""
+    for folder in folders():
+        path = folder.joinpath(*name.split("."))
+        for file in path / "__init__.py", path.with_name(f"{path.name}.py"):
+            if file.is_file():
+                return folder, file
+    return None
 
 
 def load(name: str) -> ModuleType:
     """The module of a name. One that was imported here before is so anew if its file, or one imported with it, has
     changed or is another. Raises whatever the module does, and ImportError if its name is taken."""
-    top = name.partition(".")[0]
-    file = next((file for file in files(name) if file.is_file()), None)
-    if file is None or top in sys.stdlib_module_names or top in ("superjax", "__main__"):
-        return importlib.import_module(name)
-    folder = next(folder for folder in folders() if file.is_relative_to(folder))
-    if any(not path.is_relative_to(folder) or _content(path) != content for path, content in _imported.values()):
+    top, found = name.partition(".")[0], find(name)
+    if top in sys.stdlib_module_names or top in ("superjax", "__main__"):
+        found = None
+    folder, file = found or (Path("nowhere"), Path("nowhere"))
+    if any(_changed(path, content, folder) for path, content in _imported.values()) or (
+        name in _imported and _imported[name][0] != file
+    ):
         for known in _imported:
             sys.modules.pop(known, None)
         _imported.clear()
-    if top in sys.modules and not any(place.is_relative_to(folder) for place in _places(sys.modules[top])):
-        raise ImportError(f"{top} is imported already, from {_places(sys.modules[top])[0]}; rename one of them")
+    if found is None:
+        return importlib.import_module(name)
+    for taken, there in ((top, folder), (name, file)):
+        if taken in sys.modules and not any(place.is_relative_to(there) for place in _places(sys.modules[taken])):
+            raise ImportError(f"{taken} is imported already, from {_places(sys.modules[taken])[0]}; rename one of them")
     before = set(sys.modules)
     with _first(folder, top):
         module = importlib.import_module(name)
@@ -80,12 +85,17 @@ def is_own(module: Any) -> bool:
     file = getattr(module, "__file__", None)
     if not file or name == "superjax" or name in sys.stdlib_module_names:
         return False
-    return file.endswith(".py") and not set(_PACKAGES) & set(Path(file).parts)
+    return file.endswith(".py") and not set(PACKAGES) & set(Path(file).parts)
 
 
 def _places(module: ModuleType) -> list[Path]:
     places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-    return [Path(place).resolve() for place in places if place] or [Path("nowhere")]
+    paths = [Path(place).absolute() for place in places if place] or [Path("nowhere")]
+    return [*paths, *(path.resolve() for path in paths)]
+
+
+def _changed(file: Path, content: str, folder: Path) -> bool:
+    return not file.is_relative_to(folder) or _content(file) != content
 
 
 def _content(file: Path) -> str:
@@ -104,7 +114,7 @@ def _first(folder: Path, top: str) -> Iterator[None]:
         def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
             return PathFinder.find_spec(name, [str(folder)]) if name == top else None
 
-    installed = (k for k, path in enumerate(sys.path) if any(word in path for word in _PACKAGES))
+    installed = (k for k, path in enumerate(sys.path) if any(word in path for word in PACKAGES))
     path, finder = str(folder), Finder()
     sys.meta_path.insert(0, finder)
     sys.path.insert(next(installed, len(sys.path)), path)
@@ -115,79 +125,3 @@ def _first(folder: Path, top: str) -> Iterator[None]:
         sys.meta_path.remove(finder)
         with suppress(ValueError):  # the module may have removed it
             sys.path.remove(path)
-
-
-def code(module: ModuleType, name: str, value: Any) -> str:
-    """SHA-256 of the code of what has a name in a module: the statements that define it and all that they refer to in
-    the user's modules. Comments, docstrings, layout and anything else in the files do not matter.
-
-    Without a file it is that of the compiled methods of the class `value`.
-    """
-    parts: dict[tuple[str, str], list[str]] = {}
-    todo = [(module, name)]
-    while todo:
-        at = todo.pop()
-        if (at[0].__name__, at[1]) not in parts and (found := _statements(*at)) is not None:
-            parts[at[0].__name__, at[1]] = [ast.unparse(statement) for statement in found[0]]
-            todo += found[1]
-    texts = [repr(item) for item in sorted(parts.items())] or [repr(line) for line in _compiled(value)]
-    return hashlib.sha256("\n".join(texts).encode(errors="surrogatepass")).hexdigest()
-
-
-def _statements(module: ModuleType, name: str) -> tuple[list[ast.stmt], list[tuple[ModuleType, str]]] | None:
-    """The statements of a module that define a name, or all if none does, with those they refer to; and the names in
-    other modules of the user that they take. None if the module is not the user's."""
-    if not is_own(module):
-        return None
-    tree = _WithoutDocstrings().visit(ast.parse(Path(str(module.__file__)).read_bytes()))
-    chosen: set[int] = set()
-    names, known = {name}, set[str]()
-    while names - known:
-        known |= names
-        for k, statement in enumerate(tree.body):
-            if k not in chosen and known & _defines(statement):
-                chosen.add(k)
-                names |= {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-    statements = [tree.body[k] for k in sorted(chosen)] or tree.body
-    return statements, [at for statement in statements for at in _taken(module, statement)]
-
-
-class _WithoutDocstrings(ast.NodeTransformer):
-    def visit_Expr(self, node: ast.Expr) -> Any:
-        return None if isinstance(node.value, ast.Constant) else node
-
-
-def _defines(statement: ast.stmt) -> set[str]:
-    """The names that a statement at the top of a module binds, or that it may change the value of."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return {statement.name}
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        return {alias.asname or alias.name.partition(".")[0] for alias in statement.names}
-    parts: list[Any] = [statement]
-    if isinstance(statement, ast.Assign):
-        parts = statement.targets
-    elif isinstance(statement, ast.AnnAssign | ast.AugAssign):
-        parts = [statement.target]
-    nodes = [node for part in parts for node in ast.walk(part)]
-    inner = [node for node in nodes if isinstance(node, ast.stmt) and node is not statement]
-    bound = {node.id for node in nodes if isinstance(node, ast.Name)}
-    return bound.union(*(_defines(node) for node in inner))
-
-
-def _taken(module: ModuleType, statement: ast.stmt) -> Iterator[tuple[ModuleType, str]]:
-    for node in ast.walk(statement):
-        if isinstance(node, ast.ImportFrom):
-            package = module.__package__ or ""
-            with suppress(ImportError):
-                source = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-                if source in sys.modules:
-                    yield from ((sys.modules[source], alias.name) for alias in node.names)
-        elif isinstance(node, ast.Import):
-            yield from ((sys.modules[alias.name], "*") for alias in node.names if alias.name in sys.modules)
-
-
-def _compiled(cls: Any) -> Iterator[tuple[Any, ...]]:
-    for name, value in sorted(vars(cls).items()):
-        function = getattr(value, "__wrapped__", value)
-        if (own := getattr(function, "__code__", None)) is not None:
-            yield name, own.co_code, [str(x) for x in own.co_consts if isinstance(x, str | int | float)], own.co_names

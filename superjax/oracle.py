@@ -388,7 +388,7 @@ def minimum(
         checks.numbers("density", density, 0, 1, above=True),
     )
     n = _size(checks.vectors(importance=importance, density=density))
-    n_hidden, restarts = checks.count("n_hidden", n_hidden, 1, n), checks.count("restarts", restarts)
+    n_hidden, restarts = checks.count("n_hidden", n_hidden), checks.count("restarts", restarts)
     seed = checks.count("seed", seed, 0)
     cells = np.broadcast_shapes(importance.shape[:-1], density.shape[:-1])
     importance, density = (np.broadcast_to(v, (*cells, n)).reshape(-1, n) for v in (importance, density))

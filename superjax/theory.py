@@ -91,7 +91,7 @@ def linear_minimum(
 
     Source: Eckart and Young, for Elhage et al. (2022), "Demonstrating Superposition"; derived.
     """
-    checks.count("n_hidden", n_hidden)
+    checks.count("n_hidden", n_hidden, 0)
     checks.numbers("importance", importance, 0)
     checks.vectors(importance=np.asarray(importance), density=np.asarray(density))
     weighted = np.sort(importance * variance(density), axis=-1)
@@ -232,7 +232,7 @@ def superposition_boundary(relative_importance: Numbers, n_features: int, n_hidd
     to 0.01.
     """
     _check_case(n_features, n_hidden)
-    checks.numbers("relative_importance", relative_importance, 0, above=True)
+    checks.numbers("relative_importance", relative_importance, 0)
     r = np.asarray(relative_importance, np.float64)
     above_one = 4 / (5 + 2 * r) if n_features == 2 else np.full_like(r, TRIPLE_POINT[1])
     return np.where(r < 1, 4 * r / (2 + 5 * r), above_one)[()]
@@ -309,10 +309,10 @@ def pair_boundary(relative_importance: Numbers, correlation: Numbers) -> Numbers
 
     Source: derived; at ρ = 0 it is `superposition_boundary`.
     """
-    checks.numbers("relative_importance", relative_importance, 0, above=True)
+    checks.numbers("relative_importance", relative_importance, 0)
     checks.numbers("correlation", correlation, -1, 1)
     r, rho = _arrays(relative_importance, correlation)
-    r, strength = np.minimum(r, 1 / r), np.abs(rho)
+    r, strength = np.where(r > 1, 1 / np.maximum(r, 1), r), np.abs(rho)
     A, total = 2 * (1 + r) * (1 - strength) + 3 * r, 2 * (1 + r) * strength
     together = (4 * r - total) / A
     merged = (4 - 7 * strength) / np.where(strength < 1, 7 * (1 - strength), 1)

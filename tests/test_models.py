@@ -353,6 +353,11 @@ def test_a_class_is_looked_for_here_then_beside_the_sweep(folder: Path, tmp_path
         assert scale_of() == 1
         first = model_class("mine_xyz:Own")
         assert model_class("mine_xyz:Outer.Inner") is first
+    with modules.beside(write(folder / "below", scale=4)):  # a folder in the current one
+        assert scale_of() == 4
+        write(folder, scale=6)
+        assert scale_of() == 6
+        (folder / "mine_xyz.py").unlink()
     with modules.beside(other):  # another module of that name, and its own helper
         assert scale_of() == 2
         write(folder, scale=3)
@@ -390,21 +395,40 @@ def test_other_modules_are_not_replaced(folder: Path, name: str, says: str) -> N
 @pytest.mark.parametrize(
     ("old", "new", "same"),
     [
-        ("class Outer:\n    Inner = Own", "class Outer:\n    Inner = 3", True),
         ("def act(z):", "def act(z):\n    # why\n    'What it does.'", True),
-        ("class Own(eqx.Module):", "class Unrelated(eqx.Module):\n    pass\n\n\nclass Own( eqx.Module ):", True),
+        ("class Own(eqx.Module):", "class Own( eqx.Module ):", True),
         ("tanh(z)", "sin(z)", False),
         ("self.W @ x)", "self.W @ x + 1)", False),
         ('dims = {"W"', 'dims = {"V"', False),
         ("class Outer", "Own.__call__ = None\n\n\nclass Outer", False),
     ],
 )
-def test_the_code_of_a_class_is_what_it_refers_to(folder: Path, old: str, new: str, same: bool) -> None:
+def test_the_code_of_a_class_is_that_of_its_file(folder: Path, old: str, new: str, same: bool) -> None:
     write(folder)
     before = code_of("mine_xyz:Own")
     assert before == code_of("mine_xyz:Own") and old in OWN
     write(folder, OWN.replace(old, new))
     assert (code_of("mine_xyz:Own") == before) is same
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["from helper import *", "import helper", "from pkg_xyz import layers", "import pkg_xyz as p",
+     "import pkg_xyz.layers", "def late():\n    from helper import scale", "if 0:\n    import pkg_xyz.layers as layers"],
+)  # fmt: skip
+def test_whatever_a_class_imports_is_its_code(folder: Path, said: str) -> None:
+    """However it is said, and whether or not it has been imported already."""
+    write(folder, OWN + "\n" + said + "\n")
+    (folder / "pkg_xyz").mkdir()
+    (folder / "pkg_xyz" / "__init__.py").write_text("from . import layers\n")
+    used = folder / ("helper.py" if "helper" in said else "pkg_xyz/layers.py")
+    used.write_text(f"scale = 1\n{used.read_text() if used.exists() else ''}")
+    first = code_of("mine_xyz:Own")
+    for name in ("pkg_xyz", "pkg_xyz.layers"):
+        sys.modules.pop(name, None)
+    assert code_of("mine_xyz:Own") == first
+    used.write_text(used.read_text() + "more = 2\n")
+    assert code_of("mine_xyz:Own") != first
 
 
 def test_the_code_of_a_helper_counts(folder: Path) -> None:
@@ -414,12 +438,23 @@ def test_the_code_of_a_helper_counts(folder: Path) -> None:
     assert code_of("mine_xyz:Own") != before
 
 
-def test_a_class_without_a_file_has_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_class_without_a_file_has_the_code_of_all_it_refers_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+import equinox as eqx
+SCALE = {}
+def act(z): return z ** {}
+class Base(eqx.Module):
+    def out(self, z): return z * {}
+class Own(Base):
+    dims = {{"W": ("hidden", "feature")}}
+    def __call__(self, x):
+        inner = lambda z: (z, {})
+        return act(self.out(inner(x)[0])) * SCALE
+"""
     codes = []
-    for power in 1, 2, 2:
+    for numbers in (1, 2, 3, 4), (1, 2, 3, 4), (5, 2, 3, 4), (1, 5, 3, 4), (1, 2, 5, 4), (1, 2, 3, 5):
         module = ModuleType("made_xyz")
-        exec(f"def call(self, x):\n    return x ** {power}", module.__dict__)
-        module.Own = variant(__call__=module.call)
+        exec(text.format(*numbers), module.__dict__)
         monkeypatch.setitem(sys.modules, "made_xyz", module)
         codes.append(code_of("made_xyz:Own"))
-    assert codes[0] != codes[1] == codes[2] and code_of("linear") == ""
+    assert codes[0] == codes[1] and len(set(codes)) == 5 and code_of("linear") == ""

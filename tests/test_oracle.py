@@ -307,13 +307,12 @@ def test_first_order_transition():
         ({"importance": np.array([1, -0.5])}, r"importance = -0.5: must lie in \[0, inf\)"),
         ({"importance": np.array([1, np.inf])}, "importance = inf: must lie in"),
         ({"importance": np.zeros(2)}, "importance: every cell needs a positive one"),
-        ({"importance": np.ones(3)}, r"last axes must be the n_features of all, are those of importance \(3,\)"),
-        ({"importance": np.ones((3, 2)), "density": np.ones((4, 2))}, "leading axes must broadcast"),
+        ({"importance": np.ones(3)}, r"shapes \(..., n_features\) must broadcast, are importance \(3,\)"),
+        ({"importance": np.ones((3, 2)), "density": np.ones((4, 2))}, "must broadcast"),
         ({"importance": np.ones(6), "density": np.full(6, 0.1)}, "n_features = 6: .* takes at most 5"),
         ({"importance": np.array(["a", "b"])}, "importance must be real numbers"),
         ({"importance": np.array([1, 1j])}, "importance must be real numbers"),
-        ({"n_hidden": 0}, "n_hidden = 0: must be a whole number, from 1 to 2"),
-        ({"n_hidden": 3}, "n_hidden = 3: must be a whole number, from 1 to 2"),
+        ({"n_hidden": 0}, "n_hidden = 0: must be a whole number, at least 1"),
         ({"restarts": -1}, "restarts = -1: must be a whole number, at least 1"),
         ({"seed": -1}, "seed = -1: must be a whole number"),
     ],
@@ -331,7 +330,7 @@ def test_what_has_no_minimum_is_refused(arguments, says):
     [
         (np.ones((1, 2)), np.zeros(2), np.ones(2), np.array([0.5, 1.2]), "density = 1.2"),
         (np.ones((1, 2)), np.zeros(2), np.array([1, -1]), np.full(2, 0.5), "importance = -1"),
-        (np.ones((1, 2)), np.zeros(3), np.ones(2), np.full(2, 0.5), "last axes"),
+        (np.ones((1, 2)), np.zeros(3), np.ones(2), np.full(2, 0.5), "must broadcast"),
         (np.ones(2), np.zeros(2), np.ones(2), np.full(2, 0.5), r"W has shape \(2,\), must be"),
         (np.ones((0, 2)), np.zeros(2), np.ones(2), np.full(2, 0.5), "W has shape"),
         (np.ones((1, 2), complex), np.zeros(2), np.ones(2), np.full(2, 0.5), "W must be real numbers"),
@@ -346,3 +345,12 @@ def test_what_has_no_loss_is_refused(W, b, importance, density, says):
 
 def test_the_loss_of_a_diverged_model_is_no_number():
     assert np.isnan(oracle.expected_loss(np.full((1, 2), np.nan), np.zeros(2), np.ones(2), np.full(2, 0.5)))
+
+
+def test_one_number_stands_for_all_features_and_dimensions_may_be_spare():
+    losses, minimum = inspect.unwrap(oracle.feature_losses), inspect.unwrap(oracle.minimum)
+    thrice = np.full(3, 0.1)
+    np.testing.assert_allclose(*(losses(np.ones((1, 3)), np.zeros(3), density) for density in (0.1, thrice)))
+    alike = [minimum(np.ones(3), density, 2, restarts=4).loss for density in (0.1, [0.1], thrice)]
+    np.testing.assert_allclose(alike, alike[0])
+    assert minimum([1, 1], [0.1, 0.1], n_hidden=3, restarts=4).loss < 1e-12

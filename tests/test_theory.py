@@ -206,16 +206,25 @@ def test_polygon_needs_enough_features():
         (theory.variance, (1.2,), "density = 1.2"),
         (theory.candidate_losses, (-1.0, 0.5, 2, 1), "relative_importance = -1"),
         (theory.candidate_losses, (1.0, np.nan, 2, 1), "density = nan"),
-        (theory.superposition_boundary, (0.0, 2, 1), "relative_importance = 0"),
+        (theory.superposition_boundary, (-0.1, 2, 1), "relative_importance = -0.1"),
         (theory.pair_boundary, (1.0, 1.5), "correlation = 1.5"),
         (theory.pair_losses, (1.0, 0.5, -2.0), "correlation = -2"),
         (theory.antipodal_minimum, (-0.1,), "density = -0.1"),
         (theory.digon_threshold, (2.0,), "density = 2"),
         (theory.digon_count, (np.ones(3), 0.5, 0), "n_hidden = 0"),
-        (theory.linear_minimum, (np.ones(3), np.full(2, 0.5), 1), "last axes"),
+        (theory.linear_minimum, (np.ones(3), np.full(2, 0.5), 1), "must broadcast"),
         (theory.polygon_loss, (5, 6, np.inf, 0.0), "norm = inf"),
     ],
 )
 def test_numbers_that_are_none_of_a_model_are_refused(function, arguments, says):
     with pytest.raises(ValueError, match=says):
         inspect.unwrap(function)(*arguments)
+
+
+def test_closed_forms_broadcast_and_take_their_limits():
+    minimum, (density, ratio) = inspect.unwrap(theory.linear_minimum), (np.linspace(0.1, 1, 4), np.array([0.0, 0.5]))
+    np.testing.assert_allclose(
+        minimum(np.ones((4, 3)), density[:, None], 1), [minimum(np.ones(3), s, 1) for s in density]
+    )
+    assert theory.superposition_boundary(0.0, 2, 1) == 0
+    np.testing.assert_allclose(theory.pair_boundary(ratio, 0.0), theory.superposition_boundary(ratio, 2, 1))
