@@ -29,6 +29,9 @@ _again: Any = None  # what had SIGALRM and dropped exceptions before they served
 def installed() -> Iterator[None]:
     """Inside, signals are obeyed as said above; afterwards whoever had them before has them again."""
     global _pending, _asked, _reason
+    if not _hears():
+        yield
+        return
     _pending, _asked, _reason = None, False, ""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     install()
@@ -41,13 +44,17 @@ def installed() -> Iterator[None]:
 
 
 def install() -> None:
-    """Turn signals into `Interrupted`, unless the parent ignores them, as a shell does in the background and nohup.
-    They stay as they are where this is not the main thread: only that one hears signals."""
-    if threading.current_thread() is not threading.main_thread():
+    """Turn signals into `Interrupted`, unless the parent ignores them, as a shell does in the background and nohup."""
+    if not _hears():
         return
     for number in _SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _handle)
+
+
+def _hears() -> bool:
+    """Whether signals reach this thread: only the main one. Another's run neither sets nor obeys them."""
+    return threading.current_thread() is threading.main_thread()
 
 
 def uninstall() -> None:
@@ -74,6 +81,9 @@ def pending() -> bool:
 def deferred():
     """Let a first signal wait for `check` or the end of the body. A second one is obeyed at once."""
     global _deferring
+    if not _hears():
+        yield
+        return
     _deferring = True
     try:
         yield
@@ -85,7 +95,7 @@ def deferred():
 def check() -> None:
     """Raise Interrupted if a signal waits."""
     global _pending
-    if _pending is not None:
+    if _pending is not None and _hears():
         number, _pending = _pending, None
         _raise(number)
 

@@ -200,6 +200,9 @@ class Run:
         return SweepError(f"{self.folder}: cannot be written: {error.strerror}; choose another with --out")
 
     def _read(self) -> None:
+        own = self.folder / "sweep.toml"
+        if own.exists() and self.sweep.path.exists() and own.samefile(self.sweep.path):
+            raise SweepError(f"{own}: is where the run would write its own; rename it, or choose another --out")
         manifest = None
         if kind_of(self.folder / MANIFEST):
             try:
@@ -418,8 +421,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise SweepError(f"{path}: cannot be read: {error.strerror}") from None
     except reading.Damaged as error:
         raise SweepError(
-            f"{path}: is damaged, {error}; start over with --fresh, or choose another folder with --out; without it "
-            "the run goes on with its chunks"
+            f"{path}: is damaged, {error}\n  start over with --fresh, or choose another folder with --out; if it is moved "
+            "away, and every CASE.nc there is, an unfinished run goes on with its chunks"
         ) from None
 
 

@@ -414,7 +414,7 @@ def test_the_code_of_a_class_is_that_of_its_file(folder: Path, old: str, new: st
 @pytest.mark.parametrize(
     "said",
     ["from helper import *", "import helper", "from pkg_xyz import layers", "import pkg_xyz as p",
-     "import pkg_xyz.layers", "def late():\n    from helper import scale", "if 0:\n    import pkg_xyz.layers as layers"],
+     "import pkg_xyz.layers", "def late():\n    from helper import scale", "if 0:\n    import pkg_xyz.layers as a"],
 )  # fmt: skip
 def test_whatever_a_class_imports_is_its_code(folder: Path, said: str) -> None:
     """However it is said, and whether or not it has been imported already."""

@@ -35,6 +35,16 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
+def test_the_sweep_file_itself_is_not_replaced(tmp_path):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    (folder / "sweep.toml").write_text("n_features = 2\nn_hidden = 1  # mine\n")
+    for fresh in (False, True):
+        with pytest.raises(SweepError, match="is where the run would write its own; rename it"):
+            store.Run(folder, superjax.load(folder / "sweep.toml"), fresh)
+    assert "mine" in (folder / "sweep.toml").read_text()
+
+
 def test_a_case_is_done_only_if_recorded_and_unchanged(run):
     data = xr.Dataset({"loss": ("restart", np.arange(4.0))})
     assert run.missing("n2_m1") == "n2_m1 has not been run"

@@ -147,6 +147,24 @@ def test_the_command_line_runs_in_any_thread_twice_and_leaves_signals_alone(tmp_
     assert [signal.getsignal(number) for number in interrupt._SIGNALS] == before
 
 
+def test_a_thread_neither_takes_nor_obeys_the_signals_of_the_main_one():
+    done = []
+
+    def elsewhere() -> None:
+        with interrupt.installed(), interrupt.deferred():
+            interrupt.check()
+        done.append(True)
+
+    with interrupt.installed(), pytest.raises(interrupt.Interrupted):
+        with interrupt.deferred():
+            signal.raise_signal(signal.SIGTERM)
+            thread = threading.Thread(target=elsewhere)
+            thread.start()
+            thread.join()
+            assert done and interrupt.pending()
+    interrupt.caught()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_obeyed_once_and_its_handlers_come_back(number, monkeypatch, capsys):
     def interrupted(*_):
