@@ -73,7 +73,8 @@ def draw(results: Results, folder: Path, warn: Callable[[str], None] = terminal.
     paths = []
     wanted = float(next(iter(results.sweep.cases.values())).plot.dpi)
     with canvas.plain(), _quiet():
-        for name, figure in (study or overview).figures(results).items():
+        figures = study.figures(results) if study else {}
+        for name, figure in (figures or overview.figures(results)).items():  # there are none if all models diverged
             paths.append(folder / f"{name}.png")
             dpi = canvas.resolution(figure, wanted)
             if dpi != wanted:

@@ -110,14 +110,19 @@ def groups(results: Results) -> list[Group]:
         if group.cases and not _alike(group.case, case):  # another shape, to be shown by itself
             group = found.setdefault(name, Group(name, {}, {}))
         group.cases[kind], group.data[kind] = case, data
-    return [known for group in found.values() if (known := _known(group))]
+    return [_known(group) for group in found.values()]
 
 
-def _known(group: Group) -> Group | None:
-    """The group at the densities at which models of all kinds are known, None without any: others diverged."""
-    points = np.all([known_points(data, "density") for data in group.data.values()], axis=0)
+def _is_known(group: Group) -> np.ndarray:
+    """The densities at which there are models of all kinds that did not diverge."""
+    return np.all([known_points(data, "density") for data in group.data.values()], axis=0)
+
+
+def _known(group: Group) -> Group:
+    """The group at the densities at which it is known, or if it is at none, at all."""
+    points = _is_known(group)
     if not points.any():
-        return None
+        return group
     pairs = {kind: at_points(case, group.data[kind], "density", points) for kind, case in group.cases.items()}
     return group._replace(cases={kind: case for kind, (case, _) in pairs.items()},
                           data={kind: data for kind, (_, data) in pairs.items()})  # fmt: skip
@@ -139,7 +144,7 @@ def figures(results: Results) -> dict[str, Figure]:
 
 def claims(results: Results) -> list[Claim]:
     found = []
-    for group in groups(results):
+    for group in (group for group in groups(results) if _is_known(group).any()):
         if "linear" in group.data:
             found += _linear(group)
         if group.relu:
