@@ -101,9 +101,9 @@ def model_class(kind: str | type[ToyModel]) -> type[ToyModel]:
         if isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "-"):
             folders = ", ".join(map(str, modules.folders()))
             hint = f"\n  looked for {module.replace('.', '/')}.py in {folders} and the installed packages{hint}"
-        elif mine := [file for file in modules.files(module) if file.is_file() and isinstance(error, AttributeError)]:
-            if not any(mine[0].samefile(getattr(sys.modules.get(module), "__file__", None) or "/") for _ in mine):
-                hint = f"\n  {module} is a module of Python or superjax itself; give {mine[0].name} another name{hint}"
+        elif isinstance(error, AttributeError) and (found := modules.find(module)):
+            if not found[1].samefile(getattr(sys.modules.get(module), "__file__", None) or "/"):
+                hint = f"\n  {module} is a module of Python or superjax itself; give {found[1].name} another name{hint}"
         raise refusal(kind, f"cannot be imported, {one_line(error)}{hint}") from error
     if not (isinstance(cls, type) and issubclass(cls, ToyModel)):
         raise refusal(kind, "must be an equinox.Module class with a `dims` table of its arrays")

@@ -44,26 +44,34 @@ def folders() -> list[Path]:
     return found
 
 
-def files(name: str) -> list[Path]:
-    """Where the file of a module could be."""
-    paths = [folder.joinpath(*name.split(".")) for folder in folders()]
-    return [file for path in paths for file in (path / "__init__.py", path.with_name(f"{path.name}.py"))]
+def find(name: str) -> tuple[Path, Path] | None:
+    """The folder in which the file of a module is, of those it is looked for in, and the file."""
+    for folder in folders():
+        path = folder.joinpath(*name.split("."))
+        for file in path / "__init__.py", path.with_name(f"{path.name}.py"):
+            if file.is_file():
+                return folder, file
+    return None
 
 
 def load(name: str) -> ModuleType:
     """The module of a name. One that was imported here before is so anew if its file, or one imported with it, has
     changed or is another. Raises whatever the module does, and ImportError if its name is taken."""
-    top = name.partition(".")[0]
-    file = next((file for file in files(name) if file.is_file()), None)
-    if file is None or top in sys.stdlib_module_names or top in ("superjax", "__main__"):
-        return importlib.import_module(name)
-    folder = next(folder for folder in folders() if file.is_relative_to(folder))
-    if any(not path.is_relative_to(folder) or _content(path) != content for path, content in _imported.values()):
+    top, found = name.partition(".")[0], find(name)
+    if top in sys.stdlib_module_names or top in ("superjax", "__main__"):
+        found = None
+    folder, file = found or (Path("nowhere"), Path("nowhere"))
+    if any(_changed(path, content, folder) for path, content in _imported.values()) or (
+        name in _imported and _imported[name][0] != file
+    ):
         for known in _imported:
             sys.modules.pop(known, None)
         _imported.clear()
-    if top in sys.modules and not any(place.is_relative_to(folder) for place in _places(sys.modules[top])):
-        raise ImportError(f"{top} is imported already, from {_places(sys.modules[top])[0]}; rename one of them")
+    if found is None:
+        return importlib.import_module(name)
+    for taken, there in ((top, folder), (name, file)):
+        if taken in sys.modules and not any(place.is_relative_to(there) for place in _places(sys.modules[taken])):
+            raise ImportError(f"{taken} is imported already, from {_places(sys.modules[taken])[0]}; rename one of them")
     before = set(sys.modules)
     with _first(folder, top):
         module = importlib.import_module(name)
@@ -85,7 +93,12 @@ def is_own(module: Any) -> bool:
 
 def _places(module: ModuleType) -> list[Path]:
     places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-    return [Path(place).resolve() for place in places if place] or [Path("nowhere")]
+    paths = [Path(place).absolute() for place in places if place] or [Path("nowhere")]
+    return [*paths, *(path.resolve() for path in paths)]
+
+
+def _changed(file: Path, content: str, folder: Path) -> bool:
+    return not file.is_relative_to(folder) or _content(file) != content
 
 
 def _content(file: Path) -> str:

@@ -353,6 +353,11 @@ def test_a_class_is_looked_for_here_then_beside_the_sweep(folder: Path, tmp_path
         assert scale_of() == 1
         first = model_class("mine_xyz:Own")
         assert model_class("mine_xyz:Outer.Inner") is first
+    with modules.beside(write(folder / "below", scale=4)):  # a folder in the current one
+        assert scale_of() == 4
+        write(folder, scale=6)
+        assert scale_of() == 6
+        (folder / "mine_xyz.py").unlink()
     with modules.beside(other):  # another module of that name, and its own helper
         assert scale_of() == 2
         write(folder, scale=3)
