@@ -421,8 +421,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise SweepError(f"{path}: cannot be read: {error.strerror}") from None
     except reading.Damaged as error:
         raise SweepError(
-            f"{path}: is damaged, {error}\n  start over with --fresh, or choose another folder with --out; if it is moved "
-            "away, and every CASE.nc there is, an unfinished run goes on with its chunks"
+            f"{path}: is damaged, {error}; start over with --fresh, or choose another folder with --out\n"
+            "  if it is moved away, and every CASE.nc there is, an unfinished run goes on with its chunks"
         ) from None
 
 
