@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 _LINES, _WIDTH = 6, 600  # of one message
-_PATIENCE, _PATIENCE_ON_A_LOG = 4.0, 10.0  # seconds that something takes before it is named
+_PATIENCE = 4.0  # seconds that something takes before it is named
 _SECONDS_BETWEEN_LINES = 60.0  # on a log
 _GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ESHUTDOWN, errno.ECONNRESET)
 _screen = threading.RLock()  # a line at a time
@@ -114,7 +114,7 @@ def telling(wanted: bool = True) -> Iterator[None]:
 @contextmanager
 def doing(what: str) -> Iterator[None]:
     """Tell what is being done, and for how long, if it takes some seconds: on the last line of a terminal, which is
-    cleared afterwards, or with a line now and then."""
+    cleared afterwards, or with a line now and then, on the standard error stream too: it is no result."""
     begun, watched, said = time.monotonic(), _is_watched(), -_SECONDS_BETWEEN_LINES
 
     def tick() -> None:
@@ -124,9 +124,9 @@ def doing(what: str) -> Iterator[None]:
             _show(f"{what}, {seconds:.0f} s")
         elif seconds - said >= _SECONDS_BETWEEN_LINES:
             said = seconds
-            say(f"{what} ({seconds:.0f} s so far)")
+            _write("stderr", plain(f"{what} ({seconds:.0f} s so far)\n"))
 
-    with _ticking(tick, _PATIENCE if watched else _PATIENCE_ON_A_LOG):
+    with _ticking(tick, _PATIENCE):
         yield
     _show("")
 

@@ -177,18 +177,21 @@ def _loaded(words: list[str]) -> str:
 
 
 class Watched(io.StringIO):
-    """A stream that knows for how long nothing was written to it."""
+    """A stream that knows for how long nobody was told what is being done."""
 
     def __init__(self):
         super().__init__()
-        self._last, self.longest = time.monotonic(), 0.0
+        self._last, self._told, self.longest = time.monotonic(), False, 0.0
 
     def look(self) -> None:
         now = time.monotonic()
-        self.longest, self._last = max(self.longest, now - self._last), now
+        if not self._told:
+            self.longest = max(self.longest, now - self._last)
+        self._last = now
 
     def write(self, text: str) -> int:
         self.look()
+        self._told = "so far)" in text or "to be trained" in text
         return super().write(text)
 
 

@@ -95,7 +95,7 @@ def test_a_message_has_six_lines_and_long_ones_lose_their_middle(capsys):
 
 
 def test_what_takes_long_is_named_on_a_log_and_what_is_quick_is_not(capsys, monkeypatch):
-    monkeypatch.setattr(terminal, "_PATIENCE_ON_A_LOG", 0.1)
+    monkeypatch.setattr(terminal, "_PATIENCE", 0.1)
     with terminal.doing("in silence"):
         time.sleep(0.2)
     with terminal.telling():
@@ -103,7 +103,7 @@ def test_what_takes_long_is_named_on_a_log_and_what_is_quick_is_not(capsys, monk
             pass
         with terminal.doing("searching"):
             time.sleep(0.3)
-    assert capsys.readouterr().out == "searching (0 s so far)\n"
+    assert capsys.readouterr().err == "searching (0 s so far)\n"
 
 
 def test_what_takes_long_is_shown_on_the_last_line_of_a_terminal_and_cleared(monkeypatch):
