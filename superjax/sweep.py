@@ -170,9 +170,10 @@ def _lead(sweep: Sweep, arguments: argparse.Namespace, argv: list[str], start: f
     run, settled = None, ExitStack()
     try:
         try:
-            settled.enter_context(machine.settled(arguments.devices, "--devices"))
-            run = Run(arguments.out / sweep.name, sweep, arguments.fresh, terminal.warn)
-            plan = _prepare(sweep, run, arguments)
+            with terminal.doing(f"{sweep.name}: making ready"):
+                settled.enter_context(machine.settled(arguments.devices, "--devices"))
+                run = Run(arguments.out / sweep.name, sweep, arguments.fresh, terminal.warn)
+                plan = _prepare(sweep, run, arguments)
         except BaseException as error:
             said = str(error) if isinstance(error, SweepError) else "the first process has ended"
             tell({"error": said})
@@ -367,10 +368,11 @@ def _execute(sweep: Sweep, run: Run, plan: "_Plan", arguments: argparse.Namespac
 
     def finish(case_run) -> None:
         name, report = case_run.name, case_run.report
-        datasets[name] = case_run.finish()
-        with report.timed("store"), terminal.doing(f"{name}: writing {name}.nc"):
-            run.store(name, datasets[name])
-        run.record(name, asdict(report))
+        with terminal.doing(f"{name}: finishing"):
+            datasets[name] = case_run.finish()
+            with report.timed("store"), terminal.doing(f"{name}: writing {name}.nc"):
+                run.store(name, datasets[name])
+            run.record(name, asdict(report))
 
     for case_run in running.values():
         if case_run.report.form == "plain":

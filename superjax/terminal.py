@@ -23,6 +23,8 @@ _GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ESHUTDOWN, errno.ECONNRESET)
 _screen = threading.RLock()  # a line at a time
 _telling = False  # whether somebody wants to know what is being done
 _lost: str = ""
+_under_way: list[object] = []  # all that is being done, each in the one before
+_told = 0.0  # when something was last written
 _bottom = ""  # what stands on the last line of a terminal
 
 
@@ -103,8 +105,8 @@ def end() -> None:
 @contextmanager
 def telling(wanted: bool = True) -> Iterator[None]:
     """Inside, `doing` and `bar` tell what is being done; outside they are silent."""
-    global _telling
-    before, _telling = _telling, wanted
+    global _telling, _told
+    before, _telling, _told = _telling, wanted, time.monotonic()
     try:
         yield
     finally:
@@ -113,22 +115,29 @@ def telling(wanted: bool = True) -> Iterator[None]:
 
 @contextmanager
 def doing(what: str) -> Iterator[None]:
-    """Tell what is being done, and for how long, if it takes some seconds: on the last line of a terminal, which is
-    cleared afterwards, or with a line now and then, on the standard error stream too: it is no result."""
-    begun, watched, said = time.monotonic(), _is_watched(), -_SECONDS_BETWEEN_LINES
+    """Tell what is being done, and for how long, once nothing has been told for some seconds: on the last line of a
+    terminal, which is cleared afterwards, or with a line now and then, on the standard error stream too: it is no
+    result. Inside another one, only the inner tells."""
+    begun, watched, said, own = time.monotonic(), _is_watched(), 0.0, object()
 
     def tick() -> None:
         nonlocal said
-        seconds = time.monotonic() - begun
-        if watched:
-            _show(f"{what}, {seconds:.0f} s")
-        elif seconds - said >= _SECONDS_BETWEEN_LINES:
-            said = seconds
-            _write("stderr", plain(f"{what} ({seconds:.0f} s so far)\n"))
+        now = time.monotonic()
+        first = not said and now - _told >= _PATIENCE
+        if _under_way[-1] is own and (first or said and (watched or now - said >= _SECONDS_BETWEEN_LINES)):
+            said = now
+            if watched:
+                _show(f"{what}, {now - begun:.0f} s")
+            else:
+                _write("stderr", plain(f"{what} ({now - begun:.0f} s so far)\n"))
 
-    with _ticking(tick, _PATIENCE):
-        yield
-    _show("")
+    _under_way.append(own)
+    try:
+        with _ticking(tick, min(_PATIENCE, 1.0)):
+            yield
+    finally:
+        _under_way.remove(own)
+        _show("")
 
 
 @contextmanager
@@ -237,9 +246,10 @@ def _can_show(character: str) -> bool:
 
 def _write(name: str, text: str) -> None:
     """Write to a stream, as far as it can show it and is there."""
-    global _lost
+    global _lost, _told
     with _screen:
         _show("")
+        _told = time.monotonic()
         stream = getattr(sys, name)
         if stream is None:
             return

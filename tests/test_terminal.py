@@ -186,7 +186,8 @@ def test_a_broken_pipe_loses_nothing_and_closed_streams_are_no_files(tmp_path):
     run = f"{sys.executable} -m superjax.sweep small.toml"
     script = f"{run} --out a | true; s=${{PIPESTATUS[0]}}; {run} --out b <&- >&- 2>&-; exit $((s + $?))"
     result = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode == 0 and not result.stderr, result.stderr
+    assert result.returncode == 0, result.stderr
+    assert all(line.endswith("s so far)") for line in result.stderr.splitlines()), result.stderr  # on a busy machine
     for out in "ab":
         names = {path.name for path in (tmp_path / out / "small").iterdir()}
         assert names == {"small.nc", "small.png", "claims.json", "manifest.json", "sweep.toml"}
