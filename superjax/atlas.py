@@ -12,6 +12,7 @@ from urllib.parse import quote
 from superjax import reading, spec
 from superjax.files import kind_of, write_text
 from superjax.spec import Sweep, SweepError
+from superjax.spec.errors import NoEffect
 from superjax.spec.overrides import Override, parse
 from superjax.spec.trees import lookup
 from superjax.store import MANIFEST
@@ -33,18 +34,28 @@ tr.fails td {background: #fdebdd}
 
 def resolve(overrides: list[str]) -> dict[str, Sweep]:
     """Every packaged sweep by name. An override of an axis or a case concerns the sweeps that have it; others concern
-    all. Raises SweepError if a sweep refuses an override, or none has what it sets."""
+    all in which they have an effect. Raises SweepError if a sweep refuses an override, or it has an effect in none."""
     plain = {name: spec.load(name) for name in spec.available()}
     concerned = {text: [name for name, sweep in plain.items() if _has(sweep, parse(text))] for text in overrides}
     for text, names in concerned.items():
         if not names:
             raise SweepError(f"{text} (command line): no packaged sweep has that; --list shows them")
-    sweeps = {}
+    sweeps, idle = {}, {}
     for name in plain:
-        try:
-            sweeps[name] = spec.load(name, *(text for text in overrides if name in concerned[text]))
-        except SweepError as error:
-            raise SweepError(f"{name}: {error}") from error
+        given = [text for text in overrides if name in concerned[text]]
+        while name not in sweeps:
+            try:
+                sweeps[name] = spec.load(name, *given)
+            except NoEffect as error:
+                (text,) = (text for text in given if parse(text).place == error.place)
+                given.remove(text)
+                concerned[text].remove(name)
+                idle[text] = error
+            except SweepError as error:
+                raise SweepError(f"{name}: {error}") from error
+    for text, error in idle.items():
+        if not concerned[text]:
+            raise error
     return sweeps
 
 

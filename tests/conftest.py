@@ -50,6 +50,11 @@ points = 2
 """
 
 
+def settled(said: str) -> str:
+    """What a process said, but for the lines that a busy machine makes it say."""
+    return "".join(line for line in said.splitlines(keepends=True) if not line.endswith(" s so far)\n"))
+
+
 @pytest.fixture(scope="session")
 def make_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., "Case"]:
     """The only case of a sweep file, by default of 3 importances x 2 densities, n = 2, m = 1."""

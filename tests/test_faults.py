@@ -25,6 +25,7 @@ from superjax.checkpoint import Folder, Saved
 from superjax.files import checksum
 from superjax.plots import overview
 from superjax.spec import SweepError
+from tests.conftest import settled
 from tests.test_checkpoint import assert_identical
 
 STUDY = """
@@ -397,7 +398,7 @@ def start(out, *arguments, cwd, env, under=()):
 
 def wait(process) -> tuple[int, str]:
     _, said = process.communicate()
-    return process.returncode, said
+    return process.returncode, settled(said)
 
 
 @pytest.fixture(scope="module")

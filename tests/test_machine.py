@@ -14,6 +14,7 @@ import pytest
 import superjax
 from superjax import engine, machine
 from superjax.spec import SweepError
+from tests.conftest import settled
 
 SWEEP = """
 n_features = 2
@@ -217,5 +218,6 @@ def test_an_environment_without_devices_gets_one_message(setting, said, tmp_path
     command = [sys.executable, "-m", "superjax.sweep", "small.toml"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {name: value})
     assert result.returncode == 2, result.stderr
-    assert result.stderr.startswith("superjax: ") and said in result.stderr and result.stderr.count("\n") <= 6
+    told = settled(result.stderr)
+    assert told.startswith("superjax: ") and said in told and told.count("\n") <= 6
     assert not (tmp_path / "results").exists() and not result.stdout

@@ -122,7 +122,10 @@ def test_all_that_does_not_matter_changes_no_weight() -> None:
         ("train.batch=64", []), ("train.batch=1024", []), ("train.skip_empty=false", ["train.objective=quasi"]),
         ("train.skip_empty=true", ["train.objective=minibatch", "data.kind=sets"]),
         ("train.nodes=3", ["train.objective=minibatch", "n_features=20"]), ("train.nodes=3", ["model.kind=linear"]),
-        ("train.streams=2", ["train.objective=quasi"]), ("train.weight_decay=0.1", ["train.optimizer=rmsprop"]),
+        ("train.streams=2", ["train.objective=quasi"]),
+        ("train.skip_empty=true", ["train.objective=minibatch"]), ("train.normalize=none", ["train.optimizer=lion"]),
+        ("data.correlation=0.5", ["data.kind=sets", "data.set_size=3"]),
+        ("train.weight_decay=0.1", ["train.optimizer=rmsprop"]),
         ("train.b1=0.5", ["train.optimizer=sgd"]), ("train.b2=0.5", ["train.optimizer=sgd"]),
         ("train.eps=0.5", ["train.optimizer=lion"]), ("train.momentum=0", []), ("plot.threshold=0.4", []),
         ("plot.threshold=0.4", ["optimum=true"]), ("train={steps=2, batch=3}", []), ("case.s.train.batch=3", []),
@@ -139,7 +142,15 @@ def test_every_field_of_the_table_can_be_refused_and_accepted(sweep) -> None:
     assert {path.split(".")[0] for path in MATTERS} <= set(Case.model_fields)
     for kind, accepted in ("lion", "weight_decay=0.1"), ("rmsprop", "b2=0.5"), ("sgd", "momentum=0.5"):
         assert sweep(SMALL, f"train.optimizer={kind}", f"train.{accepted}").cases
-    assert sweep(SMALL, "optimum=true", "study=''", "data.kind=sets", "data.set_size=3", "data.correlation=0.5").cases
+    assert sweep(
+        SMALL,
+        "optimum=true",
+        "study=''",
+        "data.kind=sets",
+        "data.set_size=3",
+        "data.correlation=0.5",
+        "data.density=0.5",
+    ).cases
 
 
 def test_a_value_of_the_file(sweep) -> None:

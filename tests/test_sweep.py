@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import superjax
+from tests.conftest import settled
 
 SMALL = ("axes.importance.points=6", "axes.density.points=5", "restarts=3", "train.steps=150", "cases=n2_m1")
 FILE = """
@@ -42,9 +43,11 @@ values = [[0.05, 0.1], [0.2, 3.0], [1.0, 2.0]]
 
 
 def command(*arguments: str, cwd: Path, **keywords) -> subprocess.CompletedProcess:
-    return subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "superjax.sweep", *arguments], cwd=cwd, capture_output=True, text=True, **keywords
     )
+    result.stderr = settled(result.stderr)
+    return result
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,8 @@ class Axis(Frozen):
                 has = f"has both {one} and {other}" if given else f"has neither {one} nor {other}"
                 raise refusal(f"{has}, must have one of them")
         if (self.range is None) != (self.points is None):
-            raise refusal("has points without range" if self.points else "has range without points")
+            has = "points without range" if self.points else "range without points"
+            raise refusal(f"has {has}" + ("; it has values, change those" if self.values else ""))
         n = len(self.names)
         for row in self.values or ():
             if (len(row) if isinstance(row, list) else 1) != n:

@@ -96,7 +96,7 @@ class Case(Frozen):
                 f"must be at most {WEIGHTS // self.n_features:,} at n_features = {self.n_features}", "n_hidden"
             )
         if self.train.streams > self.restarts:
-            raise refusal(f"must be <= restarts = {self.restarts}, which take turns", "train", "streams")
+            raise refusal(f"must be <= restarts = {self.restarts}: each restart has one", "train", "streams")
         if self.n_models > MODELS:
             name, axis = max(self.axes.items(), key=lambda item: item[1].size)
             cells, at = math.prod(self.shape), "values" if axis.values else "points"

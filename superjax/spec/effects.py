@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from superjax.spec.case import Case
 from superjax.spec.emit import dotted, toml
-from superjax.spec.errors import SweepError, clip
+from superjax.spec.errors import NoEffect, SweepError, clip
 from superjax.spec.messages import Source, source, validate
 from superjax.spec.overrides import Override
 from superjax.spec.presets import PRESETS
@@ -33,23 +33,31 @@ def _not(path: str, value: Any) -> Need:
     return Need(path, f"{path} other than {toml(value)}", lambda got: got != value)
 
 
+def _below_one(got: Any) -> bool:
+    return any(density != 1 for density in (got if isinstance(got, list) else [got]))
+
+
 def _between(path: str, least: int, most: int, text: str) -> Need:
     return Need(path, f"{path} {text}", lambda got: isinstance(got, int) and least <= got <= most)
 
 
 _SETS = _one_of("data.kind", "sets")
 _MINIBATCH = _one_of("train.objective", "minibatch")
+_SPARSE = Need("data.density", "data.density below 1", _below_one)
 _ENUMERABLE = _between("n_features", 1, 10, "up to 10")  # the stored loss is exact there, whatever was minimised
 
 # Field -> what it needs to matter: one Need of every tuple. What is not here always matters.
 MATTERS: dict[str, tuple[tuple[Need, ...], ...]] = {
     "data.set_size": ((_SETS,),),
-    "data.correlation": ((_SETS,), (_between("data.set_size", 2, 2**31, "of 2 or more"),)),
+    "data.correlation": ((_SETS,), (_between("data.set_size", 2, 2**31, "of 2 or more"),), (_SPARSE,)),
     "train.batch": ((_one_of("train.objective", "quasi", "minibatch"),),),
-    "train.skip_empty": ((_MINIBATCH,), (_one_of("data.kind", "independent"),)),
+    "train.skip_empty": ((_MINIBATCH,), (_one_of("data.kind", "independent"),), (_SPARSE,)),
     "train.nodes": (
         (_one_of("train.objective", "exact"), _ENUMERABLE),
         (_not("model.kind", "linear"), _SETS),  # else moments of the data do
+    ),
+    "train.normalize": (  # else only the signs of the gradient count
+        (_not("train.optimizer", "lion"), Need("train.clip_norm", "train.clip_norm", lambda got: got is not None)),
     ),
     "train.streams": ((_MINIBATCH,),),
     "train.weight_decay": ((_one_of("train.optimizer", "adamw", "lion"),),),
@@ -106,10 +114,17 @@ def why_not(path: str, tree: dict[str, Any]) -> str:
     split = split_key(path)
     for needs in MATTERS.get(".".join(split[0]), ()) if split else ():
         values = {need.path: _value(tree, need.path) for need in needs}
-        if not any(need.met_by(values[need.path]) for need in needs):
+        if not any(need.met_by(values[need.path]) or _is_swept(tree, need.path) for need in needs):
             given = " and ".join(f"{key} = {clip(toml(value))}" for key, value in values.items())
             return f"has no effect with {given}; it needs {' or '.join(need.text for need in needs)}"
     return ""
+
+
+def _is_swept(tree: dict[str, Any], path: str) -> bool:
+    """Whether an axis sets a field, or an entry of it."""
+    axes = [axis for axis in (tree.get("axes") or {}).values() if isinstance(axis, dict)]
+    names = [name for axis in axes for name in (axis.get("fields") or [axis.get("field")])]
+    return any(str(name).partition("[")[0] == path for name in names)
 
 
 def _value(tree: dict[str, Any], path: str) -> Any:
@@ -145,7 +160,7 @@ def _check_overrides(idle: dict[str, dict[str, str]], newest: list[Override]) ->
             whys = [paths.get(dotted(keys), "") for paths in reached.values()]
             if whys and all(whys):
                 key = "" if len(keys) == len(override.path) - 2 * own else f"{dotted(keys)} = {clip(toml(value))}, "
-                raise SweepError(f"{override.place}: {key}{whys[0]} (case {next(iter(reached))})")
+                raise NoEffect(override.place, f"{key}{whys[0]} (case {next(iter(reached))})")
 
 
 def _check_apart(cases: dict[str, Case], resolved: dict[str, Resolved]) -> None:
@@ -160,6 +175,10 @@ def _check_apart(cases: dict[str, Case], resolved: dict[str, Resolved]) -> None:
         if own := next((own for own in sources if own.prefix == "cases."), None):
             twin = products.setdefault(case.model_dump_json(), name)
             if twin != name:
+                for keys, _ in flatten(own.tree):
+                    if (above := source(sources, keys)).own:  # an override, stronger than the product
+                        instead = f"change cases.{dotted(keys)} instead"
+                        raise SweepError(f"{above.place}: is what cases varies, in {twin} and {name}; {instead}")
                 raise SweepError(f"{own.place}: cases makes {twin} and {name}, which come out the same")
 
 

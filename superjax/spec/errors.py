@@ -11,6 +11,14 @@ class SweepError(ValueError):
     """The user's input is wrong. At most 6 lines name the place, the key, what it got and what is allowed."""
 
 
+class NoEffect(SweepError):
+    """An override, which `place` names, that changes nothing in a sweep."""
+
+    def __init__(self, place: str, text: str):
+        super().__init__(f"{place}: {text}")
+        self.place = place
+
+
 def refusal(text: str, *at: str | int) -> PydanticCustomError:
     """What a validator raises: `text` continues "KEY = GOT, "; `at` leads from the model to the key."""
     return PydanticCustomError("refused", "{text}", {"text": text, "at": at})

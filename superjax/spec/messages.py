@@ -15,6 +15,8 @@ from superjax.spec.trees import Location, lookup
 
 M = TypeVar("M", bound=BaseModel)
 
+_SHOWN = 3  # problems of a message
+
 _WANTED = {
     "greater_than": "must be > {gt:.15g}",
     "greater_than_equal": "must be >= {ge:.15g}",
@@ -60,8 +62,10 @@ def validate(model: type[M], tree: dict[str, Any], sources: list[Source], case: 
         return model.model_validate(tree)
     except ValidationError as error:
         found = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-        lines = [_explain(model, problem, tree, sources, case) for problem in found[:3]]
-        raise SweepError("\n".join(lines)) from None
+        said = [_explain(model, problem, tree, sources, case).split("\n") for problem in found[:_SHOWN]]
+        more = [f"  and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+        allowed = list(dict.fromkeys(line for lines in said for line in lines[1:]))[: 5 - _SHOWN]
+        raise SweepError("\n".join([*(lines[0] for lines in said), *more, *allowed])) from None
 
 
 def _explain(

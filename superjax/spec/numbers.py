@@ -54,7 +54,6 @@ Weight = Annotated[float, AfterValidator(_squared)]
 
 def powers_fit(ratio: float, count: int) -> str:
     """What is wrong with the powers 0 ... count - 1 of a ratio as float32, "" if nothing is."""
-    last = (count - 1) * math.log(ratio)
-    if last > math.log(SCALE[1]):
+    if (count - 1) * math.log(ratio) > math.log(SCALE[1]):
         return "overflow"
-    return "vanish" if last < math.log(SMALLEST) else ""
+    return "vanish" if count > 1 and ratio < SMALLEST else ""  # the last of many may: they are of no importance

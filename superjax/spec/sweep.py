@@ -92,6 +92,8 @@ class Given(NamedTuple):
         study = head.study or None
         if study and study not in studies:
             place = source(sources, ("study",)).place
-            raise SweepError(f"{place}: study = {toml(study)}, no such study{near(study, studies)}")
+            raise SweepError(
+                f"{place}: study = {toml(study)}, no such study{near(study, studies)}\n  allowed: {', '.join(studies)}"
+            )
         cases = resolve_cases(name, self.shown, self.raw, batches, study)
         return Sweep(name, self.path, head.title, head.section, study, cases, self)

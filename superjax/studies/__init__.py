@@ -52,7 +52,8 @@ def check(sweep: Sweep) -> None:
             study.check(case)
         except SweepError as error:
             raise SweepError(
-                f"{name}: the study {sweep.study} {error}\n  study='\"\"' draws the sweep without it"
+                f"{name}: the study {sweep.study} {error}\n"
+                '  without it the sweep is drawn plainly: study = "" in the file, study=\'""\' on the command line'
             ) from error
 
 
