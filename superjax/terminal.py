@@ -126,9 +126,11 @@ def doing(what: str) -> Iterator[None]:
             said = seconds
             say(f"{what} ({seconds:.0f} s so far)")
 
-    with _ticking(tick, _PATIENCE if watched else _PATIENCE_ON_A_LOG):
-        yield
-    _show("")
+    try:
+        with _ticking(tick, _PATIENCE if watched else _PATIENCE_ON_A_LOG):
+            yield
+    finally:
+        _show("")
 
 
 @contextmanager
