@@ -131,7 +131,7 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
     loss = dataset["loss"].values
     data: Variables = {"best": (grid.dims, analysis.best_restart(loss).astype(np.int32))}
     named: dict[str, analysis.Solutions] = {}
-    if "W" in dataset and dataset["W"].dims[-2:] == ("hidden", "feature"):
+    if "W" in dataset and dataset["W"].dims == (*grid.dims, "restart", "hidden", "feature"):
         per_feature = (*grid.dims, "restart", "feature")
         measures = analysis.measure(dataset["W"].values, **case.phases.model_dump())
         data |= {name: (per_feature, values) for name, values in measures._asdict().items()}

@@ -123,7 +123,7 @@ def test_odd_cases_are_drawn_by_themselves_or_left_out():
     for overrides, shown in (
         (("cases=A_linear,A_notebook", "model.kind=linear"), ["A"]),
         (("cases=A_notebook,A_best", "case.A_best.n_features=10"), ["A", "A_best"]),
-        (("cases=A_best", "train.learning_rate=1e30"), []),
+        (("cases=A_best", "train.learning_rate=1e30"), ["A"]),
     ):
         sweep = superjax.load("basic_results", *small, *overrides)
         results = Results(sweep, superjax.run(sweep), {})

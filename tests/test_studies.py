@@ -1,8 +1,11 @@
 """The contract of every study: whatever the thresholds, whatever diverged, however small the grid, its figures are
 drawn and its claims are claims. The data are made up, nothing is trained."""
 
+import importlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +18,9 @@ from superjax.files import finite
 from superjax.grid import Grid
 from superjax.plots import canvas
 from superjax.runner import snapshot_steps
-from superjax.spec import Case, Sweep
+from superjax.spec import Case, Sweep, SweepError
 from superjax.studies import Results, basic_results, phase_diagram
+from superjax.studies._known import at_points
 
 SMALL = {  # overrides that keep data and drawings small
     "basic_results": ["restarts=2", "axes.density.values=[1, 0.1, 0.003]", "cases=A_linear,A_notebook,A_best"],
@@ -187,3 +191,122 @@ def test_captions_say_what_is_not_drawn(name):
         diverged = sum(int((data["diverged_at"] >= 0).sum()) for data in results.datasets.values())
         assert any("Drawn: " in caption for caption in captions)
         assert all((f"of which {diverged} diverged" in caption) == (wild == "first") for caption in captions)
+
+
+# --- models of the user -----------------------------------------------------------------------------
+
+ODD = {  # arrays of models that can be trained; whether their phases are known
+    "no bias": ({"W": ("hidden", "feature")}, True),
+    "two weights": ({"W": ("hidden", "feature"), "D": ("feature", "hidden")}, True),
+    "a hidden bias": ({"W": ("hidden", "feature"), "b": ("hidden",)}, True),
+    "one bias": ({"W": ("hidden", "feature"), "b": ()}, True),
+    "a table as bias": ({"W": ("hidden", "feature"), "b": ("hidden", "feature")}, True),
+    "turned": ({"W": ("feature", "hidden"), "b": ("feature",)}, False),
+    "experts": ({"W": ("expert", "hidden", "feature"), "b": ("feature",)}, False),
+    "one row": ({"W": ("feature",)}, False),
+    "other names": ({"V": ("neuron", "feature")}, False),
+}
+AXES = {
+    "density": ("data.density", [0.3, 1.0, 0.1]),
+    "rate": ("train.learning_rate", [0.01, 0.02]),
+    "extra": ("importance[-1]", [0.5, 1.0, 2.0]),
+}
+
+
+def swept(folder: Path, axes: dict[str, tuple[str, list[float]]], *overrides: str) -> Sweep:
+    text = "n_features = 3\nn_hidden = 2\nrestarts = 2\ntrain.steps = 9\nplot.dpi = 12\n"
+    for name, (field, values) in axes.items():
+        text += f'[axes.{name}]\nfield = "{field}"\nvalues = {values}\n'
+    (folder / "mine.toml").write_text(text)
+    return superjax.load(folder / "mine.toml", *overrides)
+
+
+@pytest.mark.parametrize("axes", range(4))
+@pytest.mark.parametrize("model", ODD)
+def test_a_model_of_any_arrays_is_drawn(model, axes, tmp_path, monkeypatch):
+    dims, has_phases = ODD[model]
+    sweep = swept(tmp_path, dict(list(AXES.items())[:axes]))
+    (case,) = sweep.cases.values()
+    data = made_up(case)[["loss", "feature_loss", "explained", "grad_norm", "diverged_at"]]
+    sizes, rng = {"feature": 3, "hidden": 2, "expert": 2, "neuron": 4}, np.random.default_rng(0)
+    for name, own in dims.items():
+        shape = (*data["loss"].shape, *(sizes[dim] for dim in own))
+        data[name] = (*data["loss"].dims, *own), rng.normal(size=shape).astype(np.float32)
+    data = derive(data, case)
+    assert ("phase" in data) == has_phases
+    monkeypatch.setattr(canvas, "png", lambda figure, dpi: b"\x89PNG")
+    check_contract(Results(sweep, {"mine": data}, {}), tmp_path)
+    assert (tmp_path / "mine.png").is_file()
+
+
+OWN = """
+import equinox, jax
+
+class Own(equinox.Module):
+    W: jax.Array
+    dims = {"W": %s}
+"""
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("name", spec.available())
+def test_a_study_refuses_a_model_that_it_cannot_draw(name, turned, tmp_path, monkeypatch):
+    """One without a bias is either refused or drawn; one whose phases are not known is always refused."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(canvas, "png", lambda figure, dpi: b"\x89PNG")
+    dims = ("feature", "hidden") if turned else ("hidden", "feature")
+    (module := tmp_path / f"odd_{name}_{turned}.py").write_text(OWN % (dims,))
+    importlib.invalidate_caches()
+    try:
+        sweep = tried(name, SMALL[name], [f"model.kind={module.stem}:Own"])
+    except SweepError as error:
+        assert turned or name not in ("phase_diagram", "protocols", "five_features", "correlated_phase_diagram")
+        assert not turned or "needs a model with W ('hidden', 'feature')" in str(error)
+        return
+    assert not turned
+    results = results_of(sweep)
+    datasets = {case: data.drop_vars([v for v in data if str(v).endswith(("b", "b_snapshots"))])
+                for case, data in results.datasets.items()}  # fmt: skip
+    check_contract(results._replace(datasets=datasets), tmp_path)
+
+
+# --- the order of an axis -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["phase_diagram", "five_features", ""])
+def test_axes_that_go_up_and_down_are_drawn_and_judged_in_order(name, tmp_path, monkeypatch):
+    """Figures and claims are those of the rising axes; what is stored keeps its order."""
+    drawn: list[list[np.ndarray]] = []
+
+    def lines(figure, dpi):
+        figures = [figure, *getattr(figure, "subfigs", [])]
+        drawn[-1] += [line.get_xydata() for part in figures for ax in part.axes for line in ax.lines]
+        return b"\x89PNG"
+
+    sweep = tried(name, SMALL[name]) if name else swept(tmp_path, {"density": AXES["density"]})
+    monkeypatch.setattr(canvas, "png", lines)
+    results = results_of(sweep)
+    told = []
+    for order in (lambda points: points, lambda points: np.roll(points, 1)):
+        cases, datasets = dict(results.sweep.cases), dict(results.datasets)
+        for key, case in sweep.cases.items():
+            for dim, axis in case.axes.items():
+                points = order(np.argsort(axis.table()[:, 0]))
+                cases[key], datasets[key] = at_points(cases[key], datasets[key], dim, points)
+        given = results._replace(sweep=replace(sweep, cases=cases), datasets=datasets)
+        stored = {key: data.copy(deep=True) for key, data in datasets.items()}
+        drawn.append([])
+        studies.draw(given, tmp_path)
+        told.append([tuple(claim) for claim in studies.claims(given)])
+        assert all(data.identical(stored[key]) for key, data in datasets.items())
+    assert drawn[0]
+    np.testing.assert_equal(*drawn)
+    np.testing.assert_equal(*told)
+
+
+@pytest.mark.parametrize("name", spec.available())
+def test_axes_that_rise_or_fall_stay_as_they_are(name):
+    results = results_of(tried(name, SMALL[name]))
+    given = studies._in_order(results)
+    for case, data in results.datasets.items():
+        assert given.datasets[case] is data and given.sweep.cases[case] is results.sweep.cases[case]

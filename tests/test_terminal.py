@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -106,14 +107,17 @@ def test_what_takes_long_is_named_on_a_log_and_what_is_quick_is_not(capsys, monk
     assert capsys.readouterr().err == "searching (0 s so far)\n"
 
 
-def test_what_takes_long_is_shown_on_the_last_line_of_a_terminal_and_cleared(monkeypatch):
+@pytest.mark.parametrize("error", [None, KeyError])
+def test_what_takes_long_is_shown_on_the_last_line_of_a_terminal_and_cleared(error, monkeypatch):
     screen = io.StringIO()
     screen.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(terminal, "_PATIENCE", 0.05)
-    with terminal.telling(), terminal.doing("searching"):
+    with suppress(KeyError), terminal.telling(), terminal.doing("searching"):
         time.sleep(0.2)
+        if error:
+            raise error
     shown = screen.getvalue()
     assert "\rsearching, 0 s" in shown and shown.endswith("\r" + " " * len("searching, 0 s") + "\r")
     monkeypatch.setenv("TERM", "dumb")

@@ -36,7 +36,7 @@ def figures(results: Any) -> dict[str, Figure]:
 
 def overview(case: Case, data: xr.Dataset, name: str) -> Figure:
     """The figure that fits the number of axes: of the best restart, maps of the optimum where there is one."""
-    if "W" not in data:
+    if "phase" not in data:
         figure = _losses(case, data)
     else:
         figure = {0: _weights, 1: _lines}.get(len(case.axes), _maps)(case, data)
@@ -74,14 +74,14 @@ def _what_is_shown(case: Case, data: xr.Dataset) -> str:
     """What of the dataset is drawn, where that is not all."""
     parts = []
     most = MAX_FEATURES if case.axes else MAX_WEIGHTS
-    if "W" in data and case.n_features > most:
+    if "phase" in data and case.n_features > most:
         parts.append(f"features 0 to {most - 1} of {case.n_features}")
     families = data.sizes.get("family", 0) if len(case.axes) == 1 else 0
     if families > MAX_FAMILIES:
         parts.append(f"{MAX_FAMILIES} of {families} families")
     elif "family" in data.sizes and not families:
         parts.append("no families")
-    if "W" in data and len(case.axes) > 2:
+    if "phase" in data and len(case.axes) > 2:
         rows = _rows(case, data)
         parts += [f"{len(rows[dim])} of {size} values of {dim}" for dim, size in _further(case, data).items()
                   if len(rows[dim]) < size]  # fmt: skip
@@ -108,15 +108,18 @@ def _best(data: xr.Dataset, name: str) -> xr.DataArray:
 
 
 def _weights(case: Case, data: xr.Dataset) -> Figure:
-    """WᵀW and b of the best restart, and norms coloured by phase."""
+    """WᵀW and, if there is one number per feature, b of the best restart, and norms coloured by phase."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.2, 1])
     shown = data.isel(feature=slice(MAX_WEIGHTS))
-    W, b = _best(shown, "W").transpose("hidden", "feature").values, _best(shown, "b").values
-    picture = np.column_stack([W.T @ W, b])
+    W = _best(shown, "W").transpose("hidden", "feature").values
+    with_b = "b" in data and data["b"].dims == ("restart", "feature")
+    picture = np.column_stack([W.T @ W, _best(shown, "b").values]) if with_b else W.T @ W
     image = left.imshow(picture, cmap="RdBu_r", vmin=-1, vmax=1)
-    left.axvline(shown.sizes["feature"] - 0.5, color="black", linewidth=1)
-    left.set(title="WᵀW | b of the best restart", xlabel="feature (last column: b)", ylabel="feature")
+    if with_b:
+        left.axvline(shown.sizes["feature"] - 0.5, color="black", linewidth=1)
+    left.set(title=f"WᵀW{' | b' * with_b} of the best restart", xlabel=f"feature{' (last column: b)' * with_b}",
+             ylabel="feature")  # fmt: skip
     figure.colorbar(image, ax=left)
     colours = [list(PHASE_COLOURS.values())[p] for p in _best(shown, "phase").values]
     right.bar(np.arange(len(colours)), _best(shown, "norm").values, color=colours)
@@ -146,7 +149,7 @@ def _lines(case: Case, data: xr.Dataset) -> Figure:
 
 
 def _losses(case: Case, data: xr.Dataset) -> Figure:
-    """For models without tied weights: the loss alone."""
+    """For models without weights whose phases are known: the loss alone."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     ax = figure.subplots()
     axes = [_axis(case, data, dim) for dim in case.axes]

@@ -2,13 +2,14 @@
 
 A study has `check(case)`, which refuses with a SweepError what it cannot draw, and two functions of its `Results`:
 `figures`, a table of file names (without suffix) and matplotlib figures, and `claims`. A sweep without a study gets the
-overview of `superjax.plots.overview` and the general claims.
+overview of `superjax.plots.overview` and the general claims. What both get has no axis whose values go up and down.
 """
 
 import importlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,8 @@ import xarray as xr
 
 from superjax import terminal
 from superjax.files import write_bytes
-from superjax.spec import Sweep, SweepError
+from superjax.modules import beside
+from superjax.spec import Case, Sweep, SweepError
 
 
 class Results(NamedTuple):
@@ -49,7 +51,9 @@ def check(sweep: Sweep) -> None:
     study = _study(sweep)
     for name, case in sweep.cases.items() if study else ():
         try:
-            study.check(case)
+            with beside(sweep.path):
+                study.check(case)
+                needs_array(case, "W")
         except SweepError as error:
             raise SweepError(
                 f"{name}: the study {sweep.study} {error}\n"
@@ -57,9 +61,24 @@ def check(sweep: Sweep) -> None:
             ) from error
 
 
+def needs_array(case: Case, name: str) -> None:
+    """Raise SweepError if the model of a case is known not to have W or b as the built-in models have them."""
+    from superjax.models import KINDS, model_class
+
+    if case.model.kind in KINDS:
+        return
+    try:
+        dims = model_class(case.model.kind).dims
+    except SweepError:  # its code is gone: what it has trained may be drawn, anything else is refused elsewhere
+        return
+    wanted = KINDS["relu_output"].dims[name]
+    if dims.get(name) != wanted:
+        raise SweepError(f"needs a model with {name} {wanted}; {case.model.kind} has dims = {dims}")
+
+
 def claims(results: Results) -> list[Claim]:
     """The claims of the sweep's study, then those that any sweep must meet. Their values are plain numbers."""
-    study = _study(results.sweep)
+    study, results = _study(results.sweep), _in_order(results)
     with _quiet():
         found = [*(study.claims(results) if study else []), *_general(results)]
     return [Claim(*map(_plain, claim)) for claim in found]
@@ -70,7 +89,7 @@ def draw(results: Results, folder: Path, warn: Callable[[str], None] = terminal.
     and if there is none."""
     from superjax.plots import canvas, overview
 
-    study = _study(results.sweep)
+    study, results = _study(results.sweep), _in_order(results)
     paths = []
     wanted = float(next(iter(results.sweep.cases.values())).plot.dpi)
     with canvas.plain(), _quiet():
@@ -85,6 +104,20 @@ def draw(results: Results, folder: Path, warn: Callable[[str], None] = terminal.
     if not paths:
         warn(f"{folder}: no figure, as too few models are finite; claims.json says how many diverged")
     return paths
+
+
+def _in_order(results: Results) -> Results:
+    """The results with the values of every axis of one field rising or falling, as lines and maps need them."""
+    from superjax.studies._known import at_points
+
+    cases, datasets = dict(results.sweep.cases), dict(results.datasets)
+    for name in datasets:
+        for dim, axis in cases[name].axes.items():
+            values = axis.table()[:, 0]
+            rises = np.diff(values) > 0
+            if len(axis.names) == 1 and rises.any() and not rises.all():
+                cases[name], datasets[name] = at_points(cases[name], datasets[name], dim, np.argsort(values))
+    return results._replace(sweep=replace(results.sweep, cases=cases), datasets=datasets)
 
 
 def _try_matplotlib() -> None:

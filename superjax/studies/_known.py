@@ -1,10 +1,11 @@
-"""What is left of the results where all models of a cell diverged: studies of one axis draw and judge the rest."""
+"""Results at some points of their axes: where all models of a cell diverged, studies of one axis draw and judge the
+rest."""
 
 from dataclasses import replace
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from superjax.spec import Case
 from superjax.studies import Results
@@ -18,13 +19,13 @@ def known_points(data: xr.Dataset, dim: str) -> Bool[np.ndarray, " points"]:
     return finite.any([name for name in finite.dims if name != dim]).values
 
 
-def at_points(case: Case, data: xr.Dataset, dim: str, points: np.ndarray) -> tuple[Case, xr.Dataset]:
-    """A case and its data at some points of an axis alone."""
-    if np.all(points):
+def at_points(case: Case, data: xr.Dataset, dim: str, points: Int[np.ndarray, " points"]) -> tuple[Case, xr.Dataset]:
+    """A case and its data at some points of an axis alone, given by their numbers."""
+    if np.array_equal(points, np.arange(data.sizes[dim])):
         return case, data
     rows = case.axes[dim].table()[points].tolist()
     axis = case.axes[dim].model_copy(update={"range": None, "points": None, "values": rows})
-    return case.model_copy(update={"axes": {**case.axes, dim: axis}}), data.isel({dim: np.flatnonzero(points)})
+    return case.model_copy(update={"axes": {**case.axes, dim: axis}}), data.isel({dim: points})
 
 
 def known(results: Results) -> Results:
@@ -34,6 +35,6 @@ def known(results: Results) -> Results:
     for name, data in results.datasets.items():
         dim = next(iter(cases[name].axes))
         if (points := known_points(data, dim)).any():
-            cases[name], datasets[name] = at_points(cases[name], data, dim, points)
+            cases[name], datasets[name] = at_points(cases[name], data, dim, np.flatnonzero(points))
     sweep = replace(results.sweep, cases=cases)
     return results._replace(sweep=sweep, datasets=datasets, every=results.every or results.datasets)

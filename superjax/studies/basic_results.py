@@ -123,7 +123,8 @@ def _known(group: Group) -> Group:
     points = _is_known(group)
     if not points.any():
         return group
-    pairs = {kind: at_points(case, group.data[kind], "density", points) for kind, case in group.cases.items()}
+    numbers = np.flatnonzero(points)
+    pairs = {kind: at_points(case, group.data[kind], "density", numbers) for kind, case in group.cases.items()}
     return group._replace(cases={kind: case for kind, (case, _) in pairs.items()},
                           data={kind: data for kind, (_, data) in pairs.items()})  # fmt: skip
 

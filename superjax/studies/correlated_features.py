@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from superjax import analysis, theory
 from superjax.plots.correlated_features import bases, collapse, pairs
 from superjax.spec import Case, SweepError
-from superjax.studies import Claim, Results
+from superjax.studies import Claim, Results, needs_array
 from superjax.studies._known import known
 from superjax.studies._sets import (
     collapsed,
@@ -48,6 +48,8 @@ def check(case: Case) -> None:
         )
     if not in_plane(case) and case.n_features < 2 * case.data.set_size:
         raise SweepError("needs at least two sets of features")
+    if not in_plane(case):
+        needs_array(case, "b")
     if len(set(case.importance_vector())) > 1:
         raise SweepError("needs features of equal importance: principal components are those of the data alone")
 

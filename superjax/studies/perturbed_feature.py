@@ -15,7 +15,7 @@ from superjax import analysis, oracle
 from superjax.grid import Grid
 from superjax.plots.perturbed_feature import perturbed_feature
 from superjax.spec import Case, SweepError
-from superjax.studies import Claim, Results
+from superjax.studies import Claim, Results, needs_array
 from superjax.studies._known import known
 from superjax.studies._solutions import best, best_names, names
 
@@ -93,6 +93,7 @@ def check(case: Case) -> None:
         raise SweepError("needs exactly one axis, the density of one feature, as data.density[-1]")
     if case.n_hidden != 2:
         raise SweepError("draws n_hidden = 2 only")
+    needs_array(case, "b")
     if tuple(case.families) != FAMILIES:
         raise SweepError(f"needs the families {' and '.join(FAMILIES)}, in this order")
     if any(value != 1 for value in case.importance_vector()):
