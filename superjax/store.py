@@ -305,7 +305,7 @@ class Run:
         for case, code in codes.items():
             if self.entry(case).get("code", code) != code:
                 raise SweepError(
-                    f"{self.folder}: holds a run of another {self.sweep.cases[case].model.kind}, its file has changed "
+                    f"{self.folder}: holds a run of another {self.sweep.cases[case].model.kind}, its code has changed "
                     "since\n  start over with --fresh, or choose another folder with --out"
                 )
 

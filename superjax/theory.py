@@ -32,6 +32,30 @@ def _arrays(*values):
     return np.broadcast_arrays(*(np.asarray(value, np.float64) for value in values))
 
 
+def mean(density: Numbers) -> Numbers:
+    """Mean of a feature, `s/2`: zero with probability 1 - s, else uniform on [0, 1].
+
+    >>> mean(0.5)
+    0.25
+
+    Source: Elhage et al. (2022), "Demonstrating Superposition", set-up; derived.
+    """
+    checks.numbers("density", density, 0, 1)
+    return density / 2
+
+
+def mean_square(density: Numbers) -> Numbers:
+    """Mean square of a feature, `s/3`, which is what a model that says nothing loses.
+
+    >>> round(mean_square(0.5), 6)
+    0.166667
+
+    Source: as `mean`.
+    """
+    checks.numbers("density", density, 0, 1)
+    return density / 3
+
+
 def variance(density: Numbers) -> Numbers:
     """Variance of a feature, `v = s/3 - s²/4`: zero with probability 1 - s, else uniform on [0, 1].
 

@@ -266,7 +266,7 @@ def test_chunks_of_other_code_are_kept_and_not_mixed_with_those_of_new_code(stud
     write_model("Linear")
     capsys.readouterr()
     assert run("out", *own) == 2
-    assert "holds a run of another own_model:Own, its file has changed since" in capsys.readouterr().err
+    assert "holds a run of another own_model:Own, its code has changed since" in capsys.readouterr().err
     Path("out/study/manifest.json").unlink()
     assert run("out", *own) == 0
     assert "keeps chunks of study that were trained with other settings or code" in capsys.readouterr().err
@@ -280,7 +280,7 @@ def test_chunks_of_other_code_are_kept_and_not_mixed_with_those_of_new_code(stud
     write_model("Linear")
     Path("old/study/study.nc").unlink()
     capsys.readouterr()
-    assert run("old", *own) == 2 and "its file has changed since" in capsys.readouterr().err
+    assert run("old", *own) == 2 and "its code has changed since" in capsys.readouterr().err
     assert run("old", *own, "--fresh") == 0
 
 

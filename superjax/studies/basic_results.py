@@ -167,7 +167,7 @@ def _linear(group: Group) -> list[Claim]:
     minimum = theory.linear_minimum(importance, density, m)
     excess = float(np.max(np.abs(data["loss"].values / minimum - 1)))
     kept = np.isin(np.arange(len(importance)), top)
-    expected = np.where(kept, 0.0, density / 2)
+    expected = np.where(kept, 0.0, theory.mean(density))
     off = float(np.max(np.abs(data["b"].transpose("density", "feature").values - expected) / density))
     gram = np.einsum("dhi,dhj->dij", W, W)
     identity = float(np.max(np.abs(gram - np.diag(kept))))

@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from superjax import analysis
+from superjax import analysis, theory
 from superjax.plots.learning_dynamics import energy_levels, octahedron
 from superjax.spec import Case, SweepError
 from superjax.studies import Claim, Results
@@ -145,7 +145,7 @@ def _stages(name: str, density: float, reached: list[Course]) -> list[Claim]:
         uneven.append(np.ptp(shape.within[at.turned]))
         triangles_first.append(shape.partner[at.triangles].mean() > _ANTIPODAL)
         partners.append(shape.partner[-1])
-    norm, loss, third = float(np.median(plateau_norm)), float(np.median(plateau_loss)), density / 3
+    norm, loss, third = float(np.median(plateau_norm)), float(np.median(plateau_loss)), theory.mean_square(density)
     when = [f"{event} at step {step:.0f}" for event, step in zip(EVENTS, np.median(steps, axis=0), strict=True)]
     return [
         _share(f"{name}: restarts in which the sets separate, then open, then are triangles, then turn", ordered, 0.1,
