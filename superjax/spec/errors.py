@@ -11,6 +11,14 @@ class SweepError(ValueError):
     """The user's input is wrong. At most 6 lines name the place, the key, what it got and what is allowed."""
 
 
+class NoEffect(SweepError):
+    """An override of the key `path`, or of its entry at `indices`, matters in no case of the sweep."""
+
+    def __init__(self, text: str, path: tuple[str, ...], indices: list[int]):
+        super().__init__(text)
+        self.path, self.indices = path, indices
+
+
 def refusal(text: str, *at: str | int) -> PydanticCustomError:
     """What a validator raises: `text` continues "KEY = GOT, "; `at` leads from the model to the key."""
     return PydanticCustomError("refused", "{text}", {"text": text, "at": at})

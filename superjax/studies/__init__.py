@@ -52,7 +52,8 @@ def check(sweep: Sweep) -> None:
             study.check(case)
         except SweepError as error:
             raise SweepError(
-                f"{name}: the study {sweep.study} {error}\n  study='\"\"' draws the sweep without it"
+                f"{name}: the study {sweep.study} {error}\n"
+                '  study = "" in the file, or study=\'""\' on the command line, draws the sweep without it'
             ) from error
 
 
