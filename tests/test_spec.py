@@ -169,7 +169,8 @@ def test_study() -> None:
     Path("phase_diagram.toml").write_text(load("phase_diagram").to_toml())
     assert load("phase_diagram.toml").study == "phase_diagram"
     message = refused(SMALL + 'study = "phase_diagrm"')
-    assert message == 's.toml: study = "phase_diagrm", no such study; did you mean phase_diagram?'
+    first = 's.toml: study = "phase_diagrm", no such study; did you mean phase_diagram?'
+    assert message.splitlines()[0] == first and "\n  allowed: phase_diagram" in message
 
 
 @pytest.mark.parametrize(
@@ -315,7 +316,7 @@ def test_wrong_value(key: str, value: str, says: str) -> None:
     [
         (axis(points="0"), "axes.d.points = 0, must be >= 1"),
         (axis(points=None), "axes.d has range without points"),
-        (axis(range=None, values="[1]"), "axes.d has points without range"),
+        (axis(range=None, values="[1]"), "axes.d has values, and points are of a range: set axes.d.values=[...]"),
         (axis(values="[1]"), "axes.d has both range and values, must have one of them"),
         (axis(range=None, points=None), "axes.d has neither range nor values"),
         (axis(field=None), "axes.d has neither field nor fields"),
@@ -477,7 +478,17 @@ def test_wrong_override(overrides: list[str], says: str) -> None:
 
 def test_at_most_three_errors() -> None:
     message = refused("a = 1\nb = 2\nc = 3\nd = 4\ntrain.steps = 0\n" + SMALL)
-    assert len(message.splitlines()) == 6 and "s.toml: a = 1" in message and "s.toml: c = 3" in message
+    lines = message.splitlines()
+    assert [line[:13] for line in lines] == [
+        "s.toml: a = 1",
+        "s.toml: b = 2",
+        "s.toml: c = 3",
+        "  allowed: re",
+        "and 2 more",
+    ]
+    message = refused("a = 1\ntrain.b = 2\ndata.c = 3\ntrain.steps = 0\n" + SMALL)
+    assert message.count("  allowed: ") == 2 and message.splitlines()[4:] == ["and 2 more"]
+    assert refused("a = 1\ntrain.b = 2\ndata.c = 3\n" + SMALL).count("  allowed: ") == 3  # in six lines
 
 
 # Where a value comes from.

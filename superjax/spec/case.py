@@ -97,9 +97,7 @@ class Case(Frozen):
                 f"must be at most {WEIGHTS // self.n_features:,} at n_features = {self.n_features}", "n_hidden"
             )
         if self.train.streams > self.restarts:
-            text = (
-                f"must be <= restarts = {self.restarts}: every stream of batches needs a restart that is trained on it"
-            )
+            text = f"must be <= restarts = {self.restarts}: a stream of batches needs a restart that is trained on it"
             raise refusal(text, "train", "streams")
         if self.n_models > MODELS:
             name, axis = max(self.axes.items(), key=lambda item: item[1].size)

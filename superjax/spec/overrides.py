@@ -43,7 +43,8 @@ def parse(text: str) -> Override:
     try:
         table = tomllib.loads(f"value = {value}")
     except (ValueError, RecursionError):
-        if kind := _MEANT.get(value.lstrip()[:1]):
+        kind = _MEANT.get(value.lstrip()[:1])
+        if kind and not (path == ("cases",) and kind == "quoted text"):  # of names, cases='a',b
             raise SweepError(f"{place}: begins like a {kind}, but is not valid TOML; text in it needs quotes") from None
         table = {}
     parsed = table["value"] if len(table) == 1 else value

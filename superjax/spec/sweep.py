@@ -94,8 +94,7 @@ class Given(NamedTuple):
         study = head.study or None
         if study and study not in studies:
             place, hint = source(sources, ("study",)).place, near(study, studies)
-            raise SweepError(
-                f"{place}: study = {toml(study)}, no such study{near(study, studies)}\n  allowed: {allowed}"
-            )
+            allowed = ", ".join(studies)
+            raise SweepError(f"{place}: study = {toml(study)}, no such study{hint}\n  allowed: {allowed}")
         cases = resolve_cases(name, self.shown, self.raw, batches, study)
         return Sweep(name, self.path, head.title, head.section, study, cases, self)
