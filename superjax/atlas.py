@@ -15,7 +15,7 @@ from superjax.spec import Sweep, SweepError
 from superjax.spec.effects import MATTERS
 from superjax.spec.emit import dotted, toml
 from superjax.spec.errors import NoEffect
-from superjax.spec.overrides import Override, parse
+from superjax.spec.overrides import Override, parse, parse_batch
 from superjax.spec.trees import flatten, lookup, nest
 from superjax.store import MANIFEST
 
@@ -39,7 +39,10 @@ def resolve(overrides: list[str]) -> dict[str, Sweep]:
     where it has an effect. Raises SweepError if a sweep refuses an override, or none has what it sets."""
     plain = {name: spec.load(name) for name in spec.available()}
     texts = list(chain.from_iterable(map(_entries, overrides)))
-    concerned = {text: [name for name, sweep in plain.items() if _has(sweep, parse(text))] for text in texts}
+    concerned = {
+        text: [name for name, sweep in plain.items() if _has(sweep, override)]
+        for text, override in zip(texts, parse_batch(texts), strict=True)
+    }
     for text, names in concerned.items():
         if not names:
             raise SweepError(f"{text} (command line): no packaged sweep has that; --list shows them")

@@ -132,6 +132,28 @@ def test_the_page_bears_hostile_names_and_damaged_claims(tmp_path):
         assert "five_features (not finished)" in Page(atlas.write_page(tmp_path, sweeps, {})).text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["one"], "leave one out"),
+        (["restarts=1", "one"], "leave one out"),
+        (["--distributed", "auto"], "leave --distributed out"),
+        (["--fresh", "--figures-only"], "give one of them"),
+        (["--figures-only"], "one has not been run"),
+        (["--devices", "99"], "99"),
+        (["--out", "a_file"], "a_file"),
+        (["axes.densty.points=2"], "no packaged sweep has that"),
+        (["axes.density.values=[1]"], "no packaged sweep has that"),
+        (["case.three.restarts=2"], "no packaged sweep has that"),
+        (["cases=one,two"], "no packaged sweep has that"),
+        (["axes.sparse.range=[0, 1]"], "two: axes.sparse.range"),
+        (["data.density=0.5"], "one: data.density=0.5 (command line): has no effect"),
+        (["train.stepz=2"], "did you mean steps"),
+        (["restarts=2", "restarts=3"], "twice"),
+        (["study='five_features'"], "one: the study five_features draws n_hidden = 2"),
+    ],
+    ids=" ".join,
+)
 def test_what_any_sweep_refuses_is_refused_before_all(arguments, said, tiny, capsys):
     (tiny / "a_file").write_text("in the way")
     assert main(["--all", *arguments]) == 2

@@ -476,6 +476,30 @@ def test_wrong_override(overrides: list[str], says: str) -> None:
     assert says in message
 
 
+@pytest.mark.parametrize(
+    ("text", "override", "says"),
+    [
+        (axis(range=None, points=None, values="[0.1, 1]"), "axes.d.points=6", "has values, and points are of a range"),
+        (axis(range=None, points=None, values="[0.1, 1]"), "axes.d.range=[0.1, 1]", "axes.d.points too, or axes.d.v"),
+        ("axes.density.values = [0.1, 1]\n", "seed=1", 'did you mean field = "data.density"?'),
+        ("axes.eps = {values = [0.1, 1]}\n", "seed=1", 'did you mean field = "train.eps"?'),
+        (axis(), "axes.d.values=[0.9,90%]", "begins like a list, but is not valid TOML"),
+        ("", "model={kind=linear}", "begins like a table, but is not valid TOML; text in it needs quotes"),
+        ("", "title='open", "begins like a quoted text, but is not"),
+        ("", "cases=[a,b]", "begins like a list"),
+        ("train.objective = 'minibatch'\n", "train.streams=11", "must be <= restarts = 10: a stream of batches needs"),
+    ],
+)  # fmt: skip
+def test_the_way_out(text: str, override: str, says: str) -> None:
+    assert says in refused(text + SMALL if text.startswith(("train", "axes")) else SMALL + text, override)
+
+
+def test_keyword_arguments_are_shown_as_overrides() -> None:
+    for call in load, sweep(SMALL).override:
+        with pytest.raises(SweepError, match='restarts: is no argument; give overrides as text: "restarts=2", "t=.*a'):
+            call(*["phase_diagram"] * (call is load), restarts=2, t="a")
+
+
 def test_at_most_three_errors() -> None:
     message = refused("a = 1\nb = 2\nc = 3\nd = 4\ntrain.steps = 0\n" + SMALL)
     lines = message.splitlines()

@@ -62,7 +62,9 @@ def _below_one(tree: dict[str, Any]) -> list[bool]:
     if not isinstance(n, int) or not 0 < n <= FEATURES or density == []:
         return [True]
     found = density if isinstance(density, list) else [density]
-    below = [not isinstance(value, int | float) or single(value) != 1 for value in found] * (n // len(found) or 1)
+    below = [not isinstance(value, int | float) or single(float(value)) != 1 for value in found] * (
+        n // len(found) or 1
+    )
     columns = {path: column for axis in _axes(tree) for path, column in _columns(axis).items()}
     for path, column in sorted(columns.items()):  # the whole first, then single entries
         split = split_key(path)
