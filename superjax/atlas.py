@@ -12,9 +12,11 @@ from urllib.parse import quote
 from superjax import reading, spec
 from superjax.files import kind_of, write_text
 from superjax.spec import Sweep, SweepError
+from superjax.spec.effects import MATTERS
+from superjax.spec.emit import dotted, toml
 from superjax.spec.errors import NoEffect
-from superjax.spec.overrides import Override, parse
-from superjax.spec.trees import lookup
+from superjax.spec.overrides import Override, parse, parse_batch
+from superjax.spec.trees import flatten, lookup, nest
 from superjax.store import MANIFEST
 
 PAGE = "index.html"
@@ -33,30 +35,47 @@ tr.fails td {background: #fdebdd}
 
 
 def resolve(overrides: list[str]) -> dict[str, Sweep]:
-    """Every packaged sweep by name. An override of an axis or a case concerns the sweeps that have it; others concern
-    all in which they have an effect. Raises SweepError if a sweep refuses an override, or it has an effect in none."""
+    """Every packaged sweep by name. An override of an axis or a case concerns the sweeps that have it, another those
+    where it has an effect. Raises SweepError if a sweep refuses an override, or none has what it sets."""
     plain = {name: spec.load(name) for name in spec.available()}
-    concerned = {text: [name for name, sweep in plain.items() if _has(sweep, parse(text))] for text in overrides}
+    texts = list(chain.from_iterable(map(_entries, overrides)))
+    concerned = {
+        text: [name for name, sweep in plain.items() if _has(sweep, override)]
+        for text, override in zip(texts, parse_batch(texts), strict=True)
+    }
     for text, names in concerned.items():
         if not names:
             raise SweepError(f"{text} (command line): no packaged sweep has that; --list shows them")
     sweeps, idle = {}, {}
     for name in plain:
-        given = [text for text in overrides if name in concerned[text]]
-        while name not in sweeps:
-            try:
-                sweeps[name] = spec.load(name, *given)
-            except NoEffect as error:
-                (text,) = (text for text in given if parse(text).place == error.place)
-                given.remove(text)
-                concerned[text].remove(name)
-                idle[text] = error
-            except SweepError as error:
-                raise SweepError(f"{name}: {error}") from error
-    for text, error in idle.items():
-        if not concerned[text]:
-            raise error
+        try:
+            sweeps[name] = _load(name, concerned)
+        except SweepError as error:
+            raise SweepError(f"{name}: {error}") from error
     return sweeps
+
+
+def _load(name: str, concerned: dict[str, list[str]]) -> Sweep:
+    """A sweep with the overrides that concern it; where one turns out to be idle, it does not. Raises SweepError."""
+    while True:
+        texts = [text for text, names in concerned.items() if name in names]
+        try:
+            return spec.load(name, *texts)
+        except NoEffect as error:
+            at = error.path, error.indices
+            (idle,) = (text for text in texts if parse(text)[1:3] == at)
+            if concerned[idle] == [name]:  # in all others too
+                raise
+            concerned[idle].remove(name)
+
+
+def _entries(text: str) -> list[str]:
+    """An override of a table as one of each of its entries: in a sweep some may have an effect and others none."""
+    override = parse(text)
+    own = override.path[0] == "case"
+    if not isinstance(override.value, dict) or override.path[2 * own] not in {path.split(".")[0] for path in MATTERS}:
+        return [text]
+    return [f"{dotted(path)}={toml(value)}" for path, value in flatten(nest(override.path, override.value))] or [text]
 
 
 def _has(sweep: Sweep, override: Override) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from superjax.spec import Case
+from superjax.spec.numbers import SMALLEST
 
 HYPER = ("learning_rate", "weight_decay", "b1", "b2", "eps", "momentum", "clip_norm")
 
@@ -70,7 +71,8 @@ class Grid:
         case, n = self.case, self.case.n_features
         importance = np.tile(case.importance_vector(), (self.n_cells, 1)).astype(float)
         if (ratio := self.fields.get("importance.ratio")) is not None:
-            importance = ratio[:, None] ** np.arange(n)
+            powers = ratio[:, None] ** np.arange(n)
+            importance = np.where(powers.astype(np.float32) < SMALLEST, 0, powers)
         density = np.tile(case.density_vector(), (self.n_cells, 1)).astype(float)
         self._set("importance", importance)
         self._set("data.density", density)

@@ -228,6 +228,26 @@ def test_overrides_of_axes_and_cases_concern_the_sweeps_that_have_them():
         atlas.resolve(["data.density=0.1"])
 
 
+def test_an_override_of_all_need_have_an_effect_in_one_sweep():
+    """It concerns those where it has; what is wrong is refused all the same."""
+    overrides = ["train={batch=512, steps=9}", "plot.threshold=0.3", "train.skip_empty=true", "train.weight_decay=0.02"]
+    sweeps = atlas.resolve(overrides)
+    assert all(case.train.steps == 9 for sweep in sweeps.values() for case in sweep.cases.values())
+    first = {name: next(iter(sweep.cases.values())) for name, sweep in sweeps.items()}
+    assert first["uniform_geometry"].train.batch == 512 and first["phase_diagram"].train.batch == 1024
+    assert first["uniform_geometry"].train.skip_empty and not first["phase_diagram"].train.skip_empty
+    assert first["phase_diagram"].plot.threshold == 0.3 and first["five_features"].plot.threshold == 0.5
+    decay = {case.train.weight_decay for case in sweeps["protocols"].cases.values()}
+    assert decay == {0.0, 0.02}
+    for texts, says in (
+        (["train.batch=512", "train.objective=exact"], r"train.batch=512 \(command line\): has no effect"),
+        (["train.batch=0"], "must be >= 1"),
+        (["train.streams=2"], "uniform_geometry: .*must be <= restarts = 1: a stream"),
+    ):
+        with pytest.raises(SweepError, match=says):
+            atlas.resolve(texts)
+
+
 def test_the_true_atlas_reduced(tmp_path):
     """Every packaged sweep from the command line. Takes a minute or more: most of it compiles the programs of all
     cases, which no reduction spares."""

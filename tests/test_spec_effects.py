@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from superjax.data import family
+from superjax.data import family, sets_of
 from superjax.loss import evaluation_objectives, training_stages
 from superjax.models import model_class
 from superjax.runner import run_case
@@ -66,7 +66,7 @@ def test_the_numbers_of_an_optimizer(kind: str) -> None:
 CASES = st.builds(
     lambda n, kind, objective, data, size: {
         "n_features": n, "n_hidden": 1, "model": {"kind": kind}, "train": {"objective": objective},
-        "data": {"kind": data, "set_size": size if data == "sets" and n % size == 0 else 1},
+        "data": {"kind": data, "set_size": size if data == "sets" and n % size == 0 else 1, "density": 0.5},
     },
     st.integers(1, 12), st.sampled_from(["linear", "relu_output"]), st.sampled_from(["exact", "quasi", "minibatch"]),
     st.sampled_from(["independent", "sets"]), st.sampled_from([1, 2, 3]),
@@ -97,6 +97,76 @@ def test_what_does_not_matter_changes_no_objective(tree: dict[str, Any], keys: t
         return stages, evaluation_objectives(case, model_class(case.model.kind)), family(case.data)
 
     assert problem(data.draw(OTHER[keys])) == problem(data.draw(OTHER[keys]))
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_the_scale_of_the_loss(kind: str, clip: float | None) -> None:
+    """Twice the gradient makes other steps exactly where the table says that `normalize` matters."""
+
+    def step(gradient: jax.Array) -> np.ndarray:
+        transform = optimizer(kind, {**HYPER, "clip_norm": clip}, clip is not None, jnp.ones(()))
+        with jax.numpy_dtype_promotion("standard"):
+            return np.asarray(transform.update(gradient, transform.init(gradient), gradient)[0])
+
+    gradient = jnp.array([0.5, -0.25, 1e-3])
+    train = {"optimizer": kind, "clip_norm": clip}
+    if why_not("train.normalize", {"train": train}):
+        np.testing.assert_array_equal(step(gradient), step(2 * gradient))
+    elif clip is None:
+        assert (step(gradient) != step(2 * gradient)).any()
+    assert bool(why_not("train.normalize", {"train": train})) == (kind == "lion" and clip is None)
+
+
+def test_correlation_of_features_that_are_always_active(sweep) -> None:
+    """Of any strength it is the same law."""
+    uniforms = np.random.default_rng(0).uniform(size=(50, 8)).astype(np.float32)
+    active = np.array(list(np.ndindex(2, 2, 2)), bool)
+
+    def law(density: float, correlation: float) -> tuple[np.ndarray, np.ndarray]:
+        data = sets_of(3)(jnp.full(3, density), jnp.float32(correlation))
+        return np.asarray(jax.vmap(data.sample)(uniforms)), np.asarray(data.probability(active))
+
+    for density in 1.0, 0.5:
+        for correlation in -0.7, 1.0:
+            same = all(map(np.array_equal, law(density, 0.0), law(density, correlation)))
+            tree = {"n_features": 3, "data": {"kind": "sets", "set_size": 3, "density": density}}
+            assert same == bool(why_not("data.correlation", tree))
+
+
+DENSITY = "[axes.d]\nfield = 'data.density'\n"
+SETS = "data = {kind = 'sets', set_size = 3}\n[axes.c]\nfield = 'data.correlation'\nvalues = [0, 0.5]\n"
+DRAWN = "train = {objective = 'minibatch', skip_empty = true}\n"
+LAST = "[axes.e]\nfield = 'data.density[-1]'\nvalues = [%s]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "override", "allowed"),
+    [
+        (SETS, "seed=1", False),
+        (SETS, "data.density=0.5", True),
+        (SETS, "data.density=0.99999999999", False),
+        (SETS + DENSITY + "values = [1]", "seed=1", False),
+        (SETS + DENSITY + "values = [1, 0.5]", "seed=1", True),
+        (SETS + DENSITY + "values = [1, 0.5]", "axes.d.values=[1]", False),
+        (SETS + DENSITY + "range = [1, 0.5]\npoints = 2", "axes.d.points=1", False),
+        (DRAWN, "seed=1", False),
+        (DRAWN, "data.density=0.5", True),
+        (DRAWN, "data.density=[0.5, 0.1, 1]", False),
+        (DRAWN + LAST % "1", "data.density[0]=0.5", False),
+        (DRAWN + "data.density = [0.5, 0.1, 1]\n" + LAST % "1, 0.9", "seed=1", True),
+        (DRAWN + "data.density = 0.5\n" + LAST % "1", "seed=1", False),
+        (DRAWN + DENSITY + "values = [1, 0.5]", "seed=1", True),
+        (DRAWN + DENSITY + "values = [1, 0.5]\n" + LAST % "1", "seed=1", False),
+    ],
+)
+def test_what_needs_features_that_are_at_rest(sweep, text: str, override: str, allowed: bool) -> None:
+    """Densities below 1, of any feature or of every one, written or on an axis."""
+    if allowed:
+        assert sweep(SMALL + text, override).cases
+        return
+    with pytest.raises(SweepError, match="(correlation|skip_empty).*, has no effect with data.density = .* below 1 of"):
+        sweep(SMALL + text, override)
 
 
 def test_all_that_does_not_matter_changes_no_weight() -> None:
@@ -142,15 +212,8 @@ def test_every_field_of_the_table_can_be_refused_and_accepted(sweep) -> None:
     assert {path.split(".")[0] for path in MATTERS} <= set(Case.model_fields)
     for kind, accepted in ("lion", "weight_decay=0.1"), ("rmsprop", "b2=0.5"), ("sgd", "momentum=0.5"):
         assert sweep(SMALL, f"train.optimizer={kind}", f"train.{accepted}").cases
-    assert sweep(
-        SMALL,
-        "optimum=true",
-        "study=''",
-        "data.kind=sets",
-        "data.set_size=3",
-        "data.correlation=0.5",
-        "data.density=0.5",
-    ).cases
+    assert sweep(SMALL, "optimum=true", "study=''", "data.kind=sets", "data.set_size=3", "data.density=0.1",
+                 "data.correlation=0.5").cases  # fmt: skip
 
 
 def test_a_value_of_the_file(sweep) -> None:
@@ -181,6 +244,12 @@ def test_a_value_need_matter_in_one_case(sweep) -> None:
     assert f"case.c.train.batch = 3, {BATCH}c)" in refused(sweep, text + "[case.c]\ntrain.batch = 3")
     product = "[cases]\ntrain.objective = ['exact', 'quasi']\ntrain.batch = [1, 2]"
     assert "objective_exact_batch1 and objective_exact_batch2, which come out the same" in refused(sweep, product)
+    for override, more in ("n_hidden=3", "[3]"), ("case.n_hidden1.n_hidden=2", "[...]"):
+        with pytest.raises(SweepError) as error:
+            sweep("n_features = 3\n[cases]\nn_hidden = [1, 2]", override)
+        message = str(error.value)
+        assert message.startswith(f"{override} (command line): sets what cases varies (case n_hidden")
+        assert message.endswith(f"\n  change the cases instead: cases.n_hidden={more}")
     assert "plot.dpi must be the same in all cases" in refused(sweep, text, "case.a.plot.dpi=50")
 
 

@@ -77,13 +77,19 @@ def test_extremes(tmp_path: Path, override: str) -> None:
 
 
 def test_powers_of_a_ratio(tmp_path: Path) -> None:
-    """All n of them: 1.1 overflows after a thousand; 0.9 is 0 then, of no importance, as in a list."""
-    text = "n_features = 1000\nn_hidden = 2\nimportance.ratio = {}\ntrain.objective = 'minibatch'\n"
-    with pytest.raises(SweepError, match="must not overflow at n_features = 1000"):
-        case(tmp_path, text.format(1.1))
-    assert np.float32(case(tmp_path, text.format(0.9)).importance_vector()[-1]) == 0
-    with pytest.raises(SweepError, match="importance.ratio = 1e-40, must not vanish"):
-        case(tmp_path, text.format(1e-40))
+    """None may overflow, nor the second be 0; what is too small for float32 later is 0, in every cell too."""
+    for ratio, n in (1.1, 1000), (1e-25, 1000), (1e-20, 3):
+        text = f"n_features = {n}\nn_hidden = 2\nimportance.ratio = {ratio}\ntrain.objective = 'minibatch'\n"
+        with pytest.raises(SweepError, match=f"must not (overflow|vanish) at n_features = {n}"):
+            case(tmp_path, text)
+    for ratio, n in (0.5, 200), (0.7, 400), (0.3, 100), (0.9, 1000):
+        text = f"n_features = {n}\nn_hidden = 2\nimportance.ratio = {ratio}\ntrain.objective = 'minibatch'\n"
+        plain = case(tmp_path, text).importance_vector()
+        swept = case(tmp_path, f"{text}[axes.r]\nfield = 'importance.ratio'\nvalues = [0.8, {ratio}]")
+        np.testing.assert_allclose(numbers(swept)["importance"][1], plain, rtol=1e-14)
+        powers = np.array([ratio**k for k in range(n)])
+        assert 0 < plain.count(0) < n and plain == np.where(powers.astype(np.float32) < SMALLEST, 0, powers).tolist()
+        assert case(tmp_path, text, "importance[-1]=0").importance == plain
     text = "n_features = 400\nn_hidden = 2\nimportance.ratio = 1.1\ntrain.objective = 'minibatch'\n"
     assert math.isfinite(case(tmp_path, text).importance_vector()[-1])
     with pytest.raises(SweepError, match="axes.a.values.* 2.0 is refused: importance.ratio must not overflow"):

@@ -82,7 +82,7 @@ def test_too_large_an_override(override: str, says: str) -> None:
     ],
 )
 def test_memory_is_checked_before_anything_is_made(settings, says, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "usable_memory", lambda: 2**33)
+    monkeypatch.setattr(runner.machine, "usable_memory", lambda: 2**33)
     monkeypatch.setattr(runner, "program_of", lambda *arguments: pytest.fail("a program was made"))
     case = Case.model_validate({"n_features": 3, "n_hidden": 2, **settings})
     with pytest.raises(SweepError, match=f"models need about [0-9,]+ bytes of memory.*{says}"):

@@ -15,6 +15,8 @@ from superjax.spec.numbers import SMALLEST, single
 if TYPE_CHECKING:
     import numpy as np
 
+AXIS = "{axis}"  # in the message of a refusal: the key of the axis, which does not know it
+
 
 class Axis(Frozen):
     """One dimension of a sweep: the field or fields it sets, and their values as a range or a list."""
@@ -74,8 +76,10 @@ class Axis(Frozen):
                 has = f"has both {one} and {other}" if given else f"has neither {one} nor {other}"
                 raise refusal(f"{has}, must have one of them")
         if (self.range is None) != (self.points is None):
-            has = "points without range" if self.points else "range without points"
-            raise refusal(f"has {has}" + ("; it has values, change those" if self.values else ""))
+            text = "has values, and points are of a range: set {0}.values=[...], or range and points together"
+            if self.points is None:
+                text = "has range without points, and a range replaces values: set {0}.points too, or {0}.values=[...]"
+            raise refusal(text.format(AXIS))
         n = len(self.names)
         for row in self.values or ():
             if (len(row) if isinstance(row, list) else 1) != n:

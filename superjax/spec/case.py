@@ -26,7 +26,7 @@ from superjax.spec.fields import (
 )
 from superjax.spec.messages import unknown, untagged, wanted
 from superjax.spec.names import Text
-from superjax.spec.numbers import LEAST_DRAWN, SCALE, powers_fit
+from superjax.spec.numbers import LEAST_DRAWN, SCALE, powers_fit, single
 from superjax.spec.sizes import MODELS, NAME, WEIGHTS
 from superjax.spec.trees import Keys, Location, lookup, merge, nest, split_key
 
@@ -72,7 +72,8 @@ class Case(Frozen):
         """The importance of each feature, before any axis."""
         value, n = self.importance, self.n_features
         if isinstance(value, Profile):
-            return [value.ratio**i for i in range(n)]
+            powers = [value.ratio**i for i in range(n)]
+            return [power if single(power) else 0.0 for power in powers]
         return list(value) if isinstance(value, list) else [value] * n
 
     def density_vector(self) -> list[float]:
@@ -96,7 +97,8 @@ class Case(Frozen):
                 f"must be at most {WEIGHTS // self.n_features:,} at n_features = {self.n_features}", "n_hidden"
             )
         if self.train.streams > self.restarts:
-            raise refusal(f"must be <= restarts = {self.restarts}: each restart has one", "train", "streams")
+            text = f"must be <= restarts = {self.restarts}: a stream of batches needs a restart that is trained on it"
+            raise refusal(text, "train", "streams")
         if self.n_models > MODELS:
             name, axis = max(self.axes.items(), key=lambda item: item[1].size)
             cells, at = math.prod(self.shape), "values" if axis.values else "points"
@@ -193,7 +195,7 @@ class Case(Frozen):
             except ValidationError as error:
                 problem = error.errors()[0]
                 if problem["type"] == "extra_forbidden":
-                    hint = unknown(Case, untagged(problem["loc"]), "case.").partition("\n")[0]
+                    hint = unknown(Case, untagged(problem["loc"]), "case.")[0]
                     raise refusal(f"no such field{hint}", *at) from None
                 if problem["type"].endswith(("_type", "literal_error")):
                     more = ", or take more restarts" if path == "seed" else ""

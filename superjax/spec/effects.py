@@ -5,32 +5,38 @@ overrides that a later choice has left without a part to play (`train.batch` und
 it counts as its default.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
+from superjax.spec.axis import Axis
 from superjax.spec.case import Case
 from superjax.spec.emit import dotted, toml
 from superjax.spec.errors import NoEffect, SweepError, clip
 from superjax.spec.messages import Source, source, validate
+from superjax.spec.numbers import single
 from superjax.spec.overrides import Override
 from superjax.spec.presets import PRESETS
+from superjax.spec.sizes import FEATURES
 from superjax.spec.trees import Keys, flatten, lookup, nest, split_key, without
 
 
 class Need(NamedTuple):
-    """A field that must have one of some values, and that in words."""
+    """A field that must have one of some values, that in words, and whether the values of a case meet it."""
 
     path: str
     text: str
-    met_by: Callable[[Any], bool]
+    met_by: Callable[[dict[str, Any]], bool]
 
 
 def _one_of(path: str, *values: Any) -> Need:
-    return Need(path, f"{path} = {' or '.join(map(toml, values))}", values.__contains__)
+    return Need(path, f"{path} = {' or '.join(map(toml, values))}", lambda tree: _value(tree, path) in values)
 
 
 def _not(path: str, value: Any) -> Need:
-    return Need(path, f"{path} other than {toml(value)}", lambda got: got != value)
+    return Need(path, f"{path} other than {toml(value)}", lambda tree: _value(tree, path) != value)
 
 
 def _below_one(got: Any) -> bool:
@@ -38,7 +44,52 @@ def _below_one(got: Any) -> bool:
 
 
 def _between(path: str, least: int, most: int, text: str) -> Need:
-    return Need(path, f"{path} {text}", lambda got: isinstance(got, int) and least <= got <= most)
+    def met_by(tree: dict[str, Any]) -> bool:
+        value = _value(tree, path)
+        return isinstance(value, int) and least <= value <= most
+
+    return Need(path, f"{path} {text}", met_by)
+
+
+def _given(path: str) -> Need:
+    return Need(path, path, lambda tree: _value(tree, path) is not None or any(path in a.names for a in _axes(tree)))
+
+
+def _sparse(which: Callable[[Iterable[bool]], bool], text: str) -> Need:
+    """Features, all of them or any, that are not always active."""
+    return Need("data.density", f"data.density below 1 {text}", lambda tree: which(_below_one(tree)))
+
+
+def _below_one(tree: dict[str, Any]) -> list[bool]:
+    """Whether some cell has a density below 1, by feature; what no validation has seen yet may have one."""
+    density, n = _value(tree, "data.density"), _value(tree, "n_features")
+    if not isinstance(n, int) or not 0 < n <= FEATURES or density == []:
+        return [True]
+    found = density if isinstance(density, list) else [density]
+    below = [not isinstance(value, int | float) or single(float(value)) != 1 for value in found] * (
+        n // len(found) or 1
+    )
+    columns = {path: column for axis in _axes(tree) for path, column in _columns(axis).items()}
+    for path, column in sorted(columns.items()):  # the whole first, then single entries
+        split = split_key(path)
+        if split and split[0] == ("data", "density"):
+            for k in [index % len(below) for index in split[1]] or range(len(below)):
+                below[k] = any(single(value) != 1 for value in column)
+    return below
+
+
+def _columns(axis: Axis) -> dict[str, list[float]]:
+    """The values of each field that an axis sets; of a range its ends."""
+    return {path: [row[k] for row in axis.rows()[: axis.points]] for k, path in enumerate(axis.names)}
+
+
+def _axes(tree: dict[str, Any]) -> list[Axis]:
+    """The axes among the values of a case, without those that validation will refuse."""
+    found, tables = [], tree.get("axes")
+    for table in tables.values() if isinstance(tables, dict) else ():
+        with suppress(ValidationError):
+            found.append(Axis.model_validate(table))
+    return found
 
 
 _SETS = _one_of("data.kind", "sets")
@@ -49,9 +100,17 @@ _ENUMERABLE = _between("n_features", 1, 10, "up to 10")  # the stored loss is ex
 # Field -> what it needs to matter: one Need of every tuple. What is not here always matters.
 MATTERS: dict[str, tuple[tuple[Need, ...], ...]] = {
     "data.set_size": ((_SETS,),),
-    "data.correlation": ((_SETS,), (_between("data.set_size", 2, 2**31, "of 2 or more"),), (_SPARSE,)),
+    "data.correlation": (
+        (_SETS,),
+        (_between("data.set_size", 2, 2**31, "of 2 or more"),),
+        (_sparse(any, "of some feature"),),
+    ),
     "train.batch": ((_one_of("train.objective", "quasi", "minibatch"),),),
-    "train.skip_empty": ((_MINIBATCH,), (_one_of("data.kind", "independent"),), (_SPARSE,)),
+    "train.skip_empty": (
+        (_MINIBATCH,),
+        (_one_of("data.kind", "independent"),),
+        (_sparse(all, "of every feature"),),  # else no input is all 0
+    ),
     "train.nodes": (
         (_one_of("train.objective", "exact"), _ENUMERABLE),
         (_not("model.kind", "linear"), _SETS),  # else moments of the data do
@@ -60,6 +119,9 @@ MATTERS: dict[str, tuple[tuple[Need, ...], ...]] = {
         (_not("train.optimizer", "lion"), Need("train.clip_norm", "train.clip_norm", lambda got: got is not None)),
     ),
     "train.streams": ((_MINIBATCH,),),
+    "train.normalize": (  # lion takes the gradient's sign
+        (_one_of("train.optimizer", "adam", "adamw", "sgd", "rmsprop"), _given("train.clip_norm")),
+    ),
     "train.weight_decay": ((_one_of("train.optimizer", "adamw", "lion"),),),
     "train.b1": ((_one_of("train.optimizer", "adam", "adamw", "lion"),),),
     "train.b2": ((_one_of("train.optimizer", "adam", "adamw", "lion", "rmsprop"),),),
@@ -113,9 +175,11 @@ def why_not(path: str, tree: dict[str, Any]) -> str:
     one."""
     split = split_key(path)
     for needs in MATTERS.get(".".join(split[0]), ()) if split else ():
-        values = {need.path: _value(tree, need.path) for need in needs}
-        if not any(need.met_by(values[need.path]) or _is_swept(tree, need.path) for need in needs):
-            given = " and ".join(f"{key} = {clip(toml(value))}" for key, value in values.items())
+        if not any(need.met_by(tree) for need in needs):
+            values = {need.path: _value(tree, need.path) for need in needs}
+            given = " and ".join(
+                f"no {key}" if value is None else f"{key} = {clip(toml(value))}" for key, value in values.items()
+            )
             return f"has no effect with {given}; it needs {' or '.join(need.text for need in needs)}"
     return ""
 
@@ -160,7 +224,8 @@ def _check_overrides(idle: dict[str, dict[str, str]], newest: list[Override]) ->
             whys = [paths.get(dotted(keys), "") for paths in reached.values()]
             if whys and all(whys):
                 key = "" if len(keys) == len(override.path) - 2 * own else f"{dotted(keys)} = {clip(toml(value))}, "
-                raise NoEffect(override.place, f"{key}{whys[0]} (case {next(iter(reached))})")
+                text = f"{override.place}: {key}{whys[0]} (case {next(iter(reached))})"
+                raise NoEffect(text, override.path, override.indices)
 
 
 def _check_apart(cases: dict[str, Case], resolved: dict[str, Resolved]) -> None:
@@ -175,11 +240,23 @@ def _check_apart(cases: dict[str, Case], resolved: dict[str, Resolved]) -> None:
         if own := next((own for own in sources if own.prefix == "cases."), None):
             twin = products.setdefault(case.model_dump_json(), name)
             if twin != name:
-                for keys, _ in flatten(own.tree):
-                    if (above := source(sources, keys)).own:  # an override, stronger than the product
-                        instead = f"change cases.{dotted(keys)} instead"
-                        raise SweepError(f"{above.place}: is what cases varies, in {twin} and {name}; {instead}")
+                _check_varied(name, resolved[name].sources)
+                _check_varied(twin, resolved[twin].sources)
                 raise SweepError(f"{own.place}: cases makes {twin} and {name}, which come out the same")
+
+
+def _check_varied(name: str, sources: list[Source]) -> None:
+    """Refuse what sets a field that `cases` varies."""
+    for own in sources:
+        for path, _ in flatten(own.tree) if own.prefix == "cases." else ():
+            place = source(sources, path)
+            if place.prefix != "cases.":
+                key, value = dotted(path), clip(toml(lookup(place.tree, path, None)))
+                which = "" if place.own else f"{place.prefix}{key} = {value}, "
+                raise SweepError(
+                    f"{place.place}: {which}sets what cases varies (case {name})\n"
+                    f"  change the cases instead: cases.{key}=[{'...' if place.prefix else value}]"
+                )
 
 
 def _settled(name: str, one: Resolved, idle: dict[str, str]) -> Case:

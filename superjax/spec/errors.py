@@ -12,11 +12,11 @@ class SweepError(ValueError):
 
 
 class NoEffect(SweepError):
-    """An override, which `place` names, that changes nothing in a sweep."""
+    """An override of the key `path`, or of its entry at `indices`, matters in no case of the sweep."""
 
-    def __init__(self, place: str, text: str):
-        super().__init__(f"{place}: {text}")
-        self.place = place
+    def __init__(self, text: str, path: tuple[str, ...], indices: list[int]):
+        super().__init__(text)
+        self.path, self.indices = path, indices
 
 
 def refusal(text: str, *at: str | int) -> PydanticCustomError:

@@ -9,6 +9,7 @@ from typing import Any
 from superjax.spec import packaged
 from superjax.spec.emit import toml
 from superjax.spec.errors import SweepError, clip, near
+from superjax.spec.overrides import refuse_keywords
 from superjax.spec.sizes import FILE, bounded
 from superjax.spec.sweep import Given, Sweep
 
@@ -19,9 +20,11 @@ def available() -> dict[str, str]:
     return {name: str(_parse(_content(*at), at[1]).get("title", "")) for name, at in sweeps.items()}
 
 
-def load(name: str | os.PathLike[str], *overrides: str) -> Sweep:
+def load(name: str | os.PathLike[str], *overrides: str, **keywords: object) -> Sweep:
     """The packaged sweep NAME, or a file if `name` is a path object, has a separator or ends in `.toml`, with
-    `KEY=VALUE` overrides applied. Raises SweepError if the user's input is wrong."""
+    `KEY=VALUE` overrides applied. Raises SweepError if the user's input is wrong, also for keyword arguments: it has
+    none."""
+    refuse_keywords(keywords)
     if not isinstance(name, str | os.PathLike) or not isinstance(text := os.fspath(name), str):
         raise SweepError(f"{clip(repr(name))}: is no sweep, must be the name of one or the path of a file")
     if not isinstance(name, str) or text.lower().endswith(".toml") or "/" in text or os.sep in text:

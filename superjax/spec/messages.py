@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from superjax.spec.aliases import ALIASES
-from superjax.spec.axis import Axis
+from superjax.spec.axis import AXIS, Axis
 from superjax.spec.emit import dotted, toml
 from superjax.spec.errors import SweepError, clip, near
 from superjax.spec.fields import KINDS, Family, Head, Profile
@@ -62,31 +62,44 @@ def validate(model: type[M], tree: dict[str, Any], sources: list[Source], case: 
         return model.model_validate(tree)
     except ValidationError as error:
         found = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-        said = [_explain(model, problem, tree, sources, case).split("\n") for problem in found[:_SHOWN]]
-        more = [f"  and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-        allowed = list(dict.fromkeys(line for lines in said for line in lines[1:]))[: 5 - _SHOWN]
-        raise SweepError("\n".join([*(lines[0] for lines in said), *more, *allowed])) from None
+        problems = [_explain(model, problem, tree, sources, case) for problem in found]
+        raise SweepError("\n".join(_summary(problems))) from None
+
+
+def _summary(problems: list[tuple[str, str]]) -> list[str]:
+    """The first problems in at most six lines: what is allowed follows the last of those that it is said of."""
+    count = 2 if len(problems) > 3 and len({allowed for _, allowed in problems[:3] if allowed}) == 3 else 3
+    lines, shown = [], problems[:count]
+    for k, (text, allowed) in enumerate(shown):
+        lines.append(text)
+        if allowed and allowed not in [later for _, later in shown[k + 1 :]]:
+            lines.append(f"  allowed: {allowed}")
+    return [*lines, f"and {len(problems) - count} more"] if len(problems) > count else lines
 
 
 def _explain(
     root: type[BaseModel], problem: ErrorDetails, tree: dict[str, Any], sources: list[Source], case: str
-) -> str:
-    """One of pydantic's errors in at most two lines: place, key, what it got, what is allowed."""
+) -> tuple[str, str]:
+    """One of pydantic's errors in a line, place, key, what it got and must be; and the keys that are allowed there."""
     loc = (*untagged(problem["loc"]), *problem.get("ctx", {}).get("at", ()))
     origin, got = source(sources, loc), lookup(tree, loc, problem["input"])
     key = origin.prefix + clip(dotted(loc))
     if problem["type"] == "missing":
-        return f"{origin.place}: {key} is missing (case {case})"
+        return f"{origin.place}: {key} is missing (case {case})", ""
+    allowed = ""
     if problem["type"] == "extra_forbidden":
-        text = f"unknown key{unknown(root, loc, origin.prefix)}"
+        hint, allowed = unknown(root, loc, origin.prefix)
+        text = f"unknown key{hint}"
     else:
         text = wanted(root, problem)
-    if loc == origin.own:
-        return f"{origin.place}: {text}"
     if problem["type"] == "refused" and isinstance(got, dict):  # something about a whole axis
+        field = None if {"field", "fields"} & got.keys() else _field_named(root, str(loc[-1]))
         hint = near(loc[-1], [name for name in tree["axes"] if name != loc[-1]])
-        return f"{origin.place}: {key} {text}{hint}"
-    return f"{origin.place}: {key} = {clip(toml(got))}, {text}"
+        hint = f"; did you mean field = {toml(field)}?" if field else hint
+        return f"{origin.place}: {key} {text.replace(AXIS, key)}{hint}", ""
+    if loc == origin.own:
+        return f"{origin.place}: {text}", allowed
+    return f"{origin.place}: {key} = {clip(toml(got))}, {text}", allowed
 
 
 def wanted(root: type[BaseModel], problem: ErrorDetails) -> str:
@@ -101,8 +114,8 @@ def wanted(root: type[BaseModel], problem: ErrorDetails) -> str:
     return _WANTED[kind].format(**context).replace("'", '"') + hint
 
 
-def unknown(root: type[BaseModel], loc: Location, prefix: str) -> str:
-    """A hint for a key that `root` has not, in a table of the file if there is a `prefix`."""
+def unknown(root: type[BaseModel], loc: Location, prefix: str) -> tuple[str, str]:
+    """A hint for a key that `root` has not, in a table of the file if there is a `prefix`, and the keys it has."""
     allowed, word = list(_model(root, loc[:-1]).model_fields), str(loc[-1])
     if len(loc) > 1:
         hint = near(word, allowed)
@@ -113,7 +126,16 @@ def unknown(root: type[BaseModel], loc: Location, prefix: str) -> str:
         hint = f"; did you mean {deeper[0]}.{word}?" if deeper else near(word, allowed)
     if word.lower() in ALIASES:
         hint = f"; did you mean {ALIASES[word.lower()]}?"
-    return f"{hint}\n  allowed: {', '.join(allowed)}"
+    return hint, ", ".join(allowed)
+
+
+def _field_named(root: type[BaseModel], word: str) -> str:
+    """The path of the field of training that is a real number and has this name, "" if there is none."""
+    for table in ((), ("model",), ("data",), ("train",)):
+        info = _model(root, table).model_fields.get(word)
+        if info and isinstance(info.default, float):
+            return dotted((*table, word))
+    return ""
 
 
 def untagged(loc: Location) -> Location:

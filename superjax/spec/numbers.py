@@ -53,7 +53,8 @@ Weight = Annotated[float, AfterValidator(_squared)]
 
 
 def powers_fit(ratio: float, count: int) -> str:
-    """What is wrong with the powers 0 ... count - 1 of a ratio as float32, "" if nothing is."""
-    if (count - 1) * math.log(ratio) > math.log(SCALE[1]):
+    """What is wrong with the powers 0 ... count - 1 of a ratio as float32, "" if nothing is: late ones may be 0."""
+    step = math.log(ratio)
+    if (count - 1) * step > math.log(SCALE[1]):
         return "overflow"
-    return "vanish" if count > 1 and ratio < SMALLEST else ""  # the last of many may: they are of no importance
+    return "vanish" if min(count - 1, 2) * step < math.log(SMALLEST) else ""

@@ -2,12 +2,15 @@
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from superjax.spec.emit import toml
 from superjax.spec.errors import SweepError, clip
 from superjax.spec.sizes import DEPTH, FILE, bounded
 from superjax.spec.trees import Keys, split_key
+
+_MEANT = {"[": "list", "{": "table", '"': "quoted text", "'": "quoted text"}  # by the first character of a value
 
 
 class Override(NamedTuple):
@@ -40,11 +43,21 @@ def parse(text: str) -> Override:
     try:
         table = tomllib.loads(f"value = {value}")
     except (ValueError, RecursionError):
+        kind = _MEANT.get(value.lstrip()[:1])
+        if kind and not (path == ("cases",) and kind == "quoted text"):  # of names, cases='a',b
+            raise SweepError(f"{place}: begins like a {kind}, but is not valid TOML; text in it needs quotes") from None
         table = {}
     parsed = table["value"] if len(table) == 1 else value
     if path == ("cases",) and not isinstance(parsed, list | dict):
         parsed = [name for part in value.split(",") if (name := part.strip(" \"'"))]
     return Override(place, path, indices, bounded(parsed, place))
+
+
+def refuse_keywords(keywords: Mapping[str, object]) -> None:
+    """Refuse keyword arguments where overrides are wanted, and show them as such."""
+    if keywords:
+        texts = ", ".join(toml(f"{key}={toml(value)}") for key, value in keywords.items())
+        raise SweepError(f"{clip(next(iter(keywords)))}: is no argument; give overrides as text: {clip(texts, 300)}")
 
 
 def parse_batch(texts: Iterable[str]) -> list[Override]:

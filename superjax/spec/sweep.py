@@ -11,7 +11,7 @@ from superjax.spec.emit import dotted, emit, toml
 from superjax.spec.errors import SweepError, clip, near
 from superjax.spec.fields import Head
 from superjax.spec.messages import Source, source, validate
-from superjax.spec.overrides import parse_batch
+from superjax.spec.overrides import parse_batch, refuse_keywords
 from superjax.spec.resolve import resolve_cases
 from superjax.spec.trees import flatten, merge, nest
 
@@ -29,8 +29,10 @@ class Sweep:
     cases: dict[str, Case]
     _given: "Given" = field(repr=False, compare=False)
 
-    def override(self, *overrides: str) -> "Sweep":
-        """The sweep with more `KEY=VALUE` overrides, which win over those given before. Raises SweepError."""
+    def override(self, *overrides: str, **keywords: object) -> "Sweep":
+        """The sweep with more `KEY=VALUE` overrides, which win over those given before. Raises SweepError, also for
+        keyword arguments: it has none."""
+        refuse_keywords(keywords)
         return self._given._replace(batches=(*self._given.batches, overrides)).resolve()
 
     def to_toml(self) -> str:
@@ -91,9 +93,8 @@ class Given(NamedTuple):
         head, studies = validate(Head, tree, sources), packaged.studies()
         study = head.study or None
         if study and study not in studies:
-            place = source(sources, ("study",)).place
-            raise SweepError(
-                f"{place}: study = {toml(study)}, no such study{near(study, studies)}\n  allowed: {', '.join(studies)}"
-            )
+            place, hint = source(sources, ("study",)).place, near(study, studies)
+            allowed = ", ".join(studies)
+            raise SweepError(f"{place}: study = {toml(study)}, no such study{hint}\n  allowed: {allowed}")
         cases = resolve_cases(name, self.shown, self.raw, batches, study)
         return Sweep(name, self.path, head.title, head.section, study, cases, self)

@@ -57,7 +57,7 @@ def check(sweep: Sweep) -> None:
         except SweepError as error:
             raise SweepError(
                 f"{name}: the study {sweep.study} {error}\n"
-                '  without it the sweep is drawn plainly: study = "" in the file, study=\'""\' on the command line'
+                '  study = "" in the file, or study=\'""\' on the command line, draws the sweep without it'
             ) from error
 
 
