@@ -46,7 +46,7 @@ def resolve(overrides: list[str]) -> dict[str, Sweep]:
     for text, names in concerned.items():
         if not names:
             raise SweepError(f"{text} (command line): no packaged sweep has that; --list shows them")
-    sweeps, idle = {}, {}
+    sweeps = {}
     for name in plain:
         try:
             sweeps[name] = _load(name, concerned)

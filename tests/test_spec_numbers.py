@@ -67,7 +67,7 @@ def test_what_is_accepted_survives_as_float32(tmp_path: Path, path: str, value: 
         "train.b1=1e-40", "train.eps=1e-46", "train.eps=1e39", "train.clip_norm=1e-300", "train.clip_norm=1e30",
         "train.weight_decay=1e-300", "train.weight_decay=1e39", "importance=1e-300", "importance=1e39",
         "importance=[1e-30, 0, 0]", "importance=[1, 1e-40, 0]", "importance=[1, 1e30, 0]", "importance[0]=1e-40",
-        "importance.ratio=1e20", "importance.ratio=1e-40", "data.density=1e-46", "data.density=1e-30",
+        "importance.ratio=1e20", "importance.ratio=1e-20", "data.density=1e-46", "data.density=1e-30",
         "data.correlation=1e-45", "model.init_std=1e-300", "model.init_std=1e25", "phases.represented=1e-300",
     ],
 )  # fmt: skip

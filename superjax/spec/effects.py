@@ -39,10 +39,6 @@ def _not(path: str, value: Any) -> Need:
     return Need(path, f"{path} other than {toml(value)}", lambda tree: _value(tree, path) != value)
 
 
-def _below_one(got: Any) -> bool:
-    return any(density != 1 for density in (got if isinstance(got, list) else [got]))
-
-
 def _between(path: str, least: int, most: int, text: str) -> Need:
     def met_by(tree: dict[str, Any]) -> bool:
         value = _value(tree, path)
@@ -94,7 +90,6 @@ def _axes(tree: dict[str, Any]) -> list[Axis]:
 
 _SETS = _one_of("data.kind", "sets")
 _MINIBATCH = _one_of("train.objective", "minibatch")
-_SPARSE = Need("data.density", "data.density below 1", _below_one)
 _ENUMERABLE = _between("n_features", 1, 10, "up to 10")  # the stored loss is exact there, whatever was minimised
 
 # Field -> what it needs to matter: one Need of every tuple. What is not here always matters.
@@ -114,9 +109,6 @@ MATTERS: dict[str, tuple[tuple[Need, ...], ...]] = {
     "train.nodes": (
         (_one_of("train.objective", "exact"), _ENUMERABLE),
         (_not("model.kind", "linear"), _SETS),  # else moments of the data do
-    ),
-    "train.normalize": (  # else only the signs of the gradient count
-        (_not("train.optimizer", "lion"), Need("train.clip_norm", "train.clip_norm", lambda got: got is not None)),
     ),
     "train.streams": ((_MINIBATCH,),),
     "train.normalize": (  # lion takes the gradient's sign
@@ -182,13 +174,6 @@ def why_not(path: str, tree: dict[str, Any]) -> str:
             )
             return f"has no effect with {given}; it needs {' or '.join(need.text for need in needs)}"
     return ""
-
-
-def _is_swept(tree: dict[str, Any], path: str) -> bool:
-    """Whether an axis sets a field, or an entry of it."""
-    axes = [axis for axis in (tree.get("axes") or {}).values() if isinstance(axis, dict)]
-    names = [name for axis in axes for name in (axis.get("fields") or [axis.get("field")])]
-    return any(str(name).partition("[")[0] == path for name in names)
 
 
 def _value(tree: dict[str, Any], path: str) -> Any:

@@ -15,8 +15,6 @@ from superjax.spec.trees import Location, lookup
 
 M = TypeVar("M", bound=BaseModel)
 
-_SHOWN = 3  # problems of a message
-
 _WANTED = {
     "greater_than": "must be > {gt:.15g}",
     "greater_than_equal": "must be >= {ge:.15g}",
