@@ -159,7 +159,7 @@ def test_the_best_linear_model_keeps_the_principal_components(results):
     [
         ("data.kind=independent", "sets"),
         ("case.correlated_pairs.importance={ratio=0.9}", "equal importance"),
-        ("case.three_correlated_pairs.axes.density.field=data.correlation", "axis density"),
+        ("case.three_correlated_pairs={axes={density={field='data.correlation'}}, data={density=0.5}}", "axis density"),
         ("case.local_bases.n_features=10", "two sets"),
         ("case.correlated_pairs.n_hidden=3", "density .* and correlation"),
     ],

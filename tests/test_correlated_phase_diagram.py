@@ -148,7 +148,7 @@ def test_without_correlation_the_theory_is_that_of_independent_features():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("data.set_size=1", "set_size = 2"),
+        ("data.set_size=1", "data.set_size of 2 or more"),
         ("n_features=4", "n_features = 2"),
         ("optimum=false", "optimum = true"),
         ("axes.density.points=2", "3 points"),
