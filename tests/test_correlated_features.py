@@ -159,13 +159,17 @@ def test_the_best_linear_model_keeps_the_principal_components(results):
     [
         ("data.kind=independent", "sets"),
         ("case.correlated_pairs.importance={ratio=0.9}", "equal importance"),
-        ("case.three_correlated_pairs={axes={density={field='data.correlation'}}, data={density=0.5}}", "axis density"),
+        ("case.three_correlated_pairs.axes.density.field=data.correlation", "axis density"),
         ("case.local_bases.n_features=10", "two sets"),
         ("case.correlated_pairs.n_hidden=3", "density .* and correlation"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(override, message):
-    more = ("cases=three_correlated_pairs",)
+    more = {
+        "data.kind": "cases=three_correlated_pairs",
+        "=data.correlation": "case.three_correlated_pairs.data.density=0.5",
+    }
     with pytest.raises(SweepError, match=message):
-        sweep = superjax.load("correlated_features", override, *(more if "kind" in override else ()))
+        own = (text for part, text in more.items() if part in override)
+        sweep = superjax.load("correlated_features", override, *own)
         studies.check(sweep)
