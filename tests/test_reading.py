@@ -541,7 +541,7 @@ def test_what_decides_results_is_in_one_place(make_case):
     case = make_case()
     key = runner.key_of(case, "")
     same = ["axes.density.label=Density", "axes.importance.label=x", "phases.represented=0.4", "plot.dpi=9",
-            "plot.threshold=0.4", "importance=1", "importance=1.0"]  # fmt: skip
+            "importance=1", "importance=1.0"]  # fmt: skip
     other = ["seed=1", "train.steps=9", "axes.density.points=3", "importance=2", "train.b1=0.5", "restarts=5"]
     assert all(runner.key_of(make_case(override), "") == key for override in same)
     keys = [runner.key_of(make_case(override), "") for override in other]
