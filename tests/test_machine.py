@@ -26,7 +26,7 @@ train.optimizer = "sgd"
 train.schedule = "constant"
 [axes.importance]
 field = "importance[-1]"
-values = [0.5, 1e30]
+values = [0.5, 1e18]
 """
 V1 = "30 25 0:29 {mounted} /sys/fs/cgroup/{name} rw - cgroup cgroup rw,{name}"
 V2 = "30 25 0:29 {mounted} /sys/fs/cgroup rw shared:4 - cgroup2 cgroup rw,nsdelegate"
