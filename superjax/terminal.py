@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-_LINES, _WIDTH = 6, 600  # of one message
+from superjax.spec.errors import shortened
+
+_LINES = 6  # of one message
 _PATIENCE = 4.0  # seconds that something takes before it is named
 _SECONDS_BETWEEN_LINES = 60.0  # on a log
 _GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ESHUTDOWN, errno.ECONNRESET)
@@ -35,15 +37,10 @@ def plain(text: str) -> str:
 
 def message(text: str) -> str:
     """What goes wrong, in six lines at most; those after the first are set in, and long ones lose their middle."""
-    lines = [_shortened(line.rstrip()) for line in plain(text).split("\n") if line.strip()] or ["no reason given"]
+    lines = [shortened(line.rstrip()) for line in plain(text).split("\n") if line.strip()] or ["no reason given"]
     if len(lines) > _LINES:
         lines = [*lines[: _LINES - 1], "..."]
     return "\n  ".join([lines[0], *(line.strip() for line in lines[1:])])
-
-
-def _shortened(line: str) -> str:
-    half = _WIDTH // 2 - 3
-    return line if len(line) <= _WIDTH else f"{line[:half]} ... {line[-half:]}"
 
 
 def say(text: str = "", end: str = "\n") -> None:

@@ -185,3 +185,11 @@ def test_names_that_begin_with_a_dash_or_a_tilde(folder: Path, capsys, monkeypat
     assert parser().parse_args(["x", "--out=~/r"]).out == folder / "r"
     assert main(["x.toml", "--out=~nobody_at_all/r"]) == 2
     assert "there is no such user" in capsys.readouterr().err
+
+
+def test_what_the_user_wrote_is_never_repeated_at_length() -> None:
+    for text in f"study = '{'x' * 5000}'\n" + SMALL, f"n_features = 2\nn_hidden = 2\ncases.{'x' * 5000} = [1, 1]\n":
+        Path("long.toml").write_text(text)
+        with pytest.raises(SweepError) as error:
+            load("long.toml")
+        assert max(map(len, str(error.value).splitlines())) <= 600

@@ -6,9 +6,15 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+_WIDTH = 600  # of a line of a message
+
 
 class SweepError(ValueError):
-    """The user's input is wrong. At most 6 lines name the place, the key, what it got and what is allowed."""
+    """The user's input is wrong. At most 6 lines name the place, the key, what it got and what is allowed; those that
+    are too long, since they repeat what the user wrote, lose their middle."""
+
+    def __init__(self, text: str = ""):
+        super().__init__("\n".join(map(shortened, text.split("\n"))))
 
 
 class NoEffect(SweepError):
@@ -28,6 +34,12 @@ def near(word: Any, allowed: Iterable[str]) -> str:
     """The end of a message about an unknown word."""
     close = difflib.get_close_matches(str(word), list(allowed), 1)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def shortened(line: str) -> str:
+    """The line without its middle if it is long."""
+    half = _WIDTH // 2 - 3
+    return line if len(line) <= _WIDTH else f"{line[:half]} ... {line[-half:]}"
 
 
 def clip(text: str, width: int = 60) -> str:
