@@ -153,7 +153,7 @@ class CaseRun:
         if isinstance(compiled.fine, Exact):
             self.report.nodes_because = closed(kind, case.n_features, case.n_hidden).because
         in_stream = grid.n_cells * -(-case.restarts // case.train.streams)
-        chunk = self._chunk("train", compiled, stages[0].objective, in_stream)
+        chunk = self._chunk("train", compiled, stages[0].objective, in_stream, self._cells)
         if "evaluate" not in self.chunks:
             side_by_side = min(self.report.models, chunk * case.train.streams * compiled.mesh.size)
             with terminal.doing(f"{name}: compiling the evaluation"):
@@ -179,9 +179,9 @@ class CaseRun:
             if case.train.objective == "exact":  # spares compiling for another size
                 self.chunks.setdefault("polish", chunk)
         if case.optimum:
-            self._chunk("polish", self._polishing, self._search, grid.n_cells)
+            self._chunk("polish", self._polishing, self._search, grid.n_cells, self._under(POLISH))
         if case.families:
-            self._chunk("follow", self._polishing, self._fine, 2 * len(case.families))
+            self._chunk("follow", self._polishing, self._fine, 2 * len(case.families), self._under(FOLLOW))
 
     def _kept_in(self, task: str, training: Training, *inputs: np.ndarray) -> Keep:
         keep = self._keep(task, self._key(task, training, *inputs))
@@ -242,10 +242,14 @@ class CaseRun:
                 dataset["loss"].attrs["loss_kind"] = self._program.fine.name
         return dataset
 
-    def _chunk(self, task: str, compiled: Program, objective: Objective, models: int) -> int:
+    def _under(self, train: Train) -> Cell:
+        """The cells with the optimiser's numbers of a training that no axis sweeps."""
+        return self._cells._replace(hyper=_hyper_of(train))
+
+    def _chunk(self, task: str, compiled: Program, objective: Objective, models: int, cells: Cell) -> int:
         if task not in self.chunks:
             with terminal.doing(f"{self.name}: compiling, choosing the size of chunks"):
-                self.chunks[task] = compiled.chunk_models(objective, models, self._cells)
+                self.chunks[task] = compiled.chunk_models(objective, models, cells)
         return self.chunks[task]
 
     def _key(self, task: str, training: Training, *inputs: np.ndarray) -> str:
@@ -284,7 +288,7 @@ class CaseRun:
             return Solutions(models, cell, loss, analysis.phase_signature(phase, importance, density[cell], size))
 
         def score(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
-            return solutions(models, cell, self._loss(models, cells._replace(hyper=_hyper_of(POLISH)), cell))
+            return solutions(models, cell, self._loss(models, self._under(POLISH), cell))
 
         def polish(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
             polished, loss = self._refine(f"polish-{next(rounds)}", "polish", POLISH, self._search, models, cell)
@@ -328,7 +332,7 @@ class CaseRun:
     ) -> tuple[PyTree, Float[np.ndarray, " models"]]:
         """Given weights trained further in given cells, and their losses; `chunks` names the size of the chunks."""
         compiled, chunk = self._polishing, self.chunks[chunks]
-        cells = self._cells._replace(hyper=_hyper_of(train))
+        cells = self._under(train)
         refining = Training(
             compiled, Plan([Stage(objective, train.steps)], schedule_factors(train), self.case.seed), cells, cell,
             np.zeros(len(cell), np.int32), chunk,

@@ -135,6 +135,29 @@ def test_without_axes(make_case):
     assert data["optimum_phase"].values.tolist() == [DEDICATED, NOT_REPRESENTED]
 
 
+def test_the_optimum_does_not_depend_on_a_learning_rate_that_is_swept(make_case):
+    """Nor on the objective that the restarts were trained with; families are followed under numbers of their own."""
+    text = """
+n_features = 2
+n_hidden = 1
+restarts = 4
+optimum = true
+train = {objective = "quasi", batch = 256, steps = 50}
+data.density = 0.1
+[axes.rate]
+field = "train.learning_rate"
+values = [0.01, 0.1]
+[families.pair]
+W = "digon"
+along = "rate"
+start = 0.1
+"""
+    data = runner.run_case("rates", make_case(text=text))[0]
+    best = oracle.minimum(np.ones(2), np.full(2, 0.1), 1, restarts=8).loss
+    np.testing.assert_allclose(data["optimum_loss"], best, rtol=1e-3)
+    np.testing.assert_allclose(data["family_loss"].sel(family="pair"), best, rtol=1e-3)
+
+
 @pytest.mark.parametrize(("rates", "found"), [("[1e30]", [False]), ("[1e30, 0.03, 0.02]", [True, True, True])])
 def test_cells_whose_restarts_all_diverge(make_case, rates, found):
     """Neighbours fill them; without any there is no optimum, and that is no error."""
