@@ -16,6 +16,7 @@ from superjax.interrupt import Interrupted
 from superjax.spec import RESERVED, RESERVED_STEMS, Case, SweepError
 from superjax.spec.emit import toml
 from superjax.spec.errors import clip
+from superjax.terminal import plain
 
 _LARGE = 2**20  # entries of a model that is not tried with numbers
 
@@ -33,8 +34,7 @@ def tried(function: Callable[..., Any], *arguments: Any) -> tuple[Any, BaseExcep
 def one_line(error: BaseException) -> str:
     """An exception of the user's code as a phrase, without what a terminal would obey."""
     said, failed = tried(str, error)
-    text = clip(type(error).__name__ if failed else f"{type(error).__name__}: {said}", 300)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return plain(clip(type(error).__name__ if failed else f"{type(error).__name__}: {said}", 300))
 
 
 def refusal(kind: str, fault: str) -> SweepError:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from superjax import checkpoint, lock, reading
+from superjax import checkpoint, lock, machine, reading
 from superjax.files import (
     checksum,
     finite,
@@ -397,7 +397,7 @@ def environment() -> dict[str, Any]:
     return {
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
-        "cores": os.cpu_count(),
+        "cores": machine.usable_cores(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -5,7 +5,7 @@
 Files are loaded: the only exception is SweepError, of at most six short lines without control characters, within
 seconds; a sweep that is accepted is written out and loads to the same cases. Runs go through the command line, in this
 process: exit status 0 or 2, nothing silent for more than five seconds, and what ran is drawn again under random
-thresholds. Exits with 1 and prints the input if anything else happens. About an hour on two cores.
+thresholds. Exits with 1 and prints the input if anything else happens. Some six minutes on two cores.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from superjax.spec import packaged, parse
 from superjax.spec.emit import toml
 
 SILENCE = 5.0  # seconds
-LINES, WIDTH = 6, 700  # of a message
+LINES, WIDTH = 6, 600  # of a message
 
 NUMBERS = [0, 1, -1, 2, 3, 5, 8, 0.5, 0.1, 1e-3, 0.999, 1.0, 1e-8, 1e-40, 1e-46, 1e-300, 1e39, 1e300, 10**9, 2**31 - 1,
            2**31, 2**63, 10**30, -0.0, float("nan"), float("inf")]  # fmt: skip
