@@ -29,12 +29,13 @@ from matplotlib.figure import Figure
 
 import superjax
 from benchmarks import pytorch_loop, rates
-from superjax import engine, runner
-from superjax.files import write_json, write_text
-from superjax.loss import training_stages
-from superjax.machine import usable_cores
-from superjax.models import model_class
-from superjax.store import environment
+from superjax.disk.files import write_json, write_text
+from superjax.engine import engine
+from superjax.problem.loss import training_stages
+from superjax.problem.models import model_class
+from superjax.runs import runner
+from superjax.runs.store import environment
+from superjax.system.machine import usable_cores
 
 LOOPS = ("straightforward", "fresh", "shared")  # PyTorch: as first written, tuned, tuned with one batch for all models
 RESULTS = Path("benchmarks/results")

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from superjax.files import write_json, write_text
-from superjax.machine import usable_cores
-from superjax.store import environment
+from superjax.disk.files import write_json, write_text
+from superjax.runs.store import environment
+from superjax.system.machine import usable_cores
 
 RESULTS = Path("benchmarks/results")
 REPEATS = 5
@@ -100,9 +100,9 @@ def measure_models(models: str) -> dict[str, float]:
 
 def measure_sizes(features: str, hidden: str) -> dict[str, Any]:
     """Nanoseconds a model-sample of minibatch training, what a run of one step costs subtracted."""
-    from superjax import runner
-    from superjax.loss import training_stages
-    from superjax.models import model_class
+    from superjax.problem.loss import training_stages
+    from superjax.problem.models import model_class
+    from superjax.runs import runner
 
     n, m = int(features), int(hidden)
     minibatch = ["train.objective=minibatch", f"train.batch={BATCH}", "axes.density.points=8", "restarts=1"]

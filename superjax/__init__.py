@@ -18,10 +18,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from superjax import analysis, oracle, plots, theory
-    from superjax.runner import run
+    from superjax import analysis, plots
+    from superjax.reference import oracle, theory
+    from superjax.runs.runner import run
+    from superjax.runs.store import open_dataset as open
     from superjax.spec import Case, Sweep, SweepError, available, load
-    from superjax.store import open_dataset as open
 
 __version__ = "0.1.0"
 __all__ = ["Case", "Sweep", "SweepError", "analysis", "available", "load", "open", "oracle", "plots", "run", "theory"]
@@ -32,8 +33,10 @@ _HOMES = {
     "SweepError": "superjax.spec:SweepError",
     "available": "superjax.spec:available",
     "load": "superjax.spec:load",
-    "open": "superjax.store:open_dataset",
-    "run": "superjax.runner:run",
+    "open": "superjax.runs.store:open_dataset",
+    "oracle": "superjax.reference.oracle",
+    "run": "superjax.runs.runner:run",
+    "theory": "superjax.reference.theory",
 }
 
 

@@ -25,11 +25,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from superjax import __version__, atlas, interrupt, machine, spec, terminal
-from superjax.files import checksum, write_json
+from superjax import __version__, spec
+from superjax.disk.files import checksum, write_json
+from superjax.errors import clip
+from superjax.runs import atlas
+from superjax.runs.store import MANIFEST, Run, chunk_folder, environment, open_dataset, timed
 from superjax.spec import Sweep, SweepError
-from superjax.spec.errors import clip
-from superjax.store import MANIFEST, Run, chunk_folder, environment, open_dataset, timed
+from superjax.system import interrupt, machine, terminal
 
 _SHOWN = 10  # claims that do not hold, in the summary
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -149,7 +151,7 @@ def _main(argv: list[str]) -> int:
     _import_jax()
     if arguments.distributed is None:
         return _lead(sweep, arguments, argv, start)
-    from superjax import hosts
+    from superjax.runs import hosts
 
     hosts.join(arguments.distributed)
     interrupt.install()  # again: JAX has put its own handler of SIGTERM in place
@@ -342,8 +344,8 @@ def _check(sweep: Sweep, run: Run, arguments: argparse.Namespace) -> _Plan:
 
 def _codes(sweep: Sweep, names: Iterable[str], needed: Iterable[str]) -> dict[str, str]:
     """The digests of the code of cases, by name. Code that is gone is left out unless it is `needed`."""
-    from superjax import models
-    from superjax.modules import beside
+    from superjax.problem import models
+    from superjax.spec.modules import beside
 
     codes = {}
     for name in names:
@@ -359,8 +361,9 @@ def _codes(sweep: Sweep, names: Iterable[str], needed: Iterable[str]) -> dict[st
 def _execute(sweep: Sweep, run: Run, plan: "_Plan", arguments: argparse.Namespace, start: float) -> int:
     import jax
 
-    from superjax import hosts, runner, studies
-    from superjax.dataset import derive, thresholds
+    from superjax import studies
+    from superjax.runs import hosts, runner
+    from superjax.runs.dataset import derive, thresholds
 
     running = plan.running
     seconds = {"import": time.perf_counter() - start}
@@ -428,7 +431,7 @@ def _help(sweep: Sweep, arguments: argparse.Namespace, argv: list[str]) -> int:
     """What a process other than the first does: its share of the training, then it waits for the end."""
     import jax
 
-    from superjax import hosts
+    from superjax.runs import hosts
 
     plan, folder, settled = hosts.hear(), arguments.out / sweep.name, ExitStack()
     try:
@@ -469,9 +472,9 @@ def _check_same(here: dict[str, str], plan: dict[str, Any]) -> None:
 
 def _cases(folder: Path, sweep: Sweep, chunks: dict[str, dict[str, int]], codes: dict[str, str], devices: int | None):
     """The cases to be run, by name, with the sizes of their chunks."""
-    from superjax.checkpoint import Folder
-    from superjax.modules import beside
-    from superjax.runner import CaseRun, key_of
+    from superjax.runs.checkpoint import Folder
+    from superjax.runs.runner import CaseRun, key_of
+    from superjax.spec.modules import beside
 
     def keep(case: str, task: str, key: str) -> Folder:
         own = chunk_folder(folder, case, key_of(sweep.cases[case], codes[case]))
@@ -506,8 +509,8 @@ def command() -> NoReturn:
         ended = 1
     interrupt.uninstall()
     terminal.end()
-    if "superjax.hosts" in sys.modules:
-        from superjax import hosts
+    if "superjax.runs.hosts" in sys.modules:
+        from superjax.runs import hosts
 
         hosts.leave()
         os._exit(ended)  # else JAX waits, perhaps in vain, for all processes to end

@@ -13,7 +13,8 @@ import numpy as np
 from scipy import ndimage
 
 import superjax
-from superjax import analysis, oracle
+from superjax import analysis
+from superjax.reference import oracle
 from superjax.studies._diagram import Diagram
 
 RESTARTS = 64

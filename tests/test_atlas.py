@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 import superjax
-from superjax import atlas, interrupt, spec, studies
+from superjax import spec, studies
+from superjax.runs import atlas
 from superjax.spec import SweepError, packaged
 from superjax.sweep import main
+from superjax.system import interrupt
 
 TINY = """
 title = "Tiny {name} <b> & more"

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import superjax
-from superjax import loss, studies
+from superjax import studies
 from superjax.plots.basic_results import weights
+from superjax.problem import loss
+from superjax.runs.store import write_dataset
 from superjax.spec import SweepError
-from superjax.store import write_dataset
 from superjax.studies import Results, basic_results
 
 SMALL = (

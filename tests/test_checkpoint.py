@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from superjax import checkpoint, engine, runner
-from superjax.checkpoint import Folder, Memory, Saved
+from superjax.engine import engine
+from superjax.runs import checkpoint, runner
+from superjax.runs.checkpoint import Folder, Memory, Saved
 
 BATCHES = ("train.objective=minibatch", "train.batch=32", "train.streams=2", "train.steps=60", "optimum=true")
 FAMILY = ("train.steps=20", 'families.pair={W = "digon", along = "density", start = 1}')

@@ -7,11 +7,12 @@ import pytest
 from matplotlib.figure import Figure
 
 import superjax
-from superjax import studies, theory
-from superjax.files import write_json
+from superjax import studies
+from superjax.disk.files import write_json
 from superjax.plots.maps import GREY
+from superjax.reference import theory
+from superjax.runs.store import write_dataset
 from superjax.spec import SweepError
-from superjax.store import write_dataset
 from superjax.studies import _sets, correlated_features
 
 DENSITY = [0.9, 0.5, 0.35, 0.2, 0.1, 0.02]

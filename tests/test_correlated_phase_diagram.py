@@ -8,11 +8,12 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 import superjax
-from superjax import studies, theory
-from superjax.data import sets_of
-from superjax.files import write_json
+from superjax import studies
+from superjax.disk.files import write_json
+from superjax.problem.data import sets_of
+from superjax.reference import theory
+from superjax.runs.store import write_dataset
 from superjax.spec import Phases, SweepError
-from superjax.store import write_dataset
 from superjax.studies import _kinds, correlated_phase_diagram
 
 RHO = [-1, 0, 0.5, 1]

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from superjax.data import Independent, segment_rows, sets_of, unit_segments
-from superjax.loss import Minibatch, Quasi
+from superjax.problem.data import Independent, segment_rows, sets_of, unit_segments
+from superjax.problem.loss import Minibatch, Quasi
 
 DENSITY = np.array([1.0, 0.6, 0.2, 0.03], np.float32)
 SAMPLES = 2**17

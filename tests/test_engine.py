@@ -17,15 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax import export
 
-from superjax import analysis, engine, loss, oracle, runner
-from superjax.checkpoint import Folder
-from superjax.data import Independent
-from superjax.engine import BLOCK, Pace, schedule_factors
-from superjax.loss import training_stages
-from superjax.models import ReLUOutput, model_class, notebook_init_std
-from superjax.runner import snapshot_steps
+from superjax import analysis
+from superjax.engine import engine
+from superjax.engine.engine import BLOCK, Pace, schedule_factors
+from superjax.engine.train import Cell, loss_and_gradient, optimizer
+from superjax.problem import loss
+from superjax.problem.data import Independent
+from superjax.problem.loss import training_stages
+from superjax.problem.models import ReLUOutput, model_class, notebook_init_std
+from superjax.reference import oracle
+from superjax.runs import runner
+from superjax.runs.checkpoint import Folder
+from superjax.runs.runner import snapshot_steps
 from superjax.spec import SweepError, Train, load
-from superjax.train import Cell, loss_and_gradient, optimizer
 
 QUICK = ("train.steps=120", "restarts=3")
 SAMPLED = ("train.objective=minibatch", "train.batch=64")

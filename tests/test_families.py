@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
-from superjax import analysis, runner, theory
-from superjax.families import follow
-from superjax.grid import Grid
-from superjax.models import ReLUOutput
+from superjax import analysis
+from superjax.problem.models import ReLUOutput
+from superjax.reference import theory
+from superjax.runs import runner
+from superjax.runs.stages.families import follow
 from superjax.spec import SweepError
+from superjax.spec.grid import Grid
 
 TEXT = """
 n_features = 2

@@ -19,11 +19,13 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import superjax
-from superjax import chunks, engine, hosts, reading, store, sweep
-from superjax import files as disk
-from superjax.checkpoint import Folder, Saved
-from superjax.files import checksum
+from superjax import sweep
+from superjax.disk import files as disk
+from superjax.disk.files import checksum
+from superjax.engine import engine
 from superjax.plots import overview
+from superjax.runs import chunks, hosts, reading, store
+from superjax.runs.checkpoint import Folder, Saved
 from superjax.spec import SweepError
 from tests.conftest import settled
 from tests.test_checkpoint import assert_identical
@@ -244,7 +246,7 @@ def test_what_decides_nothing_can_be_changed_in_an_unfinished_run(straight, monk
     assert not Path("out/study/chunks").exists()
 
 
-OWN = "from superjax.models import {base}\n\n\nclass Own({base}):\n    pass\n"
+OWN = "from superjax.problem.models import {base}\n\n\nclass Own({base}):\n    pass\n"
 
 
 def test_chunks_of_other_code_are_kept_and_not_mixed_with_those_of_new_code(study, capsys, monkeypatch):

@@ -10,11 +10,12 @@ from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 
 import superjax
-from superjax import analysis, plots, studies, theory
-from superjax.files import write_json
+from superjax import analysis, plots, studies
+from superjax.disk.files import write_json
 from superjax.plots import maps, overview
 from superjax.plots.phase_diagram import CUTS
-from superjax.store import write_dataset
+from superjax.reference import theory
+from superjax.runs.store import write_dataset
 from superjax.studies import phase_diagram
 from superjax.studies._diagram import diagrams
 

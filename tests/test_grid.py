@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from superjax.grid import HYPER, Grid
 from superjax.spec import Case
+from superjax.spec.grid import HYPER, Grid
 
 sizes = st.lists(st.integers(1, 4), max_size=3)
 rests = st.lists(st.integers(1, 3), max_size=2).map(tuple)

@@ -6,7 +6,8 @@ import sys
 import jax
 import pytest
 
-from superjax import hosts, sweep
+from superjax import sweep
+from superjax.runs import hosts
 from superjax.spec import SweepError
 
 

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from superjax import kernel
-from superjax.data import Independent
-from superjax.loss import ActiveMinibatch, Exact, Minibatch, closed_form
-from superjax.models import Linear, ReLUOutput
-from superjax.train import Cell, gradient, loss_and_gradient
+from superjax.engine import kernel
+from superjax.engine.train import Cell, gradient, loss_and_gradient
+from superjax.problem.data import Independent
+from superjax.problem.loss import ActiveMinibatch, Exact, Minibatch, closed_form
+from superjax.problem.models import Linear, ReLUOutput
 
 
 class TwoLayer(eqx.Module):

@@ -7,9 +7,9 @@ import pytest
 
 import superjax
 from superjax import analysis, studies
-from superjax.files import write_json
+from superjax.disk.files import write_json
+from superjax.runs.store import write_dataset
 from superjax.spec import SweepError
-from superjax.store import write_dataset
 from superjax.studies import learning_dynamics
 from superjax.studies._dynamics import EVENTS, Course, Shape, courses, events
 

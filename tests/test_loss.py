@@ -17,9 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from superjax import kernel, oracle, runner, theory
-from superjax.data import MANY, Independent, segment_rows, sets_of
-from superjax.loss import (
+from superjax.engine import kernel
+from superjax.engine.train import Cell, loss_and_gradient
+from superjax.problem.data import MANY, Independent, segment_rows, sets_of
+from superjax.problem.loss import (
     MAX_ROWS,
     ActiveMinibatch,
     ActiveQuasi,
@@ -32,10 +33,11 @@ from superjax.loss import (
     segment_losses,
     training_stages,
 )
-from superjax.models import Linear, ReLUOutput
-from superjax.proof import closed
+from superjax.problem.models import Linear, ReLUOutput
+from superjax.problem.proof import closed
+from superjax.reference import oracle, theory
+from superjax.runs import runner
 from superjax.spec import SweepError
-from superjax.train import Cell, loss_and_gradient
 
 
 @contextmanager

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import superjax
-from superjax import engine, machine
+from superjax.engine import engine
 from superjax.spec import SweepError
+from superjax.system import machine
 from tests.conftest import settled
 
 SWEEP = """

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 
-from superjax import modules
-from superjax.models import KINDS, ReLUOutput, ToyModel, check_model, code_of, model_class
-from superjax.spec import Case, SweepError
+from superjax.problem.models import KINDS, ReLUOutput, ToyModel, check_model, code_of, model_class
+from superjax.spec import Case, SweepError, modules
 
 # n = 2, m = 1 of `make_case`; the grid has the axes importance and density.
 

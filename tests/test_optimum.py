@@ -8,11 +8,22 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from superjax import analysis, oracle, runner
+from superjax import analysis
 from superjax.analysis.phases import DEDICATED, NOT_REPRESENTED
-from superjax.grid import Grid
-from superjax.optimum import KEPT, MIN_GAIN, STRIDES, Solutions, _merge, _neighbours, _nothing, find_optimum
+from superjax.reference import oracle
+from superjax.runs import runner
+from superjax.runs.stages.optimum import (
+    KEPT,
+    MIN_GAIN,
+    STRIDES,
+    Solutions,
+    _merge,
+    _neighbours,
+    _nothing,
+    find_optimum,
+)
 from superjax.spec import Case
+from superjax.spec.grid import Grid
 
 DIAGRAM = """
 n_features = 2

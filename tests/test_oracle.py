@@ -8,7 +8,7 @@ from math import factorial, prod
 import numpy as np
 import pytest
 
-from superjax import oracle, theory
+from superjax.reference import oracle, theory
 
 PHASE_CASES = [(2, 1), (3, 2)]
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from superjax import analysis, runner
+from superjax import analysis
+from superjax.runs import runner
 
 N, D, S = range(3)  # not represented, dedicated, superposed
 TABLE = {  # model: (relative importance of the last feature, density, phases up to exchange of equal features)

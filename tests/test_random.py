@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from superjax.random import root_key
+from superjax.engine.random import root_key
 
 USES = {
     "uniform": lambda key: jax.random.uniform(key, (3, 5)),

@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import superjax
-from superjax import SweepError, atlas, checkpoint, files, lock, reading, runner, store
-from superjax.checkpoint import Folder, Saved
+from superjax import SweepError
+from superjax.disk import files, lock
+from superjax.runs import atlas, checkpoint, reading, runner, store
+from superjax.runs.checkpoint import Folder, Saved
 from tests.test_store import SMALL
 
 CASE = "n2_m1"

@@ -740,7 +740,7 @@ def test_sweepable(path: str) -> None:
 
 
 def test_reserved_names_are_those_of_a_dataset() -> None:
-    from superjax.dataset import _LABELS
+    from superjax.runs.dataset import _LABELS
 
     variables = {name for name in _LABELS if not name.startswith(spec.RESERVED_STEMS)}
     rest = "restart feature hidden snapshot step phase_kind W_snapshots b_snapshots loss_snapshots solution".split()

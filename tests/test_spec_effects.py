@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from superjax.data import family, sets_of
-from superjax.loss import evaluation_objectives, training_stages
-from superjax.models import model_class
-from superjax.runner import run_case
+from superjax.engine.train import optimizer
+from superjax.problem.data import family, sets_of
+from superjax.problem.loss import evaluation_objectives, training_stages
+from superjax.problem.models import model_class
+from superjax.runs.runner import run_case
 from superjax.spec import Case, SweepError, load
 from superjax.spec.effects import MATTERS, why_not
-from superjax.train import optimizer
 
 SMALL = "n_features = 3\nn_hidden = 2\n"
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "lion")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from superjax.grid import HYPER, Grid
 from superjax.spec import Case, SweepError, load
+from superjax.spec.grid import HYPER, Grid
 from superjax.spec.numbers import SMALLEST, single
 
 SMALL = "n_features = 3\nn_hidden = 2\ntrain.optimizer = 'adamw'\ndata = {kind = 'sets', set_size = 3}\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 import jaxtyping
 import pytest
 
-from superjax import runner
+from superjax.runs import runner
 from superjax.spec import Case, SweepError, load
 from superjax.spec.names import fault, of_stem
 from superjax.sweep import main, parser

@@ -8,7 +8,9 @@ import pytest
 import xarray as xr
 
 import superjax
-from superjax import SweepError, files, store
+from superjax import SweepError
+from superjax.disk import files
+from superjax.runs import store
 
 SMALL = ("axes.importance.points=2", "axes.density.points=2", "restarts=2", "train.steps=20", "cases=n2_m1")
 

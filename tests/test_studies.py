@@ -13,12 +13,12 @@ import xarray as xr
 
 import superjax
 from superjax import analysis, spec, studies
-from superjax.dataset import derive
-from superjax.files import finite
-from superjax.grid import Grid
+from superjax.disk.files import finite
 from superjax.plots import canvas
-from superjax.runner import snapshot_steps
+from superjax.runs.dataset import derive
+from superjax.runs.runner import snapshot_steps
 from superjax.spec import Case, Sweep, SweepError
+from superjax.spec.grid import Grid
 from superjax.studies import Results, basic_results, phase_diagram
 from superjax.studies._known import at_points
 

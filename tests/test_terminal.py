@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from superjax import interrupt, spec, sweep, terminal
+from superjax import spec, sweep
+from superjax.system import interrupt, terminal
 
 SMALL = """
 n_features = 2

@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.optimize import minimize, minimize_scalar
 
-from superjax import theory
+from superjax.reference import theory
 
 PHASE_CASES = [(2, 1), (3, 2)]
 

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 import superjax
-from superjax import analysis, oracle, plots, studies, tegum, theory
+from superjax import analysis, plots, studies
 from superjax.analysis import polytopes
-from superjax.files import write_json
+from superjax.disk.files import write_json
+from superjax.reference import oracle, polytope_losses, theory
+from superjax.runs.store import write_dataset
 from superjax.spec import SweepError
-from superjax.store import write_dataset
 from superjax.studies import uniform_geometry
 from superjax.studies._uniform import NAMED, Uniform, uniforms
 
@@ -44,14 +45,14 @@ def drawn(results) -> dict[str, Figure]:
 def test_the_loss_of_a_polytope_alone_is_the_references(name, density):
     vertices = NAMED[name].vertices
     k = vertices.shape[1]
-    found = tegum.alone(NAMED[name], np.array([density]))
+    found = polytope_losses.alone(NAMED[name], np.array([density]))
     W, b = found.norm * vertices, np.repeat(found.bias, k)
     assert k * found.loss[0] == pytest.approx(oracle.expected_loss(W, b, np.ones(k), np.full(k, density)), rel=3e-4)
 
 
 @pytest.mark.parametrize("density", [0.5, 0.3, 0.1])
 def test_a_digon_alone_is_the_optimum_of_two_features(density):
-    found = tegum.alone(NAMED["digon"], np.array([density]))
+    found = polytope_losses.alone(NAMED["digon"], np.array([density]))
     true = oracle.minimum(np.ones(2), np.full(2, density), n_hidden=1, restarts=8)
     assert 2 * found.loss[0] == pytest.approx(true.loss, rel=1e-5)
     np.testing.assert_allclose(np.repeat(found.norm, 2), np.abs(true.W[0]), rtol=1e-3)
@@ -59,14 +60,14 @@ def test_a_digon_alone_is_the_optimum_of_two_features(density):
 
 
 def test_a_single_feature_loses_nothing():
-    found = tegum.alone(NAMED["single"], np.array([1.0, 0.1, 0.01]))
+    found = polytope_losses.alone(NAMED["single"], np.array([1.0, 0.1, 0.01]))
     np.testing.assert_allclose(found.norm, 1, rtol=1e-6)
     np.testing.assert_allclose(found.loss, 0, atol=1e-12)
 
 
 def test_the_pentagon_is_the_known_one():
     """Its norm, bias and loss at density 0.05, and the loss against the reference."""
-    found = tegum.alone(NAMED["pentagon"], np.array([0.05]))
+    found = polytope_losses.alone(NAMED["pentagon"], np.array([0.05]))
     assert found.norm[0] == pytest.approx(1.134, abs=1e-3)
     assert found.bias[0] == pytest.approx(-0.246, abs=1e-3)
     assert 5 * found.loss[0] == pytest.approx(0.008917, rel=2e-3)
@@ -78,7 +79,7 @@ def test_the_pentagon_is_the_known_one():
 def test_no_norm_and_bias_beat_those_of_a_polytope_alone():
     """Moved a little either way, the exact loss of the triangle rises."""
     density, triangle = 0.4, NAMED["triangle"]
-    found = tegum.alone(triangle, np.array([density]))
+    found = polytope_losses.alone(triangle, np.array([density]))
     moves = np.array([[0, 0], [0.02, 0], [-0.02, 0], [0, 0.02], [0, -0.02]])
     W = (found.norm + moves[:, :1])[..., None] * triangle.vertices
     b = np.repeat(found.bias + moves[:, 1:], 3, axis=-1)
@@ -88,10 +89,10 @@ def test_no_norm_and_bias_beat_those_of_a_polytope_alone():
 
 def test_a_product_adds_its_polytopes_and_what_is_left_out():
     density = np.array([0.3, 0.1])
-    expected = 60 * tegum.alone(NAMED["digon"], density).loss + 340 * theory.variance(density)
-    np.testing.assert_allclose(tegum.product_loss(NAMED["digon"], density, 400, 30), expected)
+    expected = 60 * polytope_losses.alone(NAMED["digon"], density).loss + 340 * theory.variance(density)
+    np.testing.assert_allclose(polytope_losses.product_loss(NAMED["digon"], density, 400, 30), expected)
     with pytest.raises(ValueError, match="60 features, not 50"):
-        tegum.product_loss(NAMED["digon"], density, 50, 30)
+        polytope_losses.product_loss(NAMED["digon"], density, 50, 30)
 
 
 @given(seed=st.integers(0, 99), n=st.integers(1, 30), m=st.integers(1, 8), sparse=st.booleans())
@@ -200,9 +201,9 @@ def test_claims_hold_of_ideal_digons_and_notice_other_weights(results):
     W = np.zeros((6, 40))
     W[:, :6], W[:, 6:12] = np.eye(6), -np.eye(6)
     density = data["density"].values
-    norm = tegum.alone(NAMED["digon"], density).norm
+    norm = polytope_losses.alone(NAMED["digon"], density).norm
     data["W"].values[:] = norm[:, None, None, None, None] * W
-    data["loss"].values[:] = tegum.product_loss(NAMED["digon"], density, 40, 6)[:, None, None]
+    data["loss"].values[:] = polytope_losses.product_loss(NAMED["digon"], density, 40, 6)[:, None, None]
     claimed = (
         "D* is that of exact isolated digons",
         "whose D_i is within 0.02 of 1/2",
@@ -242,7 +243,7 @@ def test_what_the_study_cannot_draw_is_refused(overrides, message):
 def test_the_order_of_lowest_exact_losses():
     """Simplices near density 1, then digons, pentagons, square antiprisms."""
     density = np.array([0.95, 0.4, 0.2, 0.1])
-    losses = {name: tegum.product_loss(polytope, density, 400, 30) for name, polytope in NAMED.items()}
+    losses = {name: polytope_losses.product_loss(polytope, density, 400, 30) for name, polytope in NAMED.items()}
     lowest = np.array(list(losses))[np.argmin(list(losses.values()), axis=0)]
     assert lowest.tolist() == ["tetrahedron", "digon", "pentagon", "square antiprism"]
     assert polytopes(2)[0] is NAMED["digon"]

@@ -8,9 +8,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from superjax import analysis, plots, theory
+from superjax import analysis, plots
 from superjax.plots.captions import frame, partly, spread, training_in_words
 from superjax.plots.maps import BLUE, GREEN, VERMILION
+from superjax.reference import theory
 
 if TYPE_CHECKING:
     from superjax.studies import Results

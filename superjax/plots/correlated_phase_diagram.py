@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from superjax import plots, theory
+from superjax import plots
 from superjax.plots.canvas import fitted
 from superjax.plots.captions import frame, partly, spread, training_in_words
 from superjax.plots.maps import MEASURED_LINE, THEORY_LINE
+from superjax.reference import theory
 from superjax.studies._diagram import Diagram
 from superjax.studies._kinds import MERGED, antipodal_boundary, optimum_kinds, slices
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from superjax import analysis, plots, theory
+from superjax import analysis, plots
 from superjax.plots.captions import frame, nearest, partly, training_in_words
 from superjax.plots.maps import GREY
+from superjax.reference import theory
 
 if TYPE_CHECKING:
     from superjax.studies import Results

@@ -4,10 +4,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from superjax import analysis, plots, theory
+from superjax import analysis, plots
 from superjax.plots.canvas import fitted
 from superjax.plots.captions import frame, partly, training_in_words
 from superjax.plots.maps import BLUE, GREY, MEASURED_LINE, THEORY_LINE, VERMILION
+from superjax.reference import theory
 from superjax.studies import Results
 from superjax.studies._diagram import Diagram, diagrams
 

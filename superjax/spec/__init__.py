@@ -5,9 +5,9 @@ A value comes from, weakest first: the field's default, `preset`, the file, its 
 replaces a `range` from below and the other way round. A density is the probability that a feature is active.
 """
 
+from superjax.errors import SweepError
 from superjax.spec.axis import Axis
 from superjax.spec.case import RESERVED, RESERVED_STEMS, Case
-from superjax.spec.errors import SweepError
 from superjax.spec.fields import MODELS, Data, Family, Phases, Train
 from superjax.spec.loading import available, load, parse
 from superjax.spec.presets import PRESETS

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from superjax.errors import refusal
 from superjax.spec.emit import toml
-from superjax.spec.errors import refusal
 from superjax.spec.fields import BY_KIND, LIST, NUMBER, Count, Frozen
 from superjax.spec.names import Text
 from superjax.spec.numbers import SMALLEST, single

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from superjax.errors import refusal
 from superjax.spec.axis import Axis
 from superjax.spec.emit import dotted
-from superjax.spec.errors import refusal
 from superjax.spec.fields import (
     Count,
     Data,

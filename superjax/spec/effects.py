@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from superjax.errors import NoEffect, SweepError, clip
 from superjax.spec.axis import Axis
 from superjax.spec.case import Case
 from superjax.spec.emit import dotted, toml
-from superjax.spec.errors import NoEffect, SweepError, clip
 from superjax.spec.messages import Source, source, validate
 from superjax.spec.numbers import single
 from superjax.spec.overrides import Override

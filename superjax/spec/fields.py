@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from superjax.errors import near, refusal
 from superjax.spec import numbers
 from superjax.spec.emit import toml
-from superjax.spec.errors import near, refusal
 from superjax.spec.names import Text
 from superjax.spec.numbers import Correlation, Decay, Density, NonNegative, Normal, Positive, Ratio, Small, Weight
 from superjax.spec.sizes import FEATURES, NODES

@@ -6,9 +6,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from superjax.errors import SweepError, clip, near
 from superjax.spec import packaged
 from superjax.spec.emit import toml
-from superjax.spec.errors import SweepError, clip, near
 from superjax.spec.overrides import refuse_keywords
 from superjax.spec.sizes import FILE, bounded
 from superjax.spec.sweep import Given, Sweep

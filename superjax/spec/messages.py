@@ -6,10 +6,10 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from superjax.errors import SweepError, clip, near
 from superjax.spec.aliases import ALIASES
 from superjax.spec.axis import AXIS, Axis
 from superjax.spec.emit import dotted, toml
-from superjax.spec.errors import SweepError, clip, near
 from superjax.spec.fields import KINDS, Family, Head, Profile
 from superjax.spec.trees import Location, lookup
 

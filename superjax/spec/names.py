@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from superjax.spec.errors import refusal
+from superjax.errors import refusal
 from superjax.spec.sizes import TEXT
 
 _BYTES = 230  # of a name: figures and the files that are being written have longer ones, of at most 255

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from superjax.spec.errors import refusal
+from superjax.errors import refusal
 
 SMALLEST, LARGEST = 2.0**-126, 2.0**128 * (1 - 2.0**-24)  # XLA takes what is smaller for 0
 SCALE = 1e-18, 1e18  # what is squared in training: gradients, weights, and all that they are multiplied by

@@ -5,8 +5,8 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from superjax.errors import SweepError, clip
 from superjax.spec.emit import toml
-from superjax.spec.errors import SweepError, clip
 from superjax.spec.sizes import DEPTH, FILE, bounded
 from superjax.spec.trees import Keys, split_key
 

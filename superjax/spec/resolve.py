@@ -5,11 +5,11 @@ import itertools
 import math
 from typing import Any
 
+from superjax.errors import SweepError, clip, near
 from superjax.spec import effects, names
 from superjax.spec.case import Case, with_entry
 from superjax.spec.effects import Resolved
 from superjax.spec.emit import dotted, toml
-from superjax.spec.errors import SweepError, clip, near
 from superjax.spec.fields import Head
 from superjax.spec.messages import Source, source, validate
 from superjax.spec.overrides import Override

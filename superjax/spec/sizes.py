@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from superjax.errors import SweepError, clip
 from superjax.spec.emit import dotted
-from superjax.spec.errors import SweepError, clip
 
 MODELS = 2**31 - 1  # of a case: their numbers are int32
 FEATURES = 2**20

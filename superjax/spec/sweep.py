@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from superjax.errors import SweepError, clip, near
 from superjax.spec import names, packaged
 from superjax.spec.case import Case
 from superjax.spec.emit import dotted, emit, toml
-from superjax.spec.errors import SweepError, clip, near
 from superjax.spec.fields import Head
 from superjax.spec.messages import Source, source, validate
 from superjax.spec.overrides import parse_batch, refuse_keywords

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from superjax import terminal
-from superjax.files import write_bytes
-from superjax.modules import beside
+from superjax.disk.files import write_bytes
 from superjax.spec import Case, Sweep, SweepError
+from superjax.spec.modules import beside
+from superjax.system import terminal
 
 
 class Results(NamedTuple):
@@ -63,7 +63,7 @@ def check(sweep: Sweep) -> None:
 
 def needs_array(case: Case, name: str) -> None:
     """Raise SweepError if the model of a case is known not to have W or b as the built-in models have them."""
-    from superjax.models import KINDS, model_class
+    from superjax.problem.models import KINDS, model_class
 
     if case.model.kind in KINDS:
         return

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from superjax import analysis, theory
-from superjax.grid import Grid
+from superjax import analysis
+from superjax.reference import theory
 from superjax.spec import Case, SweepError
+from superjax.spec.grid import Grid
 from superjax.studies import Claim, Results
 
 IMPORTANCES = (0.1, 0.3, 1.0, 3.0, 10.0)

@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from superjax import analysis, theory
+from superjax import analysis
+from superjax.reference import theory
 from superjax.spec import Case
 from superjax.studies._solutions import Switch, best, lowest, switches
 

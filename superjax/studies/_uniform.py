@@ -7,8 +7,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from superjax import analysis, tegum, theory
+from superjax import analysis
 from superjax.analysis import Component, Polytope
+from superjax.reference import polytope_losses, theory
 from superjax.spec import Case
 from superjax.studies import Results
 
@@ -110,7 +111,10 @@ class Uniform:
     def exact_loss(self) -> dict[str, Float[np.ndarray, " densities"]]:
         """The loss if all dimensions hold one kind of polytope at its exact optimum, the other features left out."""
         n, m = self.case.n_features, self.case.n_hidden
-        return {name: tegum.product_loss(polytope, self.density, n, m) for name, polytope in self.polytopes.items()}
+        return {
+            name: polytope_losses.product_loss(polytope, self.density, n, m)
+            for name, polytope in self.polytopes.items()
+        }
 
     def explained_per_dimension(self, loss: np.ndarray) -> Float[np.ndarray, " densities"]:
         """What a loss says that a dimension explains, in variances of a feature: the sum of `explained` over m."""
@@ -119,7 +123,7 @@ class Uniform:
     @property
     def digon_per_feature(self) -> Float[np.ndarray, " densities"]:
         """D* of isolated digons at their exact optimum."""
-        return NAMED["digon"].dimensionality / tegum.alone(NAMED["digon"], self.density).norm ** 2
+        return NAMED["digon"].dimensionality / polytope_losses.alone(NAMED["digon"], self.density).norm ** 2
 
     @cached_property
     def lowest(self) -> np.ndarray:

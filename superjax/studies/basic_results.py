@@ -13,8 +13,9 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from scipy.linalg import subspace_angles
 
-from superjax import analysis, theory
+from superjax import analysis
 from superjax.plots.basic_results import counts, weights
+from superjax.reference import theory
 from superjax.spec import Case, SweepError
 from superjax.studies import Claim, Results
 from superjax.studies._known import at_points, known_points

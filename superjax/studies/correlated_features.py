@@ -9,8 +9,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from superjax import analysis, theory
+from superjax import analysis
 from superjax.plots.correlated_features import bases, collapse, pairs
+from superjax.reference import theory
 from superjax.spec import Case, SweepError
 from superjax.studies import Claim, Results, needs_array
 from superjax.studies._known import known

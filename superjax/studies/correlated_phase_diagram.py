@@ -8,8 +8,9 @@ in one direction, which can tell only their sum.
 import numpy as np
 from matplotlib.figure import Figure
 
-from superjax import analysis, theory
+from superjax import analysis
 from superjax.plots.correlated_phase_diagram import boundaries, panels
+from superjax.reference import theory
 from superjax.spec import Case, SweepError
 from superjax.studies import Claim, Results
 from superjax.studies._diagram import Diagram, boundary_claims, check_optimum

@@ -8,10 +8,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from superjax import analysis, oracle, theory
-from superjax.grid import Grid
+from superjax import analysis
 from superjax.plots.five_features import five_features
+from superjax.reference import oracle, theory
 from superjax.spec import Case, SweepError
+from superjax.spec.grid import Grid
 from superjax.studies import Claim, Results, _solutions
 from superjax.studies._known import known
 from superjax.studies._solutions import Switch, best, best_names, lowest_losses

@@ -10,8 +10,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from superjax import analysis, theory
+from superjax import analysis
 from superjax.plots.learning_dynamics import energy_levels, octahedron
+from superjax.reference import theory
 from superjax.spec import Case, SweepError
 from superjax.studies import Claim, Results
 from superjax.studies._dynamics import EVENTS, ORTHOGONAL, SET, Course, Shape, courses, events
@@ -27,7 +28,7 @@ _TYPICAL = "typical is the median over all snapshots"
 
 def check(case: Case) -> None:
     """Raise SweepError unless it is one model during training: uniform, or of two sets of three in space."""
-    from superjax.runner import snapshot_steps
+    from superjax.runs.runner import snapshot_steps
 
     if case.axes:
         raise SweepError("draws models during training: needs a sweep without axes")

@@ -11,10 +11,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from superjax import analysis, oracle
-from superjax.grid import Grid
+from superjax import analysis
 from superjax.plots.perturbed_feature import perturbed_feature
+from superjax.reference import oracle
 from superjax.spec import Case, SweepError
+from superjax.spec.grid import Grid
 from superjax.studies import Claim, Results, needs_array
 from superjax.studies._known import known
 from superjax.studies._solutions import best, best_names, names

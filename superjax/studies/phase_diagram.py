@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import optimize
 
-from superjax import analysis, oracle, theory
+from superjax import analysis
 from superjax.plots.phase_diagram import cuts, phase_diagram
+from superjax.reference import oracle, theory
 from superjax.studies import Claim, Results
 from superjax.studies._diagram import Diagram, boundary_claims, check, diagrams
 

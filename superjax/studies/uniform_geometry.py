@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.linalg import block_diag
 
-from superjax import analysis, tegum
+from superjax import analysis
 from superjax.plots.uniform_geometry import feature_graphs, uniform_geometry
+from superjax.reference import polytope_losses
 from superjax.spec import Case, SweepError
 from superjax.studies import Claim, Results
 from superjax.studies._known import known
@@ -230,7 +231,7 @@ def _ideal_polytopes() -> list[Claim]:
                   1e-6, bool(np.allclose(measured, expected) and factors == parts), f"recognised as {factors}")
         )  # fmt: skip
     s, expected = np.array(list(PAPER_DIGONS)), list(PAPER_DIGONS.values())
-    measured = NAMED["digon"].dimensionality / tegum.alone(NAMED["digon"], s).norm ** 2
+    measured = NAMED["digon"].dimensionality / polytope_losses.alone(NAMED["digon"], s).norm ** 2
     off = float(np.abs(measured - expected).max())
     return [
         *found,

@@ -18,9 +18,18 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from superjax import interrupt, reading
-from superjax.files import inside, kind_of, make_folders, open_plain, remove_if_empty, remove_leftovers, write_bytes
-from superjax.reading import Damaged
+from superjax.disk.files import (
+    inside,
+    kind_of,
+    make_folders,
+    open_plain,
+    remove_if_empty,
+    remove_leftovers,
+    write_bytes,
+)
+from superjax.runs import reading
+from superjax.runs.reading import Damaged
+from superjax.system import interrupt
 
 _MAGIC = b"superjax chunk 2\n"
 _LONGEST = 2**20  # bytes of what a chunk says of itself

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, PyTree
 
-from superjax import interrupt
-from superjax.checkpoint import Keep, Layout, Saved
-from superjax.engine import Pace, Plan, Program, Progress
-from superjax.train import Cell
+from superjax.engine.engine import Pace, Plan, Program, Progress
+from superjax.engine.train import Cell
+from superjax.runs.checkpoint import Keep, Layout, Saved
+from superjax.system import interrupt
 
 Group = dict[int, Saved | None]  # chunks by number, each as last saved
 Tell = Callable[[float], object]  # told of models, and fractions of one, that are finished

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superjax import proof
-from superjax.interrupt import Interrupted
+from superjax.errors import clip
+from superjax.problem import proof
 from superjax.spec import RESERVED, RESERVED_STEMS, Case, SweepError
 from superjax.spec.emit import toml
-from superjax.spec.errors import clip
-from superjax.terminal import plain
+from superjax.system.interrupt import Interrupted
+from superjax.system.terminal import plain
 
 _LARGE = 2**20  # entries of a model that is not tried with numbers
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from superjax.files import checksum
+from superjax.disk.files import checksum
 
 _BESIDE: ContextVar[Path | None] = ContextVar("_BESIDE", default=None)
 _imported: dict[str, tuple[Path, str]] = {}  # by `load`: file and checksum

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int, PyTree
 
 from superjax import analysis
-from superjax.grid import Grid
 from superjax.spec import Case, Family, SweepError
+from superjax.spec.grid import Grid
 
 
 class Followed(NamedTuple):

@@ -15,7 +15,7 @@ The true optimum has its boundary at a higher density; `superjax.oracle.minimum`
 import numpy as np
 from jaxtyping import Float, Int8
 
-from superjax import checks
+from superjax.reference import checks
 
 Numbers = float | int | Float[np.ndarray, "..."]
 
@@ -276,7 +276,7 @@ def both_active(density: Numbers, correlation: Numbers) -> Numbers:
     [0.0, 0.25, 0.375, 0.5]
 
     Source: Elhage et al. (2022), "Correlated and Anticorrelated Features", at ρ = 1 and -1; between them
-    `superjax.data.Sets`.
+    `superjax.problem.data.Sets`.
     """
     checks.numbers("density", density, 0, 1)
     checks.numbers("correlation", correlation, -1, 1)

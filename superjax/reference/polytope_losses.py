@@ -14,8 +14,8 @@ from jaxtyping import Float
 from scipy.optimize import fminbound
 
 from superjax.analysis import Polytope
-from superjax.data import unit_segments
-from superjax.theory import variance
+from superjax.problem.data import unit_segments
+from superjax.reference.theory import variance
 
 _NODES = (40, 12, 4, 3, 2)  # a feature, of 1, 2, ... other active features
 _OFFSETS = np.linspace(-0.8, 1.6, 49)  # tried for b / ‖W_i‖², to begin with

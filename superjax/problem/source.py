@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from superjax.modules import PACKAGES, is_own
+from superjax.spec.modules import PACKAGES, is_own
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...))
 

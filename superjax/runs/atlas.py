@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from superjax import reading, spec
-from superjax.files import kind_of, write_text
+from superjax import spec
+from superjax.disk.files import kind_of, write_text
+from superjax.errors import NoEffect
+from superjax.runs import reading
+from superjax.runs.store import MANIFEST
 from superjax.spec import Sweep, SweepError
 from superjax.spec.effects import MATTERS
 from superjax.spec.emit import dotted, toml
-from superjax.spec.errors import NoEffect
 from superjax.spec.overrides import Override, parse, parse_batch
 from superjax.spec.trees import flatten, lookup, nest
-from superjax.store import MANIFEST
 
 PAGE = "index.html"
 _COLUMNS = {"claim": 24, "source": 12, "expected": 12, "measured": 12, "tolerance": 10, "holds": 5, "note": 25}  # %

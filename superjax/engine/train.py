@@ -13,9 +13,9 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from superjax import kernel
-from superjax.data import Distribution
-from superjax.loss import Objective
+from superjax.engine import kernel
+from superjax.problem.data import Distribution
+from superjax.problem.loss import Objective
 
 
 class Cell(NamedTuple):

@@ -9,12 +9,12 @@ import xarray as xr
 from jaxtyping import Shaped
 
 from superjax import analysis
-from superjax.chunks import Trained
-from superjax.families import Followed
-from superjax.grid import Grid
-from superjax.optimum import Optimum
+from superjax.engine.train import Cell, Evaluation
+from superjax.runs.chunks import Trained
+from superjax.runs.stages.families import Followed
+from superjax.runs.stages.optimum import Optimum
 from superjax.spec import Case, Phases
-from superjax.train import Cell, Evaluation
+from superjax.spec.grid import Grid
 
 NEGLIGIBLE = 1e-4  # a loss below this fraction of that of predicting the means counts as so much in `loss_error`
 REACHED = 0.01  # a restart reaches the optimum if its loss is at most this fraction above it

@@ -18,14 +18,15 @@ import optax
 from jax.sharding import PartitionSpec
 from jaxtyping import Float, Int, PyTree
 
-from superjax import kernel, spec
-from superjax.data import Distribution
-from superjax.grid import HYPER
-from superjax.loss import Objective, Stage
-from superjax.machine import usable_memory
-from superjax.models import ToyModel, model_class
-from superjax.random import root_key
-from superjax.train import Cell, Evaluation, Method, TrainState, begin, evaluate_one, loss_one, train_one
+from superjax import spec
+from superjax.engine import kernel
+from superjax.engine.random import root_key
+from superjax.engine.train import Cell, Evaluation, Method, TrainState, begin, evaluate_one, loss_one, train_one
+from superjax.problem.data import Distribution
+from superjax.problem.loss import Objective, Stage
+from superjax.problem.models import ToyModel, model_class
+from superjax.spec.grid import HYPER
+from superjax.system.machine import usable_memory
 
 BLOCK = 1000  # steps of one call at most
 _CALL_SECONDS = 0.3

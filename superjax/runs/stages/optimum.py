@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int, PyTree, UInt64
 
-from superjax.grid import Grid
+from superjax.spec.grid import Grid
 
 KEPT = 3  # solutions of different phases per cell
 MARGIN = 3e-3  # relative excess in loss up to which a transplant is worth polishing

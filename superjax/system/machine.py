@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from superjax.spec.errors import SweepError, clip
+from superjax.errors import SweepError, clip
 
 _ROOT = Path("/")
 _UNLIMITED = 2**60  # from here on a limit is the kernel's way to say none

@@ -21,10 +21,10 @@ from typing import Any
 import jax
 from jax._src.distributed import global_state  # its client is the only way to the coordinator's store
 
-from superjax import interrupt, terminal
-from superjax.files import checksum
+from superjax.disk.files import checksum
+from superjax.errors import clip
 from superjax.spec import SweepError
-from superjax.spec.errors import clip
+from superjax.system import interrupt, terminal
 
 _SECONDS = 0.2  # between two looks at the folder
 _LAST_WORDS = 10.0  # seconds that the first process waits for the others to leave

@@ -31,7 +31,7 @@ from itertools import combinations, product
 import numpy as np
 from jaxtyping import Float
 
-from superjax import checks
+from superjax.reference import checks
 
 MAX_FEATURES = 5
 _NODES_AT_ONCE = 2**18  # quadrature nodes evaluated together: a few MB of scratch, within reach of the cache

@@ -28,7 +28,7 @@ import numpy as np
 from jax import lax
 from jax.custom_batching import sequential_vmap
 
-from superjax.machine import usable_cores
+from superjax.system.machine import usable_cores
 
 Form = Literal["fused", "mapped", "plain"]
 

@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from superjax import modules, source
-from superjax.model_faults import faults, one_line, refusal, tried
-from superjax.spec import Case
+from superjax.problem import source
+from superjax.problem.faults import faults, one_line, refusal, tried
+from superjax.spec import Case, modules
 
 
 class ToyModel(eqx.Module):

@@ -8,9 +8,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from superjax.files import NO_SURPRISES, weakness
-from superjax.spec import SweepError
-from superjax.spec.errors import clip
+from superjax.disk.files import NO_SURPRISES, weakness
+from superjax.errors import SweepError, clip
 
 NAME = ".lock"
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)

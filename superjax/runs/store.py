@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from superjax import checkpoint, lock, machine, reading
-from superjax.files import (
+from superjax.disk import lock
+from superjax.disk.files import (
     checksum,
     finite,
     inside,
@@ -41,9 +41,11 @@ from superjax.files import (
     write_json,
     write_text,
 )
-from superjax.lock import Lock
+from superjax.disk.lock import Lock
+from superjax.errors import clip
+from superjax.runs import checkpoint, reading
 from superjax.spec import Case, Sweep, SweepError, parse
-from superjax.spec.errors import clip
+from superjax.system import machine
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from superjax.spec.errors import shortened
+from superjax.errors import shortened
 
 _LINES = 6  # of one message
 _PATIENCE = 4.0  # seconds that something takes before it is named

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from superjax.files import open_plain
+from superjax.disk.files import open_plain
+from superjax.errors import clip
 from superjax.spec import Case
-from superjax.spec.errors import clip
 from superjax.spec.fields import MODELS, Phases
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def misfit(dataset: "xr.Dataset", case: Case) -> str:
     """Why a dataset cannot be that of a case, by what any has, its sizes, coordinates and types; "" if it can."""
     import numpy as np
 
-    from superjax.grid import Grid
+    from superjax.spec.grid import Grid
 
     grid = Grid(case)
     models, text = (*grid.dims, "restart"), ("family", "phase_kind")

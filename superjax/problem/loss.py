@@ -17,8 +17,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Key
 
-from superjax.data import MANY, Distribution, Independent, Nodes, Segments, family
-from superjax.proof import closed, closed_form
+from superjax.problem.data import MANY, Distribution, Independent, Nodes, Segments, family
+from superjax.problem.proof import closed, closed_form
 from superjax.spec import Case, SweepError
 
 MAX_ROWS = 8192

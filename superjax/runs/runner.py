@@ -15,24 +15,25 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int, PyTree
 
-from superjax import analysis, machine, terminal
-from superjax.checkpoint import Keep, Memory
-from superjax.chunks import Trained, Training
-from superjax.data import family
-from superjax.dataset import assemble
-from superjax.engine import Plan, Program, Shape, program, schedule_factors
-from superjax.families import Followed, follow, starts
-from superjax.grid import HYPER, Grid
-from superjax.loss import Exact, Objective, Stage, evaluation_objectives, optimum_objectives, training_stages
-from superjax.models import check_model, model_class, notebook_init_std
-from superjax.modules import beside
-from superjax.optimum import Optimum, Solutions, find_optimum
-from superjax.proof import closed
+from superjax import analysis
+from superjax.engine.engine import Plan, Program, Shape, program, schedule_factors
+from superjax.engine.train import Cell, Evaluation, Method
+from superjax.errors import clip, near
+from superjax.problem.data import family
+from superjax.problem.loss import Exact, Objective, Stage, evaluation_objectives, optimum_objectives, training_stages
+from superjax.problem.models import check_model, model_class, notebook_init_std
+from superjax.problem.proof import closed
+from superjax.runs.checkpoint import Keep, Memory
+from superjax.runs.chunks import Trained, Training
+from superjax.runs.dataset import assemble
+from superjax.runs.stages.families import Followed, follow, starts
+from superjax.runs.stages.optimum import Optimum, Solutions, find_optimum
+from superjax.runs.store import timed
 from superjax.spec import MODELS, Case, Sweep, SweepError, Train
-from superjax.spec.errors import clip, near
+from superjax.spec.grid import HYPER, Grid
+from superjax.spec.modules import beside
 from superjax.spec.sweep import decisive
-from superjax.store import timed
-from superjax.train import Cell, Evaluation, Method
+from superjax.system import machine, terminal
 
 POLISH = Train(steps=100, learning_rate=0.01)
 FINISH = Train(steps=500, learning_rate=0.01)

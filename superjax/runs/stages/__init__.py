@@ -1,0 +1,1 @@
+"""What a case does with its cells after training: one module each."""

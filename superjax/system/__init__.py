@@ -1,0 +1,1 @@
+"""The machine and its terminal: cores, memory, JAX's settings, signals, all that is said."""
