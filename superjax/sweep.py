@@ -344,14 +344,14 @@ def _check(sweep: Sweep, run: Run, arguments: argparse.Namespace) -> _Plan:
 
 def _codes(sweep: Sweep, names: Iterable[str], needed: Iterable[str]) -> dict[str, str]:
     """The digests of the code of cases, by name. Code that is gone is left out unless it is `needed`."""
-    from superjax.problem import models
-    from superjax.spec.modules import beside
+    from superjax.runs import problems
+    from superjax.system.modules import beside
 
     codes = {}
     for name in names:
         try:
             with beside(sweep.path):
-                codes[name] = models.code_of(sweep.cases[name].model.kind)
+                codes[name] = problems.code_of_case(sweep.cases[name])
         except SweepError:
             if name in needed:
                 raise
@@ -472,9 +472,9 @@ def _check_same(here: dict[str, str], plan: dict[str, Any]) -> None:
 
 def _cases(folder: Path, sweep: Sweep, chunks: dict[str, dict[str, int]], codes: dict[str, str], devices: int | None):
     """The cases to be run, by name, with the sizes of their chunks."""
+    from superjax.runs.case_run import CaseRun, key_of
     from superjax.runs.checkpoint import Folder
-    from superjax.runs.runner import CaseRun, key_of
-    from superjax.spec.modules import beside
+    from superjax.system.modules import beside
 
     def keep(case: str, task: str, key: str) -> Folder:
         own = chunk_folder(folder, case, key_of(sweep.cases[case], codes[case]))

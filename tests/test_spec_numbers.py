@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from superjax.spec import Case, SweepError, load
 from superjax.spec.grid import HYPER, Grid
-from superjax.spec.numbers import SMALLEST, single
+from superjax.problem.numbers import SMALLEST, single
 
 SMALL = "n_features = 3\nn_hidden = 2\ntrain.optimizer = 'adamw'\ndata = {kind = 'sets', set_size = 3}\n"
 SWEPT = ["importance", "importance[1]", "importance.ratio", "data.density", "data.correlation", "model.init_std",

@@ -15,16 +15,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import lax
 from jax.sharding import PartitionSpec
 from jaxtyping import Float, Int, PyTree
 
 from superjax import spec
 from superjax.engine import kernel
 from superjax.engine.random import root_key
-from superjax.engine.train import Cell, Evaluation, Method, TrainState, begin, evaluate_one, loss_one, train_one
-from superjax.problem.data import Distribution
-from superjax.problem.loss import Objective, Stage
-from superjax.problem.models import ToyModel, model_class
+from superjax.engine.train import (
+    Cell,
+    Evaluation,
+    Method,
+    TrainState,
+    begin,
+    evaluate_one,
+    loss_one,
+    moments_one,
+    train_one,
+)
+from superjax.problem.expectation import Objective
+from superjax.problem.problem import Problem
 from superjax.spec.grid import HYPER
 from superjax.system.machine import usable_memory
 
@@ -44,23 +54,28 @@ _MAPPED_ENTRIES = 2**13  # rows x parameters of a model from which one by one is
 
 @dataclass(frozen=True)
 class Shape:
-    """What the models of a program have in common: the class, or its name, and shapes; `swept` names the optimiser's
-    numbers that differ."""
+    """What the models of a program have in common: their problem; `swept` names the optimiser's numbers that differ,
+    `masked` says that the number of hidden dimensions does."""
 
-    kind: str | type[ToyModel]
-    data: type[Distribution]
-    n_features: int
-    n_hidden: int
+    problem: Problem
     streams: int = 1
     swept: frozenset[str] = frozenset()
+    masked: bool = False
+
+
+class Part(NamedTuple):
+    """A part of training: what is minimised, and the step at which it ends."""
+
+    objective: Objective
+    end: int
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How models are trained: stages, the learning rate's factor at every step, the seed of all random numbers, and
-    after which steps weights are kept."""
+    """How models are trained: in which parts, with which factor of the learning rate at every step, the seed of all
+    random numbers, and after which steps weights are kept."""
 
-    stages: Sequence[Stage]
+    parts: Sequence[Part]
     factors: Float[np.ndarray, " steps"]
     seed: int
     snapshots: Sequence[int] = ()
@@ -138,8 +153,8 @@ class Pace:
 
 def _refusal(objective: Objective, model: PyTree, cell: Cell) -> str | None:
     """Why the model does not run in the fused form, if it does not."""
-    rows = jax.eval_shape(lambda data: objective.rows(data, objective.draw(jax.random.key(0))), cell.data)
-    return kernel.refusal(objective.row_losses, model, cell.data, rows)
+    rows = jax.eval_shape(lambda laws: objective.rows(laws, objective.draw(jax.random.key(0))), cell.laws)
+    return kernel.refusal(objective.row_values, model, cell.laws, rows)
 
 
 def _choose_form(objective: Objective, model: PyTree, cell: Cell) -> kernel.Form:
@@ -173,17 +188,16 @@ class Program:
         )
 
         number = jax.ShapeDtypeStruct((), jnp.float32)
-        numbers = jax.ShapeDtypeStruct((shape.n_features,), jnp.float32)
-        data = jax.eval_shape(functools.partial(shape.data.example, shape.n_features))
-        cell = Cell(numbers, data, dict.fromkeys(HYPER, number))
-        self.model = model = jax.eval_shape(self._new, jax.random.key(0), number)
+        laws = shape.problem.laws()
+        cell = Cell(laws, dict.fromkeys(HYPER, number), number if shape.masked else None)
+        self.model = model = shape.problem.shapes()
         self.form = functools.cache(lambda objective: _choose_form(objective, model, cell))
         self.refusal = lambda objective: _refusal(objective, model, cell)
 
         self.state = state = jax.eval_shape(functools.partial(begin, method), model, cell)
         counters = jax.tree.map(lambda x: 0 if jnp.issubdtype(x.dtype, jnp.inexact) else None, state.optimizer)
         state_axes = TrainState(0, counters, 0)
-        cell_axes = Cell(0, 0, {name: 0 if name in shape.swept else None for name in HYPER})
+        cell_axes = Cell(0, {name: 0 if name in shape.swept else None for name in HYPER}, 0 if shape.masked else None)
 
         def steps_under(objective) -> _Compiled:
             advance = functools.partial(train_one, method, objective, self.form(objective))
@@ -195,14 +209,18 @@ class Program:
                 "steps", steps, (state_axes, cell_axes, None, "stream", None, None, None), state_axes
             )
 
-        self._initialise = self._vectorise("initialise", self._first, (None, 0, 0), 0, 1)
+        self._initialise = self._vectorise("initialise", self._first, (None, 0, 0, 0), 0, 1)
         self._begin = self._vectorise("begin", functools.partial(begin, method), (0, cell_axes), state_axes)
         self._steps_under = functools.cache(steps_under)
         evaluate = functools.partial(evaluate_one, fine, second, self.form(fine))
         self._evaluate = self._vectorise("evaluate", evaluate, (0, cell_axes, None), 0, 1)
-        self._loss = self._vectorise(
-            "loss", functools.partial(loss_one, fine, self.form(fine)), (0, cell_axes, None), 0, 1
-        )
+        self._loss = {
+            error: self._vectorise(
+                "loss", functools.partial(loss_one, fine, self.form(fine), error), (0, cell_axes, None), 0, 1
+            )
+            for error in (False, True)
+        }
+        self._moments = jax.jit(lambda laws, draw: lax.map(lambda one: moments_one(fine, one, draw), laws))
 
     @functools.cached_property
     def _draws(self) -> tuple[Any, Any]:
@@ -210,11 +228,8 @@ class Program:
         drawn = tuple(objective.draw(jax.random.key(0)) for objective in (self.fine, self.second))
         return jax.device_put(drawn, jax.sharding.NamedSharding(self.mesh, PartitionSpec()))
 
-    def _new(self, key, init_std):
-        return model_class(self.shape.kind)(self.shape.n_features, self.shape.n_hidden, init_std, key=key)
-
-    def _first(self, root, restart, init_std):
-        return self._new(jax.random.fold_in(jax.random.fold_in(root, 0), restart), init_std)
+    def _first(self, root, restart, init_std, init_bias):
+        return self.shape.problem.new(jax.random.fold_in(jax.random.fold_in(root, 0), restart), init_std, init_bias)
 
     def _vectorise(
         self, name: str, function: Callable, in_axes: tuple, out_axes: Any, streams: int | None = None
@@ -242,7 +257,7 @@ class Program:
         def arguments(models: PyTree, cells: Cell):
             return self._begin(models, cells), cells, key, streams, count, count, factors
 
-        chunk = _chunk_size(objective, self.shape.n_features, form, -(-models // devices))
+        chunk = _chunk_size(objective, self.shape.problem.n_features, form, -(-models // devices))
         return self._that_fits(chunk, form, cells, self.shape.streams, steps, arguments, True)
 
     def evaluated_models(self, models: int, cells: Cell) -> int:
@@ -250,8 +265,9 @@ class Program:
 
         Chunks have one size for all but large models: a loss must not depend on the number of others."""
         form = self.form(self.fine)
+        largest = self.second if self.shape.problem.data.points else self.fine  # fresh inputs are as many as memory has
         chunk = _chunk_size(
-            self.fine, self.shape.n_features, form, -(-models // self.mesh.size) if form == "mapped" else None
+            largest, self.shape.problem.n_features, form, -(-models // self.mesh.size) if form == "mapped" else None
         )
         on_trial = jax.default_backend() != "cpu"  # where a program that has no room ends the process
         return self._that_fits(
@@ -287,11 +303,19 @@ class Program:
         return True
 
     def initialise(
-        self, seed: int, restart: Int[np.ndarray, " models"], init_std: Float[np.ndarray, " models"], chunk: int
+        self,
+        seed: int,
+        restart: Int[np.ndarray, " models"],
+        init_std: Float[np.ndarray, " models"],
+        init_bias: Float[np.ndarray, " models"],
+        chunk: int,
     ) -> PyTree:
-        """Initial weights from (seed, restart), leaves (models, ...): equal in all cells, up to their scale."""
+        """Initial weights from (seed, restart), leaves (models, ...): equal in all cells, up to their scale and what is
+        added to the bias."""
         root, restart = root_key(seed), restart.astype(np.int32)
-        return self._in_chunks(lambda i: self._initialise(root, restart[i], init_std[i]), len(restart), chunk)
+        return self._in_chunks(
+            lambda i: self._initialise(root, restart[i], init_std[i], init_bias[i]), len(restart), chunk
+        )
 
     def start(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, "streams models"], plan: Plan) -> Progress:
         """Models, leaves (streams, models, ...), of the given cells before their first step."""
@@ -313,12 +337,12 @@ class Program:
     ) -> Iterator[tuple[int, Progress]]:
         """Train models from a step on to the end; after every call, which `pace` sizes, the step and how they are."""
         root, streams = root_key(plan.seed), np.arange(self.shape.streams, dtype=np.int32)
-        stops = [*plan.snapshots, *(stage.end for stage in plan.stages)]
+        stops = [*plan.snapshots, *(part.end for part in plan.parts)]
         cells = self._cells_of(cells, cell)
         while step < len(plan.factors):
             start, end = time.perf_counter(), pace.end(step, stops)
             factor = np.resize(plan.factors[step:end], BLOCK)
-            advance = self._steps_under(next(stage.objective for stage in plan.stages if end <= stage.end))
+            advance = self._steps_under(next(part.objective for part in plan.parts if end <= part.end))
             state = advance(progress.state, cells, root, streams, np.int32(step), np.int32(end - step), factor)
             jax.block_until_ready(state)
             pace.record(end - step, time.perf_counter() - start)
@@ -330,10 +354,21 @@ class Program:
         return self._under_evaluation(self._evaluate, self._draws, models, cells, cell, chunk)
 
     def loss(
-        self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"], chunk: int
+        self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"], chunk: int, error: bool = False
     ) -> Float[np.ndarray, " models"]:
-        """Loss alone of every model under the evaluation objective."""
-        return self._under_evaluation(self._loss, self._draws[0], models, cells, cell, chunk)
+        """What is minimised of every model under the evaluation objective, or of it the `error` alone."""
+        return self._under_evaluation(self._loss[error], self._draws[0], models, cells, cell, chunk)
+
+    def moments(
+        self, laws: PyTree
+    ) -> tuple[Float[np.ndarray, "cells n_outputs"], Float[np.ndarray, "cells n_outputs"]]:
+        """Mean and variance of every output's target in every cell: in closed form where the input is the target and
+        has one, else under the evaluation objective."""
+        if self.shape.problem.target.identity and (found := jax.vmap(lambda laws: laws.data.moments())(laws)):
+            mean, variance = found
+        else:
+            mean, variance = self._moments(laws, self._draws[0])
+        return np.asarray(mean), np.asarray(variance)
 
     def _under_evaluation(
         self, function: Callable, draws: Any, models: PyTree, cells: Cell, cell: np.ndarray, chunk: int
@@ -346,7 +381,8 @@ class Program:
 
     def _cells_of(self, cells: Cell, index: Int[np.ndarray, "streams models"]) -> Cell:
         hyper = {k: v[index] if k in self.shape.swept else v for k, v in cells.hyper.items()}
-        return Cell(cells.importance[index], jax.tree.map(lambda x: x[index], cells.data), hyper)
+        n_hidden = None if cells.n_hidden is None else cells.n_hidden[index]
+        return Cell(jax.tree.map(lambda x: x[index], cells.laws), hyper, n_hidden)
 
     def _in_chunks(self, one_chunk: Callable, models: int, chunk: int) -> PyTree:
         """A function of model numbers (1, models) over all models, a chunk on every device at a time."""

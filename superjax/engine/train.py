@@ -9,24 +9,26 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from superjax.engine import kernel
-from superjax.problem.data import Distribution
-from superjax.problem.loss import Objective
+from superjax.problem.expectation import Objective
+from superjax.problem.problem import Laws
 
 
 class Cell(NamedTuple):
     """Everything about one model that is a number, so that it can be swept inside one compiled program.
 
-    `hyper` holds the optimiser's numbers by name (learning_rate, weight_decay, b1, ...).
+    `hyper` holds the optimiser's numbers by name (learning_rate, weight_decay, b1, ...); `n_hidden`, where an axis
+    sweeps it, how many of the hidden dimensions the model has: the others are kept at 0.
     """
 
-    importance: Float[Array, " n_features"]
-    data: Distribution
+    laws: Laws
     hyper: dict[str, Float[Array, ""]]
+    n_hidden: Float[Array, ""] | None = None
 
 
 class TrainState(NamedTuple):
@@ -44,16 +46,22 @@ class Method:
     optimizer: str = "adam"
     clip: bool = False
     normalize: str = "density"
+    decayed: str = "all"
 
 
-def optimizer(kind: str, hyper: dict[str, Any], clip: bool, factor: Float[Array, ""]) -> optax.GradientTransformation:
-    """The optax optimiser of a sweep file, with the schedule's factor at this step."""
+def optimizer(
+    kind: str, hyper: dict[str, Any], clip: bool, factor: Float[Array, ""], decayed: str = "all"
+) -> optax.GradientTransformation:
+    """The optax optimiser of a sweep file, with the schedule's factor at this step. Weight decay concerns the arrays
+    that are `decayed`: all, or weights alone, which have two dimensions or more."""
+    of_weights = None if decayed == "all" else lambda arrays: jax.tree.map(lambda x: x.ndim > 1, arrays)
+    decay = {"weight_decay": hyper["weight_decay"], "mask": of_weights}
     learning_rate = hyper["learning_rate"] * factor
     betas = {"b1": hyper["b1"], "b2": hyper["b2"]}
     make = {
         "adam": lambda: optax.adam(learning_rate, **betas, eps=hyper["eps"]),
-        "adamw": lambda: optax.adamw(learning_rate, **betas, eps=hyper["eps"], weight_decay=hyper["weight_decay"]),
-        "lion": lambda: optax.lion(learning_rate, **betas, weight_decay=hyper["weight_decay"]),
+        "adamw": lambda: optax.adamw(learning_rate, **betas, eps=hyper["eps"], **decay),
+        "lion": lambda: optax.lion(learning_rate, **betas, **decay),
         "rmsprop": lambda: optax.rmsprop(learning_rate, decay=hyper["b2"], eps=hyper["eps"]),
         "sgd": lambda: optax.sgd(learning_rate, momentum=hyper["momentum"]),
     }[kind]()
@@ -61,32 +69,54 @@ def optimizer(kind: str, hyper: dict[str, Any], clip: bool, factor: Float[Array,
 
 
 def begin(method: Method, model: PyTree, cell: Cell) -> TrainState:
-    state = optimizer(method.optimizer, cell.hyper, method.clip, jnp.ones(())).init(model)
+    model = masked(model, cell)
+    state = optimizer(method.optimizer, cell.hyper, method.clip, jnp.ones(()), method.decayed).init(model)
     return TrainState(model, state, jnp.array(-1, jnp.int32))
 
 
+def masked(arrays: PyTree, cell: Cell) -> PyTree:
+    """Arrays of a model, or gradients, with 0 in the hidden dimensions that the cell has not."""
+    if cell.n_hidden is None:
+        return arrays
+    found = []
+    for array, dims in _with_dims(arrays):
+        for axis in (k for k, dim in enumerate(dims) if dim == "hidden"):
+            there = jnp.arange(array.shape[axis], dtype=jnp.float32) < cell.n_hidden
+            array = jnp.where(there.reshape([-1 if k == axis else 1 for k in range(array.ndim)]), array, 0.0)
+        found.append(array)
+    return jax.tree.unflatten(jax.tree.structure(arrays), found)
+
+
+def _with_dims(arrays: PyTree) -> list[tuple[Any, tuple[str, ...]]]:
+    """The arrays of a model with the names of their dimensions."""
+    dims, leaves = type(arrays).dims, jax.tree_util.tree_leaves_with_path(arrays)
+    return [(array, dims[jax.tree_util.keystr(path)[1:]]) for path, array in leaves]
+
+
 def gradient(objective: Objective, form: kernel.Form):
-    """`(model, cell, draw, scale) -> gradient` of L / scale, where L = Σᵢ Iᵢ E[(xᵢ - x'ᵢ)²] is the paper's loss."""
-    return _weighted(objective, kernel.vjp(objective.row_losses, form))
+    """`(model, cell, draw, scale) -> gradient` of L / scale, where L is the weighted sum of the means of all terms'
+    values: Σᵢ Iᵢ E[(xᵢ - x'ᵢ)²] with the paper's loss alone."""
+    return _weighted(objective, kernel.vjp(objective.row_values, form))
 
 
-def loss_and_gradient(objective: Objective, form: kernel.Form):
-    """`(model, cell, draw, scale) -> (feature_loss, gradient)`: every E[(xᵢ - x'ᵢ)²], the gradient of L / scale."""
-    evaluate = _weighted(objective, kernel.value_and_vjp(objective.row_losses, form))
+def values_and_gradient(objective: Objective, form: kernel.Form):
+    """`(model, cell, draw, scale) -> (values, gradient)`: the mean of every value of the terms, the gradient of
+    L / scale."""
+    evaluate = _weighted(objective, kernel.value_and_vjp(objective.row_values, form))
 
-    def with_loss(model, cell: Cell, draw, scale=1.0):
+    def with_values(model, cell: Cell, draw, scale=1.0):
         sums, gradient = evaluate(model, cell, draw, scale)
         return sums * objective.row_weight, gradient
 
-    return with_loss
+    return with_values
 
 
 def _weighted(objective: Objective, function):
-    """A function of the kernel, every feature's loss weighted by importance."""
+    """A function of the kernel, every value with its weight."""
 
     def evaluate(model, cell: Cell, draw, scale=1.0):
-        weights = cell.importance * (objective.row_weight / scale)
-        return function(model, cell.data, objective.rows(cell.data, draw), weights)
+        weights = cell.laws.weights() * (objective.row_weight / scale)
+        return function(model, cell.laws, objective.rows(cell.laws, draw), weights)
 
     return evaluate
 
@@ -109,15 +139,15 @@ def train_one(
     steps is traced: blocks of any length, hence snapshots at any steps, run the same program.
     """
     gradient_of = gradient(objective, form)
-    n_features = cell.importance.shape[-1]
-    scale = {"density": cell.data.activity(), "features": float(n_features), "none": 1.0}[method.normalize]
+    n_outputs = cell.laws.terms[0].weights().shape[-1]
+    scale = {"density": cell.laws.data.activity(), "features": float(n_outputs), "none": 1.0}[method.normalize]
 
     def draw_of(step):
         return objective.draw(jax.random.fold_in(key, step))
 
     def advance(state: TrainState, step, factor, draw) -> TrainState:
-        grads = gradient_of(state.model, cell, draw, scale)
-        transform = optimizer(method.optimizer, cell.hyper, method.clip, factor)
+        grads = masked(gradient_of(state.model, cell, draw, scale), cell)
+        transform = optimizer(method.optimizer, cell.hyper, method.clip, factor, method.decayed)
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
             updates, optimizer_state = transform.update(grads, state.optimizer, state.model)
         first = (state.diverged_at < 0) & ~jnp.isfinite(optax.tree.sum(grads))
@@ -137,15 +167,17 @@ def train_one(
 
 
 class Evaluation(NamedTuple):
-    """A trained model's loss, unweighted error of each feature, and the norm of the loss gradient.
+    """A trained model's loss, unweighted error of each output, and the norm of the gradient of all that is minimised.
 
-    `second_loss` is the loss under another objective: how far it is off bounds the error of `loss`.
+    `loss` is the error alone. `terms` are the weighted means of all terms if there are several, else None; their sum is
+    what is minimised. `second_loss` is the loss under another objective: how far it is off bounds the error of `loss`.
     """
 
     loss: Float[Array, ""]
-    feature_loss: Float[Array, " n_features"]
+    feature_loss: Float[Array, " n_outputs"]
     grad_norm: Float[Array, ""]
     second_loss: Float[Array, ""]
+    terms: Float[Array, " terms"] | None = None
 
 
 def evaluate_one(
@@ -153,14 +185,37 @@ def evaluate_one(
 ) -> Evaluation:
     """Loss of one model under an objective that is finer than the one it was trained with. `draws` are those of both
     objectives: large samples, which as constants of the program would take minutes to compile."""
+    model = masked(model, cell)
+    values, grads = values_and_gradient(fine, form)(model, cell, draws[0])
+    second_loss = loss_one(second, form, True, model, cell, draws[1])
+    parts = _by_term(cell, values)
+    terms = jnp.stack([jnp.sum(term.weights() * part) for term, part in parts]) if len(parts) > 1 else None
+    error, errors = parts[0]
+    return Evaluation(jnp.sum(error.weights() * errors), errors, optax.tree.norm(grads), second_loss, terms)
 
-    losses, grads = loss_and_gradient(fine, form)(model, cell, draws[0])
-    second_loss = loss_one(second, form, model, cell, draws[1])
-    return Evaluation(jnp.sum(cell.importance * losses), losses, optax.tree.norm(grads), second_loss)
+
+def loss_one(
+    objective: Objective, form: kernel.Form, error: bool, model: PyTree, cell: Cell, draw: Any
+) -> Float[Array, ""]:
+    """What is minimised of one model under an objective with fixed rows, or of it the `error` alone."""
+    rows = objective.rows(cell.laws, draw)
+    sums = kernel.row_sum(objective.row_values, form)(masked(model, cell), cell.laws, rows)
+    parts = _by_term(cell, sums)
+    losses = [jnp.sum(term.weights() * part) * objective.row_weight for term, part in parts]
+    return losses[0] if error else sum(losses[1:], losses[0])
 
 
-def loss_one(objective: Objective, form: kernel.Form, model: PyTree, cell: Cell, draw: Any) -> Float[Array, ""]:
-    """Loss of one model under an objective with fixed rows."""
-    rows = objective.rows(cell.data, draw)
-    sums = kernel.row_sum(objective.row_losses, form)(model, cell.data, rows)
-    return jnp.sum(cell.importance * sums) * objective.row_weight
+def _by_term(cell: Cell, values: Float[Array, " values"]) -> list[tuple[Any, Float[Array, " values"]]]:
+    """The terms, and of all values side by side those of each."""
+    sizes = [term.weights().shape[-1] for term in cell.laws.terms]
+    parts = jnp.split(values, np.cumsum(sizes)[:-1]) if len(sizes) > 1 else [values]
+    return list(zip(cell.laws.terms, parts, strict=True))
+
+
+def moments_one(
+    objective: Objective, laws: Laws, draw: Any
+) -> tuple[Float[Array, " n_outputs"], Float[Array, " n_outputs"]]:
+    """Mean and variance of every output's target under an objective with fixed rows."""
+    rows = objective.rows(laws, draw)
+    sums = jnp.sum(jax.vmap(lambda row: objective.targets(laws, row), -1, -1)(rows), axis=-1) * objective.row_weight
+    return sums[0], jnp.maximum(sums[1] - sums[0] ** 2, 0.0)

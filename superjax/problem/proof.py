@@ -64,6 +64,8 @@ def closed(kind: type[eqx.Module], n_features: int, n_hidden: int) -> Closed:
         model: Any = jax.eval_shape(
             lambda key, std: kind(n_features, n_hidden, std, key=key), jax.random.key(0), number
         )
+        if model.rectified is None:  # it has another activation, and claims nothing
+            return Closed(False)
         rectified = bool(model.rectified)
         jax.eval_shape(affine, model, x)
     except Exception as error:
@@ -77,9 +79,14 @@ def closed(kind: type[eqx.Module], n_features: int, n_hidden: int) -> Closed:
     return Closed(True, rectified)
 
 
-def closed_form(kind: type[eqx.Module], n_features: int = 2, n_hidden: int = 1) -> bool:
-    """Whether `closed` holds."""
-    return closed(kind, n_features, n_hidden).holds
+@functools.lru_cache(maxsize=64)
+def not_affine_hidden(kind: type[eqx.Module], n_features: int, n_hidden: int) -> str:
+    """Why the hidden activations of models of a class may not be affine in x, "" if they are shown to be."""
+    number, x = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((n_features,), jnp.float32)
+    model = jax.eval_shape(lambda key, std: kind(n_features, n_hidden, std, key=key), jax.random.key(0), number)
+    if operation := nonlinear(lambda model, x: model.hidden(x), model, x):
+        return f"hidden(x) is not shown to be affine in x: it takes {operation} of it"
+    return ""
 
 
 def nonlinear(function: Callable[[Any, Any], Any], model: Any, x: Any) -> str:

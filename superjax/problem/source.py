@@ -13,12 +13,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from superjax.spec.modules import PACKAGES, is_own
+from superjax.system.modules import PACKAGES, is_own
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...))
 
 
-def digest(cls: type, name: str) -> str:
+def digest(cls: Any, name: str) -> str:
     """SHA-256 of the user's files that a class is made of: that of the module with a name, that it was taken from, that
     which defines it, and all that they import, wherever in them it is said. Comments, docstrings and layout do not
     matter, nor what is imported already.
@@ -31,6 +31,13 @@ def digest(cls: type, name: str) -> str:
             texts |= _texts(module.__name__, Path(str(module.__file__)).resolve())
     lines = list(map(repr, sorted(texts.items()))) or list(_compiled(cls, set()))
     return hashlib.sha256("\n".join(lines).encode(errors="surrogatepass")).hexdigest()
+
+
+def combined(digests: dict[str, str]) -> str:
+    """One digest of the code of several members of a problem by their paths: of one alone its own, "" of none."""
+    if len(digests) < 2:
+        return next(iter(digests.values()), "")
+    return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()
 
 
 def _texts(name: str, file: Path) -> dict[str, str]:

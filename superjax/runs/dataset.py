@@ -1,6 +1,6 @@
 """Trained models as labelled data: one xarray dataset per case, in the terms of the paper."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import jax
@@ -10,22 +10,28 @@ from jaxtyping import Shaped
 
 from superjax import analysis
 from superjax.engine.train import Cell, Evaluation
+from superjax.problem.problem import Problem
+from superjax.problem.terms import Squared
 from superjax.runs.chunks import Trained
-from superjax.runs.stages.families import Followed
-from superjax.runs.stages.optimum import Optimum
+from superjax.runs.stages import STAGES, Found
+from superjax.runs.stages.base import Variables
 from superjax.spec import Case, Phases
 from superjax.spec.grid import Grid
 
 NEGLIGIBLE = 1e-4  # a loss below this fraction of that of predicting the means counts as so much in `loss_error`
-REACHED = 0.01  # a restart reaches the optimum if its loss is at most this fraction above it
 _LABELS = {
     "restart": "number of the independent initialisation",
     "feature": "number of the feature",
+    "output": "number of the output",
     "step": "steps trained",
     "phase_kind": "phase",
     "W": "weights, column i is the direction of feature i",
     "b": "bias",
+    "W1": "weights of the first layer, column i is the direction of feature i",
+    "W2": "weights of the second layer",
     "loss": "importance-weighted squared error, summed over features",
+    "objective": "all terms that are minimised, the loss among them",
+    "test_loss": "the same as loss for fresh inputs of the law that the points were drawn from",
     "feature_loss": "mean squared error of the feature, unweighted",
     "explained": "explained fraction of the feature's variance",
     "grad_norm": "norm of the gradient of the loss",
@@ -41,84 +47,72 @@ _LABELS = {
     "typical_norm": "norm, the worst tenth of the restarts (rounded) dropped, the others averaged",
     "typical_interference": "interference, the worst tenth of the restarts (rounded) dropped, the others averaged",
     "phase_fraction": "fraction of restarts in each phase",
-    "optimum_W": "weights of the best solution found",
-    "optimum_b": "bias of the best solution found",
-    "optimum_loss": "loss of the best solution found",
-    "optimum_other_W": "weights of the best solution found whose phases differ from the optimum's",
-    "optimum_other_b": "bias of the best solution found whose phases differ from the optimum's",
-    "optimum_other_loss": "loss of the best solution found whose phases differ from the optimum's",
-    "optimum_norm": "norm of the feature's direction in the best solution found",
-    "optimum_interference": "interference of the feature in the best solution found",
-    "optimum_phase": "how the feature is represented in the best solution found",
-    "optimum_margin": "margin of optimum_phase",
-    "family": "solutions followed along an axis, each from weights of its own",
-    "family_W": "weights of the family's solution",
-    "family_b": "bias of the family's solution",
-    "family_loss": "loss of the family's solution",
-    "family_norm": "norm of the feature's direction in the family's solution",
-    "family_solution": "polytopes that the represented features of the family's solution form",
-    "family_solution_deviation": "largest deviation of a component of the family's solution from its polytope",
-    "gap": "(optimum_other_loss - optimum_loss) / optimum_loss",
-    "success": f"fraction of restarts whose loss is within {REACHED:.0%} of the optimum's",
-    "agreement": "fraction of restarts with the phases of the optimum, up to interchangeable features",
 }
-
-Variables = dict[str, tuple[tuple[str, ...], Shaped[np.ndarray, "..."]]]
 
 
 def assemble(
     case: Case,
+    problem: Problem,
     trained: Trained,
     evaluation: Evaluation,
     snapshot_losses: Shaped[np.ndarray, "models snapshots"] | None,
-    optimum: Optimum | None,
-    families: Followed | None,
+    moments: tuple[Shaped[np.ndarray, "cells n_outputs"], Shaped[np.ndarray, "cells n_outputs"]],
     cells: Cell,
     steps: list[int],
 ) -> xr.Dataset:
-    """Label what was trained: dims are the axis names, then `restart`, then those that the model declares."""
+    """Label what was trained: dims are the axis names, then `restart`, then those that the model declares. `moments`
+    are mean and variance of every output's target."""
     grid = Grid(case)
     by_restart = partial(_by_restart, grid)
     array_dims = type(trained.models).dims
-    dims = (*grid.dims, "restart")
+    dims, output = (*grid.dims, "restart"), problem.output
 
-    variance = np.asarray(jax.vmap(lambda distribution: distribution.variance())(cells.data))
+    _, variance = moments
     feature_loss = by_restart(evaluation.feature_loss)
     data: Variables = {
         name: ((*dims, *own), by_restart(getattr(trained.models, name))) for name, own in array_dims.items()
     }
     data |= {
         "loss": (dims, by_restart(evaluation.loss)),
-        "feature_loss": ((*dims, "feature"), feature_loss),
-        "explained": ((*dims, "feature"), 1 - feature_loss / grid.unflatten(variance)[..., None, :]),
+        "feature_loss": ((*dims, output), feature_loss),
         "grad_norm": (dims, by_restart(evaluation.grad_norm)),
         "diverged_at": (dims, by_restart(trained.diverged_at)),
     }
+    if issubclass(problem.terms[0], Squared):
+        variances = grid.unflatten(np.where(variance > 0, variance, np.nan))[..., None, :]
+        data["explained"] = ((*dims, output), 1 - feature_loss / variances)
+    if evaluation.terms is not None:
+        data["objective"] = (dims, by_restart(np.sum(evaluation.terms, axis=-1)))
+        data |= {f"term_{name}": (dims, by_restart(evaluation.terms[:, k])) for k, name in enumerate(problem.names)}
+    if problem.data.points:
+        data["test_loss"] = (dims, by_restart(evaluation.second_loss))
     coordinates = {**grid.coordinates, "restart": np.arange(case.restarts), "feature": np.arange(case.n_features)}
+    if output == "output":
+        coordinates["output"] = np.arange(problem.n_outputs)
     if trained.snapshots is not None:
         coordinates["step"] = ("snapshot", np.array(steps))
         for name, ds in array_dims.items():
             data[f"{name}_snapshots"] = ((*dims, "snapshot", *ds), by_restart(getattr(trained.snapshots, name)))
         data["loss_snapshots"] = ((*dims, "snapshot"), by_restart(snapshot_losses))
-    if optimum is not None:
-        for prefix, models, loss in (
-            ("optimum", optimum.models, optimum.loss),
-            ("optimum_other", optimum.other_models, optimum.other_loss),
-        ):
-            data[f"{prefix}_loss"] = (grid.dims, grid.unflatten(loss))
-            for name, ds in array_dims.items():
-                data[f"{prefix}_{name}"] = ((*grid.dims, *ds), grid.unflatten(getattr(models, name)))
-    if families is not None:
-        coordinates["family"] = list(case.families)
-        data["family_loss"] = ((*grid.dims, "family"), grid.unflatten(families.loss))
-        for name, ds in array_dims.items():
-            data[f"family_{name}"] = ((*grid.dims, "family", *ds), grid.unflatten(getattr(families.models, name)))
     dataset = xr.Dataset(data, coordinates)
-    nothing = np.sum(cells.importance * variance, axis=-1)  # the loss of a model that predicts the means
+    dataset["loss"].attrs["loss_error"] = 0.0 if problem.data.points else _loss_error(case, evaluation, variance, cells)
+    return dataset
+
+
+def _loss_error(case: Case, evaluation: Evaluation, variance: np.ndarray, cells: Cell) -> float:
+    """About the largest relative error of all losses."""
+    weights = np.asarray(jax.vmap(lambda error: error.weights())(cells.laws.terms[0]))
+    nothing = np.sum(weights * variance, axis=-1)  # the loss of a model that predicts the means
     floor = np.repeat(NEGLIGIBLE * nothing, case.restarts)
     error = np.abs(evaluation.second_loss - evaluation.loss) / np.maximum(evaluation.loss, floor)
-    dataset["loss"].attrs["loss_error"] = float(np.max(error, where=np.isfinite(error), initial=0.0))
-    return derive(dataset, case)
+    return float(np.max(error, where=np.isfinite(error), initial=0.0))
+
+
+def merged(dataset: xr.Dataset, found: Sequence[Found]) -> xr.Dataset:
+    """The dataset with what stages have found."""
+    for stage in found:
+        dataset = dataset.assign(stage.variables).assign_coords(stage.coordinates)
+    return dataset
 
 
 def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
@@ -128,7 +122,7 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
     (`optimum_other_W`, hence `gap`) was decided under the thresholds of the run.
     """
     grid = Grid(case)
-    loss = dataset["loss"].values
+    loss = dataset["objective" if "objective" in dataset else "loss"].values
     data: Variables = {"best": (grid.dims, analysis.best_restart(loss).astype(np.int32))}
     named: dict[str, analysis.Solutions] = {}
     if "W" in dataset and dataset["W"].dims == (*grid.dims, "restart", "hidden", "feature"):
@@ -142,22 +136,22 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
         fractions = analysis.phase_fractions(measures.phase).astype(np.float32)
         data["phase_fraction"] = ((*grid.dims, "feature", "phase_kind"), fractions)
     if "family_W" in dataset:
-        norm = analysis.norm(dataset["family_W"].values)
-        data["family_norm"] = ((*grid.dims, "family", "feature"), norm)
         named["family_solution"] = analysis.solutions(dataset["family_W"].values, case.phases.represented)
     for name, found in named.items():
         own = (*grid.dims, "family" if name.startswith("family") else "restart")
         data[name] = (own, found.number.astype(np.int16))
         data[f"{name}_deviation"] = (own, found.deviation)
-    if "optimum_W" in dataset:
-        data |= _derive_optimum(dataset, case, grid, data["phase"][1])
+    for stage in STAGES:
+        data |= stage.derive(dataset, case)
     dataset = dataset.assign(data).assign_coords(phase_kind=list(analysis.PHASES))
-    labels = _LABELS | {
+    labels = {**_LABELS, **{name: label for stage in STAGES for name, label in stage.labels.items()}} | {
         coordinate: case.axes[dim].label or f"{' and '.join(case.axes[dim].names)}"
         for coordinate, (dim, _) in grid.coordinates.items()
     }
     for name, variable in dataset.variables.items():
         label = labels.get(str(name).removesuffix("_snapshots"), f"array {name} of the model")
+        if str(name).startswith("term_"):
+            label = f"the term {str(name).removeprefix('term_')} of what is minimised, with its weight"
         variable.attrs |= {"long_name": label, "units": "1"}
         if str(name).endswith("phase"):
             variable.attrs |= {
@@ -178,27 +172,6 @@ def thresholds(dataset: xr.Dataset) -> Phases | None:
     if "phase" not in dataset:
         return None
     return Phases(**{name: float(dataset["phase"].attrs[name]) for name in Phases.model_fields})
-
-
-def _derive_optimum(dataset: xr.Dataset, case: Case, grid: Grid, phase: np.ndarray) -> Variables:
-    numbers = grid.numbers()
-    importance, density = (grid.unflatten(numbers[name]) for name in ("importance", "density"))
-    best = analysis.measure(dataset["optimum_W"].values, **case.phases.model_dump())
-    size = case.data.set_size
-    signature = analysis.phase_signature(phase, importance[..., None, :], density[..., None, :], size)
-    reference = analysis.phase_signature(best.phase, importance, density, size)
-    loss, optimum_loss = dataset["loss"].values, dataset["optimum_loss"].values
-    gap = (dataset["optimum_other_loss"].values - optimum_loss) / optimum_loss
-    per_feature = (*grid.dims, "feature")
-    return {
-        "optimum_norm": (per_feature, best.norm),
-        "optimum_interference": (per_feature, best.interference),
-        "optimum_phase": (per_feature, best.phase),
-        "optimum_margin": (per_feature, best.margin),
-        "gap": (grid.dims, gap),
-        "success": (grid.dims, analysis.reached(loss, optimum_loss, REACHED).mean(-1).astype(np.float32)),
-        "agreement": (grid.dims, analysis.agreement(signature, reference).astype(np.float32)),
-    }
 
 
 def _attributes(case: Case) -> Mapping[str, object]:

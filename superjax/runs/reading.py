@@ -14,8 +14,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from superjax.disk.files import open_plain
 from superjax.errors import clip
+from superjax.problem.models import MODELS
 from superjax.spec import Case
-from superjax.spec.fields import MODELS, Phases
+from superjax.spec.fields import Phases
 
 if TYPE_CHECKING:
     import numpy as np
@@ -223,10 +224,13 @@ def misfit(dataset: "xr.Dataset", case: Case) -> str:
     models, text = (*grid.dims, "restart"), ("family", "phase_kind")
     sizes = dict(zip(grid.dims, grid.shape, strict=True))
     sizes |= {"restart": case.restarts, "feature": case.n_features, "hidden": case.n_hidden}
-    needed = {"loss": models, "feature_loss": (*models, "feature"), "explained": (*models, "feature")}
+    output = "feature" if case.n_outputs == case.n_features else "output"
+    sizes |= {output: case.n_outputs}
+    needed = {"loss": models, "feature_loss": (*models, output)}
     needed |= {"grad_norm": models, "diverged_at": models}
     if case.model.kind in MODELS:
-        needed |= {"W": (*models, "hidden", "feature"), "b": (*models, "feature")}
+        dims = MODELS[case.model.kind].dims
+        needed |= {name: (*models, *(output if dim == "output" else dim for dim in own)) for name, own in dims.items()}
     if case.train.snapshots:
         needed |= {"step": ("snapshot",), "loss_snapshots": (*models, "snapshot")}
     if case.optimum:

@@ -8,13 +8,13 @@ replaces a `range` from below and the other way round. A density is the probabil
 from superjax.errors import SweepError
 from superjax.spec.axis import Axis
 from superjax.spec.case import RESERVED, RESERVED_STEMS, Case
-from superjax.spec.fields import MODELS, Data, Family, Phases, Train
+from superjax.spec.fields import Family, Phases, Train
 from superjax.spec.loading import available, load, parse
+from superjax.spec.parts import Data
 from superjax.spec.presets import PRESETS
 from superjax.spec.sweep import Sweep
 
 __all__ = [
-    "MODELS",
     "PRESETS",
     "RESERVED",
     "RESERVED_STEMS",

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from superjax.errors import refusal
+from superjax.problem.numbers import SMALLEST, single
 from superjax.spec.emit import toml
 from superjax.spec.fields import BY_KIND, LIST, NUMBER, Count, Frozen
 from superjax.spec.names import Text
-from superjax.spec.numbers import SMALLEST, single
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,35 +8,28 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from superjax.errors import refusal
+from superjax.errors import SweepError, refusal
+from superjax.problem.members import BUILT_IN, member, options_of
+from superjax.problem.numbers import LEAST_DRAWN, SCALE
+from superjax.problem.options import Count, Frozen, Powers, is_per_feature, vector
 from superjax.spec.axis import Axis
-from superjax.spec.emit import dotted
-from superjax.spec.fields import (
-    Count,
-    Data,
-    Dimension,
-    Family,
-    Frozen,
-    Importance,
-    Model,
-    Phases,
-    Plot,
-    Profile,
-    Train,
-)
+from superjax.spec.emit import dotted, toml
+from superjax.spec.fields import Dimension, Family, Importance, Model, Phases, Plot, Train
 from superjax.spec.messages import unknown, untagged, wanted
 from superjax.spec.names import Text
-from superjax.spec.numbers import LEAST_DRAWN, SCALE, powers_fit, single
+from superjax.spec.parts import Data, Target, Term
 from superjax.spec.sizes import MODELS, NAME, WEIGHTS
 from superjax.spec.trees import Keys, Location, lookup, merge, nest, split_key
 
-RESERVED = frozenset(  # what a dataset can have, besides names that begin with "optimum" or "family"
-    "restart feature hidden snapshot step phase_kind solution solution_deviation W b loss W_snapshots b_snapshots"
-    " loss_snapshots feature_loss explained grad_norm diverged_at best norm interference dimensionality phase margin"
-    " typical_norm typical_interference phase_fraction gap success agreement".split()
+RESERVED = frozenset(  # what a dataset can have, besides names that begin with one of RESERVED_STEMS
+    "restart feature hidden output snapshot step phase_kind solution solution_deviation W b loss W_snapshots"
+    " b_snapshots loss_snapshots test_loss objective feature_loss explained grad_norm diverged_at best norm"
+    " interference dimensionality phase margin typical_norm typical_interference phase_fraction gap success"
+    " agreement".split()
 )
-RESERVED_STEMS = ("optimum", "family")
+RESERVED_STEMS = ("optimum", "family", "term_", "autoencoder")
 _NO_SUCH_KEY = object()
+_POWERS = frozenset({"ratio", "zipf", "first"})
 
 
 class Case(Frozen):
@@ -47,11 +40,13 @@ class Case(Frozen):
     n_features: Dimension
     n_hidden: Dimension
     importance: Importance = Field(
-        default=1.0, description="a number > 0, a list of numbers >= 0, or {ratio = a number > 0}"
+        default=1.0, description="a number > 0, a list of numbers >= 0, or {ratio = a number > 0} or {zipf = a number}"
     )
     optimum: bool = False
     model: Model = Model()
     data: Data = Data()
+    target: Target = Target()
+    terms: dict[Text, Term] = {}
     train: Train = Train()
     phases: Phases = Phases()
     families: dict[Text, Family] = {}
@@ -68,18 +63,38 @@ class Case(Frozen):
         """Models of all cells and restarts."""
         return math.prod(self.shape) * self.restarts
 
+    @property
+    def n_outputs(self) -> int:
+        """Entries of the target, each with an importance: as many as features, but for some targets."""
+        return outputs(self.target.kind, self.n_features)
+
+    def vector(self, *path: str) -> list[float]:
+        """The values of a field with a number for every feature, before any axis."""
+        return vector(lookup_field(self, path), self.size_of(path))
+
+    def size_of(self, path: Keys) -> int:
+        """Entries of a field with a number for every feature; importance has one for every output."""
+        return self.n_outputs if path == ("importance",) else self.n_features
+
     def importance_vector(self) -> list[float]:
-        """The importance of each feature, before any axis."""
-        value, n = self.importance, self.n_features
-        if isinstance(value, Profile):
-            powers = [value.ratio**i for i in range(n)]
-            return [power if single(power) else 0.0 for power in powers]
-        return list(value) if isinstance(value, list) else [value] * n
+        """The importance of each output, before any axis."""
+        return self.vector("importance")
 
     def density_vector(self) -> list[float]:
         """The density of each feature, before any axis."""
-        value = self.data.density
-        return list(value) if isinstance(value, list) else [value] * self.n_features
+        return self.vector("data", "density")
+
+    def per_feature(self) -> list[Keys]:
+        """The fields with a number for every feature."""
+        return [("importance",), *(("data", name) for name, field in type(self.data).model_fields.items()
+                                   if is_per_feature(field))]  # fmt: skip
+
+    def term_kinds(self) -> dict[str, str]:
+        """The terms of the loss in their order, and what each is: the error first, squared if none is given."""
+        kinds = {name: term.kind or name for name, term in self.terms.items()}
+        errors = [name for name, kind in kinds.items() if _is_error(kind, f"terms.{name}.kind")]
+        first = {name: kinds[name] for name in errors} or {"squared": "squared"}
+        return {**first, **kinds}
 
     def swept(self) -> dict[Location, tuple[str, str]]:
         """What the axes set, a field or one entry of it -> name of the axis and path as it is written there."""
@@ -87,7 +102,7 @@ class Case(Frozen):
         for name, axis in self.axes.items():
             for path in axis.names:
                 keys, indices, _ = split_key(path) or ((path,), [], "")
-                found[(*keys, *(index % self.n_features for index in indices))] = name, path
+                found[(*keys, *(index % self.size_of(keys) for index in indices))] = name, path
         return found
 
     @model_validator(mode="after")
@@ -107,29 +122,61 @@ class Case(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _check_importance(self) -> "Case":
-        value, n = self.importance, self.n_features
-        if isinstance(value, list) and len(value) != n:
-            raise refusal(f"must have n_features = {n} entries, has {len(value)}", "importance")
-        if isinstance(value, Profile) and (what := powers_fit(value.ratio, n)):
-            raise refusal(f"must not {what} at n_features = {n}: its powers are float32", "importance", "ratio")
+    def _check_terms(self) -> "Case":
+        for name, term in self.terms.items():
+            kind = term.kind or name
+            if kind not in BUILT_IN["terms"] and not term.kind:
+                names = ", ".join(map(toml, BUILT_IN["terms"]))
+                raise refusal(f'must have kind = {names} or "pkg.module:Class"', "terms", name)
+            try:
+                allowed = options_of(member("terms", kind, f"terms.{name}.kind")).model_fields
+            except SweepError:  # said where it is needed
+                continue
+            fields = type(term).model_fields
+            for key in sorted(term.model_fields_set & fields.keys() - {"kind", *allowed}):
+                if getattr(term, key) == fields[key].default:
+                    continue
+                has = ", ".join(allowed) or "no options"
+                raise refusal(f"is no option of the term {toml(kind)}, it has {has}", "terms", name, key)
+        if len([n for n, kind in self.term_kinds().items() if _is_error(kind, f"terms.{n}.kind")]) > 1:
+            raise refusal("must have one error at most, as squared or power", "terms")
+        return self
+
+    @model_validator(mode="after")
+    def _check_vectors(self) -> "Case":
+        for path in self.per_feature():
+            value, n = lookup_field(self, path), self.size_of(path)
+            size = "n_features" if n == self.n_features else "the number of outputs"
+            if isinstance(value, list) and len(value) != n:
+                raise refusal(f"must have {size} = {n} entries, has {len(value)}", *path)
+            if isinstance(value, Powers) and (fault := value.fault(n)):
+                key, what = fault
+                raise refusal(f"must not {what} at {size} = {n}: its powers are float32", *path, key)
+            if path != ("importance",) and isinstance(value, Powers):
+                for i, entry in enumerate(value.values(n)):
+                    if not SCALE[0] <= entry <= 1:
+                        text = f"makes {'.'.join(path)} {entry:.3g} of feature {i}, must be in (0, 1]"
+                        raise refusal(text, *path, "ratio" if value.ratio is not None else "zipf")
+        value = self.importance
         if isinstance(value, list) and max(value) < SCALE[0]:
             raise refusal(f"must have at least one entry > 0, of {SCALE[0]} or more" if any(value) else
                           "must have at least one entry > 0", "importance")  # fmt: skip
         return self
 
     @model_validator(mode="after")
-    def _check_density(self) -> "Case":
-        value, size, n = self.data.density, self.data.set_size if self.data.kind == "sets" else 1, self.n_features
-        if isinstance(value, list) and len(value) != n:
-            raise refusal(f"must have n_features = {n} entries, has {len(value)}", "data", "density")
+    def _check_data(self) -> "Case":
+        data, n, train = self.data, self.n_features, self.train
+        size = data.set_size if data.kind == "sets" else 1
         if n % size:
             raise refusal(f"must divide n_features = {n}", "data", "set_size")
-        if isinstance(value, list) and any(value[i] != value[i - i % size] for i in range(n)):
+        density = self.density_vector()
+        if size > 1 and any(density[i] != density[i - i % size] for i in range(n)):
             raise refusal(f"must be equal in every set of {size} features", "data", "density")
-        least = min(value) if isinstance(value, list) else value
-        if self.train.objective != "exact" and not self.train.skip_empty and least < LEAST_DRAWN:
-            text = f"must be at least 2**-23 = {LEAST_DRAWN:.2g} with {self.train.objective}: its samples are float32"
+        if data.kind == "finite" and train.objective != "exact":
+            raise refusal('must be "exact" with data.kind = "finite": every step takes all its points',
+                          "train", "objective")  # fmt: skip
+        if train.objective != "exact" and not train.skip_empty and min(density) < LEAST_DRAWN:
+            text = f"must be at least 2**-23 = {LEAST_DRAWN:.2g} with {train.objective}: its samples are float32"
             raise refusal(text, "data", "density")
         return self
 
@@ -143,8 +190,10 @@ class Case(Frozen):
                 at = ("axes", name, "fields", k) if axis.fields else ("axes", name, "field")
                 at_values = ("axes", name, "values" if axis.values else "range")
                 target = self._target(path, [row[k] for row in axis.rows()], at, at_values)
-                if target in owners:
-                    raise refusal(f"axes.{owners[target]} sets it already", *at)
+                whole = target[:-1] if target[-1] in _POWERS else target
+                same = [own for own in owners if own in (target, whole) or own[:-1] == target and own[-1] in _POWERS]
+                if same:
+                    raise refusal(f"axes.{owners[same[0]]} sets it already", *at)
                 owners[target] = name
                 paths[target] = path, at
             if not name.isidentifier() or keyword.iskeyword(name):
@@ -156,10 +205,11 @@ class Case(Frozen):
                 if word in RESERVED or word.startswith(RESERVED_STEMS) or (*taken, *new).count(word) > 1:
                     raise refusal(f'cannot use the name "{word}": reserved or taken', "axes", name)
             taken += new
-        for target, (path, at) in paths.items():
-            first = 1 if path == "importance.ratio" else 0  # ratio ** 0 is 1
-            entries = {(*target, i) for i in range(first, self.n_features)}
-            if target in (("importance",), ("data", "density")) and entries <= owners.keys():
+        for target, (_, at) in paths.items():
+            whole = target[:-1] if target[-1] in _POWERS else target
+            first = 1 if target[-1] in ("ratio", "zipf") else 0  # ratio ** 0 is 1
+            entries = {(*whole, i) for i in range(first, self.size_of(whole))}
+            if whole in self.per_feature() and entries <= owners.keys():
                 why = "other axes set every entry" if entries else "n_features = 1"
                 raise refusal(f"has no effect: {why}", *at)
         return self
@@ -181,36 +231,71 @@ class Case(Frozen):
         parts = tuple(key[1].split(".")) if key else (path,)
         if parts[0] in ("phases", "plot", "axes", "families"):
             raise refusal("does not concern training, cannot be swept", *at)
-        if path == "importance.ratio" and not isinstance(self.importance, Profile):
-            raise refusal("needs importance = {ratio = ...}", *at)
-        tree, target = self.model_dump(exclude={"axes", "families"}), parts
+        if parts[-1] in _POWERS and parts[:-1] in self.per_feature():
+            value = lookup_field(self, parts[:-1])
+            if not isinstance(value, Powers) or getattr(value, parts[-1]) is None:
+                raise refusal(f"needs {dotted(parts[:-1])} = {{{parts[-1]} = ...}}", *at)
+        if parts == ("n_hidden",):
+            return self._masked(values, at_values)
+        tree, target = self.model_dump(exclude={"axes", "families"}, exclude_none=True), parts
         for value in {min(values), max(values), min((abs(v), v) for v in values if v or v == min(values))[1]}:
             try:
                 new: Any = value
                 if key and key[2]:
                     new, target = with_entry(self, tree, parts, [int(key[2][1:-1])], value)
-                Case.model_validate(merge(tree, nest(parts, new)))
+                type(self).model_validate(merge(tree, nest(parts, new)))
             except IndexError as error:
                 raise refusal(str(error), *at) from None
             except ValidationError as error:
                 problem = error.errors()[0]
                 if problem["type"] == "extra_forbidden":
-                    hint = unknown(Case, untagged(problem["loc"]), "case.")[0]
+                    hint = unknown(type(self), untagged(problem["loc"]), "case.")[0]
                     raise refusal(f"no such field{hint}", *at) from None
                 if problem["type"].endswith(("_type", "literal_error")):
                     more = ", or take more restarts" if path == "seed" else ""
                     raise refusal(f"is static, the same in all cells; make it a case{more}", *at) from None
-                raise refusal(f"{value} is refused: {path} {wanted(Case, problem)}", *at_values) from None
-        return ("importance",) if path == "importance.ratio" else target
+                raise refusal(f"{value} is refused: {path} {wanted(type(self), problem)}", *at_values) from None
+        return target
+
+    def _masked(self, values: list[float], at_values: Location) -> Location:
+        """An axis over n_hidden takes the first so many hidden dimensions of arrays of size n_hidden."""
+        for value in values:
+            if value != int(value) or not 1 <= value <= self.n_hidden:
+                allowed = f"whole numbers from 1 to n_hidden = {self.n_hidden}"
+                raise refusal(f"{value:g} is refused: an axis over n_hidden has {allowed}", *at_values)
+        return ("n_hidden",)
+
+
+def lookup_field(case: Any, path: Keys) -> Any:
+    """The value of a field of a case."""
+    for key in path:
+        case = getattr(case, key)
+    return case
+
+
+def outputs(kind: str, n_features: int) -> int:
+    """Entries of a target; as many as features if it cannot be imported or called, which is said elsewhere."""
+    if kind in ("identity", "absolute", "square"):
+        return n_features
+    try:
+        return member("target", kind).n_outputs(n_features)
+    except Exception:
+        return n_features
+
+
+def _is_error(kind: str, path: str) -> bool:
+    try:
+        return bool(member("terms", kind, path).error)
+    except SweepError:
+        return False
 
 
 def with_entry(case: Case, tree: dict[str, Any], path: Keys, indices: list[int], value: Any) -> tuple[Any, Location]:
     """The list at `path` with one entry set, and the location of that entry. A number for all features, or a
     profile, becomes a list first. Raises IndexError if there is no such entry."""
-    vectors = {("importance",): case.importance_vector, ("data", "density"): case.density_vector}
     values, at = lookup(tree, path, lookup(case.model_dump(), path, _NO_SUCH_KEY)), path
-    if path in vectors and not isinstance(values, list):
-        values = vectors[path]()
+    if path in case.per_feature() and not isinstance(values, list):
+        values = case.vector(*path)
     if values is _NO_SUCH_KEY:  # validation says so
         return [value], at
     values = inner = copy.deepcopy(values)

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from superjax.errors import NoEffect, SweepError, clip
+from superjax.problem.data import DISTRIBUTIONS
+from superjax.problem.members import BUILT_IN, member, options_of
+from superjax.problem.numbers import single
 from superjax.spec.axis import Axis
 from superjax.spec.case import Case
 from superjax.spec.emit import dotted, toml
 from superjax.spec.messages import Source, source, validate
-from superjax.spec.numbers import single
 from superjax.spec.overrides import Override
 from superjax.spec.presets import PRESETS
 from superjax.spec.sizes import FEATURES
@@ -65,6 +67,8 @@ def _below_one(tree: dict[str, Any]) -> list[bool]:
     below = [not isinstance(value, int | float) or single(float(value)) != 1 for value in found] * (
         n // len(found) or 1
     )
+    if isinstance(density, dict):
+        below = [True] * n
     columns = {path: column for axis in _axes(tree) for path, column in _columns(axis).items()}
     for path, column in sorted(columns.items()):  # the whole first, then single entries
         split = split_key(path)
@@ -88,33 +92,76 @@ def _axes(tree: dict[str, Any]) -> list[Axis]:
     return found
 
 
-_SETS = _one_of("data.kind", "sets")
+def _of_kind(part: str, text: str, which: Callable[[Any], bool]) -> Need:
+    """A member of a part of which something holds; what cannot be imported is asked elsewhere."""
+
+    def met_by(tree: dict[str, Any]) -> bool:
+        try:
+            return which(member(part, _value(tree, f"{part}.kind")))
+        except SweepError:
+            return True
+
+    return Need(f"{part}.kind", text, met_by)
+
+
+def _options(part: str) -> dict[str, tuple[tuple[Need, ...], ...]]:
+    """The options of the members of a part: each needs a member that has it."""
+    having: dict[str, list[str]] = {}
+    for kind, cls in BUILT_IN[part].items():
+        for option in options_of(cls).model_fields:
+            having.setdefault(option, []).append(kind)
+    return {
+        f"{part}.{option}": (
+            (
+                _of_kind(
+                    part,
+                    f"{part}.kind = {' or '.join(map(toml, kinds))}",
+                    lambda cls, option=option: option in options_of(cls).model_fields,
+                ),
+            ),
+        )
+        for option, kinds in having.items()
+    }
+
+
 _MINIBATCH = _one_of("train.objective", "minibatch")
 _ENUMERABLE = _between("n_features", 1, 10, "up to 10")  # the stored loss is exact there, whatever was minimised
+_UNCORRELATED = " or ".join(toml(kind) for kind, cls in DISTRIBUTIONS.items() if not cls.uncorrelated)
+_SKIPPING = " or ".join(toml(kind) for kind, cls in DISTRIBUTIONS.items() if cls.skips_empty)
 
 # Field -> what it needs to matter: one Need of every tuple. What is not here always matters.
 MATTERS: dict[str, tuple[tuple[Need, ...], ...]] = {
-    "data.set_size": ((_SETS,),),
+    **_options("model"),
+    **_options("data"),
+    **_options("target"),
     "data.correlation": (
-        (_SETS,),
+        *_options("data")["data.correlation"],
         (_between("data.set_size", 2, 2**31, "of 2 or more"),),
         (_sparse(any, "of some feature"),),
     ),
     "train.batch": ((_one_of("train.objective", "quasi", "minibatch"),),),
     "train.skip_empty": (
         (_MINIBATCH,),
-        (_one_of("data.kind", "independent"),),
+        (_of_kind("data", f"data.kind = {_SKIPPING}", lambda cls: cls.skips_empty),),
         (_sparse(all, "of every feature"),),  # else no input is all 0
     ),
     "train.nodes": (
         (_one_of("train.objective", "exact"), _ENUMERABLE),
-        (_not("model.kind", "linear"), _SETS),  # else moments of the data do
+        (  # else moments of the data do
+            _not("model.kind", "linear"),
+            _of_kind("data", f"data.kind = {_UNCORRELATED}", lambda cls: not cls.uncorrelated),
+            _given("model.activation"),
+            _not("target.kind", "identity"),
+            _not("terms", {}),
+        ),
+        (_not("data.kind", "finite"),),
     ),
     "train.streams": ((_MINIBATCH,),),
     "train.normalize": (  # lion takes the gradient's sign
         (_one_of("train.optimizer", "adam", "adamw", "sgd", "rmsprop"), _given("train.clip_norm")),
     ),
     "train.weight_decay": ((_one_of("train.optimizer", "adamw", "lion"),),),
+    "train.decayed": ((_one_of("train.optimizer", "adamw", "lion"),), (_not("train.weight_decay", 0.0),)),
     "train.b1": ((_one_of("train.optimizer", "adam", "adamw", "lion"),),),
     "train.b2": ((_one_of("train.optimizer", "adam", "adamw", "lion", "rmsprop"),),),
     "train.eps": ((_one_of("train.optimizer", "adam", "adamw", "rmsprop"),),),
@@ -186,7 +233,7 @@ def _default(keys: Keys) -> Any:
         return ""
     value: Any = Case.model_fields[keys[0]].default
     for key in keys[1:]:
-        value = getattr(value, key)
+        value = getattr(value, key, None)
     return value
 
 
@@ -249,4 +296,4 @@ def _settled(name: str, one: Resolved, idle: dict[str, str]) -> Case:
     tree = one.tree
     for path in idle:
         tree = without(tree, tuple(path.split(".")))
-    return one.case if tree is one.tree else validate(Case, tree, one.sources, name)
+    return one.case if tree is one.tree else validate(type(one.case), tree, one.sources, name)

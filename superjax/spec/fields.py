@@ -1,83 +1,63 @@
 """The tables of a sweep file as frozen models: what each key may be, its default, and what it means."""
 
 import itertools
-import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
-from superjax.errors import near, refusal
-from superjax.spec import numbers
-from superjax.spec.emit import toml
+from superjax.errors import refusal
+from superjax.problem import numbers
+from superjax.problem.numbers import Decay, Normal, Positive, Small, Weight
+from superjax.problem.options import (
+    BY_KIND,
+    LIST,
+    NAME,
+    NUMBER,
+    PER_FEATURE,
+    TABLE,
+    Count,
+    Frozen,
+    Index,
+    Powers,
+)
 from superjax.spec.names import Text
-from superjax.spec.numbers import Correlation, Decay, Density, NonNegative, Normal, Positive, Ratio, Small, Weight
+from superjax.spec.parts import Kind, all_options, table
 from superjax.spec.sizes import FEATURES, NODES
 
-MODELS = ("linear", "relu_output")
-KINDS: dict[str, Any] = {"<list>": list, "<table>": (dict, BaseModel), "<name>": str, "<number>": object}
-
-
-def _tag(value: Any) -> str:
-    """The alternative of a field that a value is meant for, so that an error speaks of that one only."""
-    return next(tag for tag, kind in KINDS.items() if isinstance(value, kind))
-
-
-LIST, TABLE, NAME, NUMBER = map(Tag, KINDS)
-BY_KIND = Discriminator(_tag)
-Count = Annotated[int, Field(ge=1, lt=2**31)]
-Index = Annotated[int, Field(ge=0, lt=2**31)]
 Dimension = Annotated[int, Field(ge=1, le=FEATURES)]
 
 
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Profile(Frozen):
-    """Importances in geometric progression: feature i has ratio**i."""
-
-    ratio: Ratio
-
-
 Importance = Annotated[
-    Annotated[Positive, NUMBER] | Annotated[list[numbers.Importance], LIST] | Annotated[Profile, TABLE], BY_KIND
+    Annotated[Positive, NUMBER] | Annotated[list[numbers.Importance], LIST] | Annotated[Powers, TABLE],
+    BY_KIND,
+    PER_FEATURE,
 ]
 
 
-class Model(Frozen):
-    """The toy model, a built-in name or "pkg.module:Class"; the standard deviation of its initial weights."""
+class ModelKind(Kind):
+    """The toy model, a built-in name or "pkg.module:Class", and its options; the standard deviation of its initial
+    weights, and what is added to its initial bias."""
 
+    part: ClassVar[str] = "model"
     kind: str = "relu_output"
     init_std: Annotated[Annotated[Positive, NUMBER] | Annotated[Literal["notebook"], NAME], BY_KIND] = Field(
         default=0.4, description='a number > 0 or "notebook"'
     )
-
-    @model_validator(mode="after")
-    def _check(self) -> "Model":
-        if self.kind not in MODELS and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.kind):
-            names = ", ".join(map(toml, MODELS))
-            raise refusal(f'must be {names} or "pkg.module:Class"{near(self.kind, MODELS)}', "kind")
-        return self
+    init_bias: Weight = 0.0
 
 
-class Data(Frozen):
-    """The distribution of the features, and the density of all of them or of each; of kind "sets", whose members are
-    correlated, how many consecutive features make a set, and how strongly they are: 1 one coin for all, -1 as few at
-    once as can be."""
-
-    kind: Literal["independent", "sets"] = "independent"
-    density: Annotated[Annotated[Density, NUMBER] | Annotated[list[Density], LIST], BY_KIND] = Field(
-        default=1.0, description="a number in (0, 1] or a list of them, one a feature"
-    )
-    set_size: Count = 1
-    correlation: Correlation = 0.0
+if TYPE_CHECKING:
+    Model = Any
+else:
+    Model = table("Model", ModelKind, all_options("model"))
 
 
 class Train(Frozen):
     """How one model is trained. `batch`: samples a step; `skip_empty`: minibatches without inputs that are all 0, whose
     loss is added exactly; `nodes`: quadrature nodes a feature, None chooses;
     `streams`: independent sequences of batches among the restarts; `snapshots`: steps whose weights are kept;
-    `normalize`: what the loss is divided by before the optimiser sees it."""
+    `normalize`: what the loss is divided by before the optimiser sees it; `decayed`: what `weight_decay` concerns, all
+    arrays or those of two dimensions and more."""
 
     objective: Literal["exact", "quasi", "minibatch"] = "exact"
     steps: Count = 1000
@@ -87,7 +67,8 @@ class Train(Frozen):
     streams: Count = 1
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "lion"] = "adam"
     learning_rate: Small = 0.03
-    weight_decay: NonNegative = 0.0
+    weight_decay: Normal = 0.0
+    decayed: Literal["all", "weights"] = "all"
     b1: Decay = 0.9
     b2: Decay = 0.999
     eps: Small = 1e-8

@@ -1,7 +1,7 @@
 """Named axes <-> a flat batch of cells.
 
 A cell is one point of the grid that a case's axes span, the last axis fastest. `Grid` flattens and labels, and is
-inverse to itself; `cells` writes out every number of every cell, ready for `vmap`.
+inverse to itself; `numbers` writes out every number of every cell, ready for `vmap`.
 """
 
 import math
@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from superjax.spec import Case
-from superjax.spec.numbers import SMALLEST
+from superjax.problem.members import member, options_of
+from superjax.problem.numbers import SMALLEST
+from superjax.problem.options import Powers, is_number
+from superjax.spec.case import Case, lookup_field
+from superjax.spec.trees import Keys
 
 HYPER = ("learning_rate", "weight_decay", "b1", "b2", "eps", "momentum", "clip_norm")
 
@@ -66,31 +69,55 @@ class Grid:
         return labelled.reshape((self.n_cells, *labelled.shape[len(self.shape) :]))
 
     def numbers(self) -> dict[str, Any]:
-        """Every number of every cell: `importance` and `density` of shape (cells, n_features), the rest (cells,) if
-        swept and a scalar if not."""
-        case, n = self.case, self.case.n_features
-        importance = np.tile(case.importance_vector(), (self.n_cells, 1)).astype(float)
-        if (ratio := self.fields.get("importance.ratio")) is not None:
-            powers = ratio[:, None] ** np.arange(n)
-            importance = np.where(powers.astype(np.float32) < SMALLEST, 0, powers)
-        density = np.tile(case.density_vector(), (self.n_cells, 1)).astype(float)
-        self._set("importance", importance)
-        self._set("data.density", density)
-        scalars = {name: self.fields.get(f"train.{name}", self._default(name)) for name in HYPER}
-        init_std = self.fields.get("model.init_std", case.model.init_std)
-        correlation = np.broadcast_to(self.fields.get("data.correlation", case.data.correlation), self.n_cells)
+        """Every number of every cell by its path in the sweep file, of the optimiser by its name: importance, densities
+        and other fields with a number for every feature of shape (cells, n_features); the other numbers of a problem
+        (cells,); the rest (cells,) if swept and a scalar if not."""
+        case = self.case
+        found: dict[str, Any] = {".".join(path): self._vectors(path) for path in case.per_feature()}
+        for part in "data", "target":
+            found |= self._scalars((part,), getattr(case, part).kind, getattr(case, part))
+        for name, kind in case.term_kinds().items():
+            if (table := case.terms.get(name)) is not None:
+                found |= self._scalars(("terms", name), kind, table)
+        found["model.init_std"] = self.fields.get("model.init_std", case.model.init_std)
+        found["model.init_bias"] = self.fields.get("model.init_bias", case.model.init_bias)
+        return found | {name: self.fields.get(f"train.{name}", self._default(name)) for name in HYPER}
+
+    def _scalars(self, path: Keys, kind: str, table: Any) -> dict[str, Float[np.ndarray, " cells"]]:
+        """The numbers of the options of a member, (cells,)."""
+        options = options_of(member(path[0], kind))
         return {
-            "importance": importance, "density": density, "correlation": correlation, "init_std": init_std, **scalars
-        }  # fmt: skip
+            ".".join((*path, name)): np.broadcast_to(
+                np.asarray(self.fields.get(".".join((*path, name)), getattr(table, name)), float), self.n_cells
+            )
+            for name, field in options.model_fields.items()
+            if is_number(field)
+        }
+
+    def _vectors(self, path: Keys) -> Float[np.ndarray, "cells entries"]:
+        """A field with a number for every feature in every cell: the whole or its power law first, then single
+        entries."""
+        text, size, value = ".".join(path), self.case.size_of(path), lookup_field(self.case, path)
+        entries = np.tile(self.case.vector(*path), (self.n_cells, 1)).astype(float)
+        law = {name: self.fields.get(f"{text}.{name}") for name in Powers.model_fields}
+        if isinstance(value, Powers) and any(column is not None for column in law.values()):
+            place = np.arange(size)
+            ratio, zipf, first = (self._law(value, name, law[name]) for name in ("ratio", "zipf", "first"))
+            powers = ratio[:, None] ** place if ratio is not None else (place + 1.0) ** -zipf[:, None]
+            powers = powers if law["first"] is None and value.first == 1 else first[:, None] * powers
+            entries = np.where(powers.astype(np.float32) < SMALLEST, 0, powers)
+        if text in self.fields:
+            entries[:] = self.fields[text][:, None]
+        for field, values in self.fields.items():
+            if match := re.fullmatch(re.escape(text) + r"\[(-?\d+)\]", field):
+                entries[:, int(match[1])] = values
+        return entries
+
+    def _law(self, value: Powers, name: str, swept: np.ndarray | None) -> Any:
+        """One number of a power law in every cell, None if the law has it not."""
+        given = getattr(value, name)
+        return None if given is None else np.full(self.n_cells, given) if swept is None else swept
 
     def _default(self, name: str) -> float:
         value = getattr(self.case.train, name)
         return np.inf if value is None else float(value)
-
-    def _set(self, path: str, entries: np.ndarray) -> None:
-        """Write a swept per-feature field, the whole first, then single entries."""
-        if path in self.fields:
-            entries[:] = self.fields[path][:, None]
-        for field, values in self.fields.items():
-            if match := re.fullmatch(re.escape(path) + r"\[(-?\d+)\]", field):
-                entries[:, int(match[1])] = values

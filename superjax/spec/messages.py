@@ -7,10 +7,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from superjax.errors import SweepError, clip, near
+from superjax.problem.options import KINDS, Powers
 from superjax.spec.aliases import ALIASES
 from superjax.spec.axis import AXIS, Axis
 from superjax.spec.emit import dotted, toml
-from superjax.spec.fields import KINDS, Family, Head, Profile
+from superjax.spec.fields import Family, Head
 from superjax.spec.trees import Location, lookup
 
 M = TypeVar("M", bound=BaseModel)
@@ -129,7 +130,7 @@ def unknown(root: type[BaseModel], loc: Location, prefix: str) -> tuple[str, str
 
 def _field_named(root: type[BaseModel], word: str) -> str:
     """The path of the field of training that is a real number and has this name, "" if there is none."""
-    for table in ((), ("model",), ("data",), ("train",)):
+    for table in ((), ("model",), ("data",), ("target",), ("train",)):
         info = _model(root, table).model_fields.get(word)
         if info and isinstance(info.default, float):
             return dotted((*table, word))
@@ -147,6 +148,8 @@ def _model(root: type[BaseModel], loc: Location) -> type[BaseModel]:
         return Axis
     if loc[:1] == ("families",):
         return Family
-    if loc == ("importance",):
-        return Profile
+    if loc[:1] == ("terms",):
+        return root.model_fields["terms"].annotation.__args__[1]
+    if loc == ("importance",) or len(loc) > 1:
+        return Powers
     return type(root.model_fields[str(loc[0])].default) if loc else root

@@ -13,6 +13,7 @@ from superjax.spec.emit import dotted, toml
 from superjax.spec.fields import Head
 from superjax.spec.messages import Source, source, validate
 from superjax.spec.overrides import Override
+from superjax.spec.parts import with_own_options
 from superjax.spec.presets import PRESETS
 from superjax.spec.sizes import CASES
 from superjax.spec.trees import Keys, Location, flatten, lookup, merge, nest
@@ -112,7 +113,8 @@ def _case(name: str, base: Source, written: list[Source], batches: list[list[Ove
         tree = merge(tree, whole)
         entries += [(prefix, number, o) for o in layer if o.indices]
     tree = _lowered(_with_preset(tree, sources), sources, {o.place for batch in batches[-1:] for o in batch})
-    case = validate(Case, tree, sources, name)
+    kind = with_own_options(Case, tree)
+    case = validate(kind, tree, sources, name)
     seen: set[tuple[int, Location]] = set()
     for prefix, number, override in entries:
         try:
@@ -124,7 +126,7 @@ def _case(name: str, base: Source, written: list[Source], batches: list[list[Ove
         seen.add((number, at))
         tree = merge(tree, nest(override.path, values))
         sources.append(Source(override.place, prefix, nest(at, override.value), at))
-    case = validate(Case, tree, sources, name) if entries else case
+    case = validate(kind, tree, sources, name) if entries else case
     for prefix, layer in _layers(name, batches):
         for override in layer:
             _check_not_swept(name, case, prefix, override)
@@ -139,8 +141,8 @@ def _check_not_swept(name: str, case: Case, prefix: str, override: Override) -> 
     """Refuse an override of what an axis sweeps in this case: it would change nothing."""
     swept = case.swept()
     for path, value in flatten(nest(override.path, override.value)):
-        at = (*path, *(index % case.n_features for index in override.indices))
-        entries = [(*at, i) for i in range(case.n_features)]
+        at = (*path, *(index % case.size_of(path) for index in override.indices))
+        entries = [(*at, i) for i in range(case.size_of(path))]
         hidden = next((target for target in swept if at[: len(target)] == target), None)
         if hidden is None and swept.keys() >= set(entries):
             hidden = entries[0]

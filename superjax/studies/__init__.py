@@ -18,8 +18,8 @@ import xarray as xr
 
 from superjax.disk.files import write_bytes
 from superjax.spec import Case, Sweep, SweepError
-from superjax.spec.modules import beside
 from superjax.system import terminal
+from superjax.system.modules import beside
 
 
 class Results(NamedTuple):
@@ -63,15 +63,15 @@ def check(sweep: Sweep) -> None:
 
 def needs_array(case: Case, name: str) -> None:
     """Raise SweepError if the model of a case is known not to have W or b as the built-in models have them."""
-    from superjax.problem.models import KINDS, model_class
+    from superjax.problem.members import BUILT_IN, member
 
-    if case.model.kind in KINDS:
+    if case.model.kind in ("linear", "relu_output", "relu_hidden"):
         return
     try:
-        dims = model_class(case.model.kind).dims
+        dims = member("model", case.model.kind).dims
     except SweepError:  # its code is gone: what it has trained may be drawn, anything else is refused elsewhere
         return
-    wanted = KINDS["relu_output"].dims[name]
+    wanted = BUILT_IN["model"]["relu_output"].dims[name]
     if dims.get(name) != wanted:
         raise SweepError(f"needs a model with {name} {wanted}; {case.model.kind} has dims = {dims}")
 

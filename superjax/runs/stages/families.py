@@ -4,16 +4,28 @@ A local minimum moves as the axis does, and so far as it remains one it can be f
 the start of the next. So the losses of two kinds of solution can be compared where training would only find one.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import numpy as np
+import xarray as xr
 from jaxtyping import Float, Int, PyTree
 
 from superjax import analysis
-from superjax.spec import Case, Family, SweepError
+from superjax.errors import SweepError
+from superjax.problem.problem import Problem
+from superjax.runs.problems import optimum_objectives
+from superjax.runs.stages.base import Found, Running, Stage, Trainee, Variables
+from superjax.runs.stages.refine import Refinement
+from superjax.runs.starting import with_arrays
+from superjax.spec import Case, Family, Train
 from superjax.spec.grid import Grid
+
+# Small steps without momentum: a feature that is left out has a bias of half its density, and once that is negative
+# its output is dead for good.
+FOLLOW = Train(steps=1000, learning_rate=0.001, b1=0.0, b2=0.9)
 
 
 class Followed(NamedTuple):
@@ -76,3 +88,75 @@ def _path(grid: Grid, family: Family) -> list[tuple[Int[np.ndarray, " cells"], I
         if inside:
             path.append(tuple(np.concatenate([number[k] for k in ends]) for ends in zip(*inside, strict=True)))
     return path
+
+
+class Families(Stage):
+    """The stage `families`: the case's families under the exact objective."""
+
+    name, stem = "families", "family"
+    doing = "following the families"
+    labels = {
+        "family": "solutions followed along an axis, each from weights of its own",
+        "family_W": "weights of the family's solution",
+        "family_b": "bias of the family's solution",
+        "family_loss": "loss of the family's solution",
+        "family_objective": "all terms that are minimised, of the family's solution",
+        "family_norm": "norm of the feature's direction in the family's solution",
+        "family_solution": "polytopes that the represented features of the family's solution form",
+        "family_solution_deviation": "largest deviation of a component of the family's solution from its polytope",
+    }
+
+    @staticmethod
+    def asked(case: Case) -> bool:
+        return bool(case.families)
+
+    @staticmethod
+    def check(case: Case, problem: Problem) -> None:
+        optimum_objectives(problem, case)
+        starts(case)
+
+    def __init__(self, running: Running):
+        self._running, self._refinement, self._starts = running, Refinement(running), starts(running.case)
+        if running.case.train.objective == "exact":  # spares compiling for another size
+            running.chunks.setdefault("polish", running.chunks["train"])
+        refinement, several = self._refinement, 2 * len(running.case.families)
+        running.chunk("follow", refinement.program, refinement.fine, several, refinement.under(FOLLOW))
+
+    def run(self, trained: Trainee) -> Found:
+        grid, variables = self._running.grid, {}
+        followed, dims = self.follow(), (*self._running.grid.dims, "family")
+        loss = followed.loss
+        if self._refinement.several_terms:
+            variables["family_objective"] = (dims, grid.unflatten(loss))
+            flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), followed.models)
+            cell = np.repeat(np.arange(grid.n_cells, dtype=np.int32), loss.shape[1])
+            loss = self._refinement.loss(flat, self._refinement.under(FOLLOW), cell, error=True).reshape(loss.shape)
+        variables["family_loss"] = (dims, grid.unflatten(loss))
+        for name, own in type(followed.models).dims.items():
+            variables[f"family_{name}"] = ((*dims, *own), grid.unflatten(getattr(followed.models, name)))
+        return Found(variables, {"family": list(self._running.case.families)})
+
+    def follow(self) -> Followed:
+        """Biases, where the model has them, start at 0, those of features that are left out at their mean: a ReLU at 0
+        would be dead."""
+        W, rounds, running, refinement = self._starts, itertools.count(1), self._running, self._refinement
+        mean, _ = refinement.program.moments(running.cells.laws)
+
+        def first(family: Int[np.ndarray, " models"], cell: Int[np.ndarray, " models"]) -> PyTree:
+            numbers, one = np.arange(len(family), dtype=np.int32), np.ones(len(family), np.float32)
+            models = refinement.program.initialise(running.case.seed, numbers, one, 0 * one, len(family))
+            given = {"W": W[family]}
+            if type(models).dims.get("b") == ("feature",):
+                given["b"] = np.where(analysis.norm(W[family]) == 0, mean[cell], np.float32(0))
+            return with_arrays(models, given)
+
+        def refine(models: PyTree, cell: Int[np.ndarray, " models"]) -> tuple[PyTree, Float[np.ndarray, " models"]]:
+            return refinement.run(f"follow-{next(rounds)}", "follow", FOLLOW, refinement.fine, models, cell)
+
+        return follow(running.grid, first, refine)
+
+    @staticmethod
+    def derive(dataset: xr.Dataset, case: Case) -> Variables:
+        if "family_W" not in dataset:
+            return {}
+        return {"family_norm": ((*case.axes, "family", "feature"), analysis.norm(dataset["family_W"].values))}

@@ -6,14 +6,27 @@ cells beside it and a few cells further on, polished there if it promises to win
 changes.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import numpy as np
+import xarray as xr
 from jaxtyping import Bool, Float, Int, PyTree, UInt64
 
+from superjax import analysis
+from superjax.errors import SweepError
+from superjax.problem.problem import Problem
+from superjax.runs.problems import exchangeable, laws_of, optimum_objectives, problem_of
+from superjax.runs.stages.base import Found, Running, Stage, Trainee, Variables
+from superjax.runs.stages.refine import Refinement
+from superjax.spec import Case, Train
 from superjax.spec.grid import Grid
+
+POLISH = Train(steps=100, learning_rate=0.01)
+FINISH = Train(steps=500, learning_rate=0.01)
+REACHED = 0.01  # a restart reaches the optimum if its loss is at most this fraction above it
 
 KEPT = 3  # solutions of different phases per cell
 MARGIN = 3e-3  # relative excess in loss up to which a transplant is worth polishing
@@ -178,3 +191,120 @@ def _summary(grid: Grid, pool: Solutions, rounds: int) -> Optimum:
         per_cell(second, pool.loss),
         rounds,
     )
+
+
+class Optima(Stage):
+    """The stage `optimum`: neighbour transplant under the exact objective, whatever the restarts were trained with."""
+
+    name = stem = "optimum"
+    doing = "searching the optimum"
+    labels = {
+        "optimum_W": "weights of the best solution found",
+        "optimum_b": "bias of the best solution found",
+        "optimum_loss": "loss of the best solution found",
+        "optimum_objective": "all terms that are minimised, of the best solution found",
+        "optimum_other_W": "weights of the best solution found whose phases differ from the optimum's",
+        "optimum_other_b": "bias of the best solution found whose phases differ from the optimum's",
+        "optimum_other_loss": "loss of the best solution found whose phases differ from the optimum's",
+        "optimum_other_objective": "all terms, of the best solution found whose phases differ from the optimum's",
+        "optimum_norm": "norm of the feature's direction in the best solution found",
+        "optimum_interference": "interference of the feature in the best solution found",
+        "optimum_phase": "how the feature is represented in the best solution found",
+        "optimum_margin": "margin of optimum_phase",
+        "gap": "(optimum_other_loss - optimum_loss) / optimum_loss",
+        "success": f"fraction of restarts whose loss is within {REACHED:.0%} of the optimum's",
+        "agreement": "fraction of restarts with the phases of the optimum, up to interchangeable features",
+    }
+
+    @staticmethod
+    def asked(case: Case) -> bool:
+        return case.optimum
+
+    @staticmethod
+    def check(case: Case, problem: Problem) -> None:
+        optimum_objectives(problem, case)
+
+    def __init__(self, running: Running):
+        self._running, self._refinement = running, Refinement(running)
+        if running.case.train.objective == "exact":  # spares compiling for another size
+            running.chunks.setdefault("polish", running.chunks["train"])
+        refinement = self._refinement
+        running.chunk("polish", refinement.program, refinement.search, running.grid.n_cells, refinement.under(POLISH))
+
+    def run(self, trained: Trainee) -> Found:
+        grid, dims = self._running.grid, type(trained.models).dims
+        optimum, variables = self.find(trained), {}
+        for prefix, models, loss in (
+            ("optimum", optimum.models, optimum.loss),
+            ("optimum_other", optimum.other_models, optimum.other_loss),
+        ):
+            if self._refinement.several_terms:
+                variables[f"{prefix}_objective"] = (grid.dims, grid.unflatten(loss))
+                cell = np.arange(grid.n_cells, dtype=np.int32)
+                loss = self._refinement.loss(models, self._refinement.under(FINISH), cell, error=True)
+            variables[f"{prefix}_loss"] = (grid.dims, grid.unflatten(loss))
+            for name, own in dims.items():
+                variables[f"{prefix}_{name}"] = ((*grid.dims, *own), grid.unflatten(getattr(models, name)))
+        return Found(variables)
+
+    def find(self, trained: Trainee) -> Optimum:
+        """The best solution of every cell."""
+        running, refinement = self._running, self._refinement
+        importance, alike, size = exchangeable(running.problem, running.cells.laws)
+
+        def solutions(models: PyTree, cell: Int[np.ndarray, " models"], loss) -> Solutions:
+            phase, _ = analysis.classify(models.W, **running.case.phases.model_dump())
+            return Solutions(models, cell, loss, analysis.phase_signature(phase, importance[cell], alike[cell], size))
+
+        def score(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
+            return solutions(models, cell, refinement.loss(models, refinement.under(POLISH), cell))
+
+        def polish(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
+            task = f"polish-{next(rounds)}"
+            return refined(refinement.run(task, "polish", POLISH, refinement.search, models, cell), cell)
+
+        def finish(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
+            return refined(refinement.run("finish", "polish", FINISH, refinement.fine, models, cell), cell)
+
+        def refined(found: tuple[PyTree, np.ndarray], cell: Int[np.ndarray, " models"]) -> Solutions:
+            models, loss = found
+            return solutions(models, cell, loss)
+
+        rounds = itertools.count(1)
+        return find_optimum(running.grid, solutions(trained.models, trained.cell, trained.loss), score, polish, finish)
+
+    @staticmethod
+    def derive(dataset: xr.Dataset, case: Case) -> Variables:
+        if "optimum_W" not in dataset:
+            return {}
+        grid = Grid(case)
+        thresholds = case.phases.model_dump()
+        best = analysis.measure(dataset["optimum_W"].values, **thresholds)
+        phase, _ = analysis.classify(dataset["W"].values, **thresholds)
+        importance, alike, size = _exchangeable(case, grid)
+        signature = analysis.phase_signature(phase, importance[..., None, :], alike[..., None, :], size)
+        reference = analysis.phase_signature(best.phase, importance, alike, size)
+        what = "objective" if "objective" in dataset else "loss"
+        loss, optimum_loss = dataset[what].values, dataset[f"optimum_{what}"].values
+        gap = (dataset[f"optimum_other_{what}"].values - optimum_loss) / optimum_loss
+        per_feature = (*grid.dims, "feature")
+        return {
+            "optimum_norm": (per_feature, best.norm),
+            "optimum_interference": (per_feature, best.interference),
+            "optimum_phase": (per_feature, best.phase),
+            "optimum_margin": (per_feature, best.margin),
+            "gap": (grid.dims, gap),
+            "success": (grid.dims, analysis.reached(loss, optimum_loss, REACHED).mean(-1).astype(np.float32)),
+            "agreement": (grid.dims, analysis.agreement(signature, reference).astype(np.float32)),
+        }
+
+
+def _exchangeable(case: Case, grid: Grid) -> tuple[np.ndarray, np.ndarray, int]:
+    """Which features may be exchanged, in the shape of the grid; none if a distribution of the user's is gone."""
+    try:
+        problem = problem_of(case)
+    except SweepError:
+        numbers = np.arange(case.n_features, dtype=np.float32)
+        return numbers, numbers, 1
+    importance, alike, size = exchangeable(problem, laws_of(problem, grid))
+    return grid.unflatten(importance), grid.unflatten(alike), size

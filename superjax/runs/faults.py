@@ -11,43 +11,107 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superjax.errors import clip
 from superjax.problem import proof
-from superjax.spec import RESERVED, RESERVED_STEMS, Case, SweepError
+from superjax.problem.members import BUILT_IN
+from superjax.problem.problem import Problem
+from superjax.problem.user_code import one_line, refusal, tried
+from superjax.spec import RESERVED, RESERVED_STEMS, Case
 from superjax.spec.emit import toml
-from superjax.system.interrupt import Interrupted
-from superjax.system.terminal import plain
+from superjax.spec.parts import kinds_of
 
 _LARGE = 2**20  # entries of a model that is not tried with numbers
 
 
-def tried(function: Callable[..., Any], *arguments: Any) -> tuple[Any, BaseException | None]:
-    """What code of the user returns, and what it raises: anything but a signal, `sys.exit` too."""
-    try:
-        return function(*arguments), None
-    except (KeyboardInterrupt, Interrupted):
-        raise
-    except BaseException as error:
-        return None, error
+def check_problem(case: Case, problem: Problem) -> None:
+    """Try the parts of the problem of a case, almost without computing anything. Raises SweepError if they cannot be
+    trained or labelled."""
+    kinds = kinds_of(case.model_dump(include={"model", "data", "target", "terms"}))
+    found = {
+        "data.kind": lambda: _data_faults(problem),
+        "target.kind": lambda: _target_faults(problem),
+        "model.kind": lambda: faults(case, problem, case.model.kind not in BUILT_IN["model"]),
+        **{f"terms.{name}.kind": lambda k=k: _term_faults(problem, k) for k, name in enumerate(problem.names)},
+    }
+    for path, of_part in found.items():
+        kind = kinds.get(path, ("terms", "squared"))[1]
+        for fault in of_part():  # the first one: each relies on those before
+            raise refusal(path, kind, fault)
 
 
-def one_line(error: BaseException) -> str:
-    """An exception of the user's code as a phrase, without what a terminal would obey."""
-    said, failed = tried(str, error)
-    return plain(clip(type(error).__name__ if failed else f"{type(error).__name__}: {said}", 300))
+def _shape(*size: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(size, jnp.float32)
 
 
-def refusal(kind: str, fault: str) -> SweepError:
-    return SweepError(f"model.kind = {toml(kind)}: {fault}")
+def _data_faults(problem: Problem) -> Iterator[str]:
+    """What is wrong with a distribution."""
+    n, data = problem.n_features, problem.laws().data
+    count, error = tried(problem.data.n_uniforms, n)
+    if error is not None or not isinstance(count, int) or count < 1:
+        said = one_line(error) if error is not None else f"is {count!r}"
+        yield f"n_uniforms({n}) must be a whole number of 1 or more, {said}"
+        return
+    yield from _wrong_shape("sample(uniforms)", (n,), lambda data, u: data.sample(u), data, _shape(count))
+    yield from _wrong_shape("activity()", (), lambda data: data.activity(), data)
+    if problem.data.skips_empty:
+        yield from _wrong_shape("some_active()", (), lambda data: data.some_active(), data)
+        more = _shape(count + 1)
+        yield from _wrong_shape("sample_active(uniforms)", (n,), lambda data, u: data.sample_active(u), data, more)
+    if problem.data.enumerable:
+        active = np.zeros((3, n), bool)
+        yield from _wrong_shape("probability(active)", (3,), lambda data: data.probability(active), data)
+        rows, error = tried(problem.data.n_rows, n, 2, False)
+        if error is not None or not isinstance(rows, int):
+            yield f"n_rows({n}, 2, False) must be a whole number, {one_line(error) if error else f'is {rows!r}'}"
 
 
-def faults(case: Case, cls: Any, thorough: bool = True) -> Iterator[str]:
-    """What is wrong with a class that is to be the model of a case; `thorough` for those that are not built in."""
-    n, m, dims = case.n_features, case.n_hidden, cls.dims
+def _target_faults(problem: Problem) -> Iterator[str]:
+    n, target = problem.n_features, problem.laws().target
+    output, error = tried(jax.eval_shape, lambda target, x: target(x), target, _shape(n))
+    if error is not None:
+        yield f"the target of an x of shape ({n},) raises {one_line(error)}"
+    elif not isinstance(output, jax.ShapeDtypeStruct) or len(output.shape) != 1 or output.dtype != jnp.float32:
+        yield f"the target of an x of shape ({n},) is {output}, must be a float32 array of one dimension"
+
+
+def _term_faults(problem: Problem, k: int) -> Iterator[str]:
+    term, model = problem.laws().terms[k], problem.shapes()
+    if problem.terms[k].of_hidden and not hasattr(problem.model, "hidden"):
+        yield "needs a model with a method hidden(x), its hidden activations"
+        return
+    x, y = _shape(problem.n_features), _shape(problem.n_outputs)
+    weights, error = tried(jax.eval_shape, lambda term: term.weights(), term)
+    if error is not None or not isinstance(weights, jax.ShapeDtypeStruct) or len(weights.shape) != 1:
+        said = f"raises {one_line(error)}" if error is not None else f"is {weights}"
+        yield f"weights() must be an array of one dimension, {said}"
+        return
+    if problem.terms[k].error and weights.shape != (problem.n_outputs,):
+        yield f"weights() has shape {weights.shape}, an error has one for every output, ({problem.n_outputs},)"
+    yield from _wrong_shape(
+        "values(model, x, y)", weights.shape, lambda term, model, x, y: term.values(model, x, y), term, model, x, y
+    )
+
+
+def _wrong_shape(what: str, wanted: tuple[int, ...], call: Callable[..., Any], *arguments: Any) -> Iterator[str]:
+    output, error = tried(jax.eval_shape, call, *arguments)
+    if error is not None:
+        yield f"{what} raises {one_line(error)}"
+    elif not isinstance(output, jax.ShapeDtypeStruct):
+        yield f"{what} is a {type(output).__name__}, must be an array of shape {wanted}"
+    elif output.shape != wanted:
+        yield f"{what} has shape {output.shape}, must be {wanted}"
+    elif output.dtype != jnp.float32:
+        yield f"{what} is {output.dtype}, must be float32"
+
+
+def faults(case: Case, problem: Problem, thorough: bool = True) -> Iterator[str]:
+    """What is wrong with the model of a case; `thorough` for those that are not built in."""
+    n, m, cls, outputs = case.n_features, case.n_hidden, problem.model, problem.n_outputs
+    dims = cls.dims
     number, x = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((n,), jnp.float32)
+    more = {} if outputs == n else {"n_outputs": outputs}
 
     def build(key: Any, init_std: Any) -> Any:
-        return cls(n, m, init_std, key=key)
+        return cls(n, m, init_std, key=key, **more)
 
     def call(model: Any, x: Any) -> Any:
         return model(x)
@@ -55,13 +119,14 @@ def faults(case: Case, cls: Any, thorough: bool = True) -> Iterator[str]:
     model, error = tried(jax.eval_shape, build, jax.random.key(0), number)
     if error is not None:
         yield (
-            f"Class({n}, {m}, init_std, key=key) raises {one_line(error)}\n  init_std is traced, for jax.vmap; "
+            f"Class({n}, {m}, init_std, key=key{f', n_outputs={outputs}' if more else ''}) raises {one_line(error)}\n"
+            "  init_std is traced, for jax.vmap; "
             "a field that holds no array must be eqx.field(static=True)"
         )
         return
     arrays = {jax.tree_util.keystr(path)[1:]: x for path, x in jax.tree_util.tree_leaves_with_path(model)}
     yield from _array_faults(arrays, dims)
-    yield from _size_faults(arrays, dims, {"feature": n, "hidden": m})
+    yield from _size_faults(arrays, dims, {"feature": n, "hidden": m, "output": outputs})
     yield from _name_faults(case, dims)
     wish = "optimum = true" if case.optimum else "families" if case.families else ""
     if wish and dims.get("W") != ("hidden", "feature"):
@@ -71,10 +136,10 @@ def faults(case: Case, cls: Any, thorough: bool = True) -> Iterator[str]:
     if error is not None:
         yield f"model(x) of an x of shape ({n},) raises {one_line(error)}"
         return
-    yield from _output_faults(output, n)
+    yield from _output_faults(output, n, outputs)
     if thorough:
         yield from _static_faults(build)
-        yield from _gradient_faults(call, model, x)
+        yield from _gradient_faults(call, model, x, outputs)
         yield from _repetition_faults(build, call, model, x)
         yield from _number_faults(build, call, case, arrays)
 
@@ -116,7 +181,7 @@ def _size_faults(arrays: dict[str, Any], dims: dict[str, tuple[str, ...]], sizes
 
 def _name_faults(case: Case, dims: dict[str, tuple[str, ...]]) -> Iterator[str]:
     """Arrays and own dimensions have names that nothing else in the dataset has."""
-    own = {dim for names in dims.values() for dim in names} - {"feature", "hidden"}
+    own = {dim for names in dims.values() for dim in names} - {"feature", "hidden", "output"}
     words = [*dims, *own, *(f"{name}_snapshots" for name in dims)]
     for word in sorted((dims.keys() - {"W", "b"}) | own):
         if word in RESERVED or word.startswith(RESERVED_STEMS) or words.count(word) > 1:
@@ -126,11 +191,12 @@ def _name_faults(case: Case, dims: dict[str, tuple[str, ...]]) -> Iterator[str]:
             yield f"dims and axes.{axis} both use the name {toml(word)}; rename one"
 
 
-def _output_faults(output: Any, n: int) -> Iterator[str]:
+def _output_faults(output: Any, n: int, outputs: int) -> Iterator[str]:
     if not isinstance(output, jax.ShapeDtypeStruct):
-        yield f"model(x) is a {type(output).__name__}, must be an array of shape ({n},)"
-    elif output.shape != (n,):
-        yield f"model(x) has shape {output.shape}, must have the shape of x, ({n},)"
+        yield f"model(x) is a {type(output).__name__}, must be an array of shape ({outputs},)"
+    elif output.shape != (outputs,):
+        like = f"the shape of x, ({n},)" if n == outputs else f"that of the target, ({outputs},)"
+        yield f"model(x) has shape {output.shape}, must have {like}"
     elif output.dtype != jnp.float32:
         yield f"model(x) is {output.dtype}, must be float32 as x is"
 
@@ -149,9 +215,9 @@ def _static_faults(build: Callable[..., Any]) -> Iterator[str]:
         yield "its static fields must be equal in all models; a function must not be made in __init__"
 
 
-def _gradient_faults(call: Callable[..., Any], model: Any, x: Any) -> Iterator[str]:
+def _gradient_faults(call: Callable[..., Any], model: Any, x: Any, outputs: int) -> Iterator[str]:
     def gradient(model: Any, x: Any) -> Any:
-        return jax.grad(lambda model: jnp.sum(jnp.square(call(model, x) - x)))(model)
+        return jax.grad(lambda model: jnp.sum(jnp.square(call(model, x) - jnp.ones(outputs))))(model)
 
     many = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype), (model, x))
     traced, error = tried(jax.make_jaxpr(gradient), model, x)

@@ -43,6 +43,8 @@ def _squared(value: float) -> float:
 Normal = Annotated[float, AfterValidator(_normal)]
 Small = Annotated[float, Field(gt=0), AfterValidator(_normal)]
 Ratio = Annotated[float, Field(gt=0)]
+Power = Annotated[float, Field(ge=1, le=64)]
+Exponent = Annotated[float, Field(ge=-64, le=64)]
 Positive = Annotated[float, Field(gt=0), AfterValidator(_squared)]
 NonNegative = Annotated[float, Field(ge=0), AfterValidator(_normal)]
 Importance = Annotated[float, Field(ge=0, le=SCALE[1]), AfterValidator(_normal)]

@@ -1,0 +1,118 @@
+"""The members of a problem by name: the built-in ones, and a user's own as `pkg.module:Name`."""
+
+import dataclasses
+import functools
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+
+from superjax.problem import source
+from superjax.problem.data import DISTRIBUTIONS, Distribution
+from superjax.problem.models import MODELS, ToyModel
+from superjax.problem.options import Options, static_names
+from superjax.problem.targets import TARGETS, Target, of_function
+from superjax.problem.terms import TERMS, Term
+from superjax.problem.user_code import one_line, refusal, tried
+from superjax.system import modules
+
+BUILT_IN: dict[str, dict[str, Any]] = {"model": MODELS, "data": DISTRIBUTIONS, "target": TARGETS, "terms": TERMS}
+OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_BASES: dict[str, tuple[type, str]] = {
+    "model": (ToyModel, "must be an equinox.Module class with a `dims` table of its arrays"),
+    "data": (Distribution, "must be a class that inherits superjax.problem.Distribution"),
+    "target": (Target, "must be a function of one input, or a class that inherits superjax.problem.Target"),
+    "terms": (Term, "must be a class that inherits superjax.problem.Term"),
+}
+
+
+def member(part: str, kind: str | type, path: str = "") -> Any:
+    """The class of a `part` of a problem ("model", "data", "target", "terms"): of a built-in name, or the user's, as
+    `superjax.system.modules` finds it; a class is itself. `path` is the key of the sweep file that names it.
+
+    Raises SweepError if there is no such module or name, or if it is no such member.
+    """
+    if not isinstance(kind, str):
+        return kind
+    if kind in BUILT_IN[part]:
+        return BUILT_IN[part][kind]
+    path = path or f"{part}.kind"
+    module, _, name = kind.partition(":")
+    found, error = tried(lambda: functools.reduce(getattr, name.split("."), modules.load(module)))
+    if error is not None:
+        hint = f"\n  allowed: {', '.join(BUILT_IN[part])} or pkg.module:{'name' if part == 'target' else 'Class'}"
+        if isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "-"):
+            folders = ", ".join(map(str, modules.folders()))
+            hint = f"\n  looked for {module.replace('.', '/')}.py in {folders} and the installed packages{hint}"
+        elif isinstance(error, AttributeError) and (there := modules.find(module)):
+            if not there[1].samefile(getattr(sys.modules.get(module), "__file__", None) or "/"):
+                hint = f"\n  {module} is a module of Python or superjax itself; give {there[1].name} another name{hint}"
+        raise refusal(path, kind, f"cannot be imported, {one_line(error)}{hint}") from error
+    base, wanted = _BASES[part]
+    if part == "target" and callable(found) and not isinstance(found, type):
+        return of_function(found)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise refusal(path, kind, wanted)
+    own = getattr(found, "Options", Options)
+    if not (isinstance(own, type) and issubclass(own, Options)):
+        raise refusal(path, kind, "its Options must be a class that inherits superjax.problem.Options")
+    return found
+
+
+def options_of(cls: type) -> type[Options]:
+    """The table of options of a member."""
+    return getattr(cls, "Options", Options)
+
+
+def code_of(kinds: Mapping[str, tuple[str, str]]) -> str:
+    """SHA-256 of the code of the user's members among `kinds`, (part, kind) by path, and of all that they import from
+    the user's files; "" if all are built in. Raises SweepError as `member`."""
+    own = {
+        path: source.digest(_defined(member(part, kind, path)), kind.partition(":")[0])
+        for path, (part, kind) in kinds.items()
+        if kind not in BUILT_IN[part]
+    }
+    return source.combined(own)
+
+
+def _defined(cls: type) -> Any:
+    """A class, or the function that it was made of."""
+    call = vars(cls).get("__call__")
+    cells = getattr(call, "__closure__", None) or ()
+    return next((cell.cell_contents for cell in cells if callable(cell.cell_contents)), cls)
+
+
+@functools.lru_cache(maxsize=256)
+def bound(cls: type, n_features: int, static: tuple[tuple[str, Any], ...]) -> Any:
+    """The class of a distribution, target or term of so many features, its static options as attributes."""
+    return _with(cls, {"n_features": n_features, **dict(static)})
+
+
+@functools.lru_cache(maxsize=256)
+def bound_model(cls: type, outputs_are_features: bool, static: tuple[tuple[str, Any], ...]) -> Any:
+    """The class of a model, its static options as attributes. Where outputs are as many as features, the dimension
+    `output` of its arrays is `feature`."""
+    attributes = dict(static)
+    if outputs_are_features and any("output" in dims for dims in cls.dims.values()):
+        attributes["dims"] = {
+            name: tuple("feature" if dim == "output" else dim for dim in dims) for name, dims in cls.dims.items()
+        }
+    return _with(cls, attributes) if attributes else cls
+
+
+def _with(cls: type, attributes: dict[str, Any]) -> type:
+    about = {"__doc__": cls.__doc__, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    return type(cls)(cls.__name__, (cls,), {**about, **attributes})
+
+
+def statics(options: Options) -> tuple[tuple[str, Any], ...]:
+    """The static options of a table by name, without those that are not set."""
+    names = static_names(type(options))
+    return tuple((name, value) for name in names if (value := getattr(options, name)) is not None)
+
+
+def of_numbers(cls: type[eqx.Module], numbers: Mapping[str, Any]) -> Any:
+    """A member from the numbers of a cell, which have its fields among them."""
+    return cls(**{name: numbers[name] for name in (field.name for field in dataclasses.fields(cls)) if name in numbers})

@@ -1,0 +1,48 @@
+"""What a toy model is.
+
+A model holds the arrays of ONE model; the engine vectorises over models. A user's own class follows the same
+protocol: `Class(n_features, n_hidden, init_std, key=key)` builds it, `model(x)` maps one input of shape (n_features,)
+to its output, and the class attribute `dims` names the dimensions of every trained array (`feature`, `hidden` and
+`output` are known; any other name becomes a dimension of its own). What is no trained array is a field with
+`eqx.field(static=True)`. Where the output has another length than the input, `n_outputs` is given too.
+
+A class may offer more: `hidden(x)`, its hidden activations (n_hidden,); `preactivation(x)` and `rectified`, which
+claim that the model is the ReLU of an affine map, or one (`superjax.problem.proof` looks whether it is); `Options`, a
+table of static options, which become attributes of the class.
+"""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import equinox as eqx
+from jaxtyping import Array, Float, Key
+
+from superjax.problem.options import Options
+
+
+class ToyModel(eqx.Module):
+    """What a model has. A user's class need not inherit it: any Equinox module class with a table `dims` counts."""
+
+    dims: ClassVar[dict[str, tuple[str, ...]]]
+    Options: ClassVar[type[Options]] = Options
+
+    @abstractmethod
+    def __init__(self, n_features: int, n_hidden: int, init_std: float | Float[Array, ""], *, key: Key[Array, ""]): ...
+
+    @abstractmethod
+    def __call__(self, x: Float[Array, " n_features"]) -> Float[Array, " n_outputs"]: ...
+
+    @classmethod
+    def __subclasshook__(cls, other: type):
+        if cls is not ToyModel:  # its subclasses are those that inherit
+            return super().__subclasshook__(other)
+        return eqx.Module in other.__mro__ and isinstance(getattr(other, "dims", None), dict)
+
+
+def notebook_init_std(n_features: int, n_hidden: int, n_models: int) -> float:
+    """Initial standard deviation of the authors' notebook, sqrt(2 / ((n + n_models) m)).
+
+    Its Xavier initialisation of one tensor (n_models, n, m) counts the models trained side by side as outputs, so the
+    result depends on how many there are; a number does not.
+    """
+    return (2 / ((n_features + n_models) * n_hidden)) ** 0.5

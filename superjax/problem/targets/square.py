@@ -1,0 +1,13 @@
+"""The square of every feature."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from superjax.problem.targets.base import Target
+
+
+class Square(Target):
+    """y_i = x_i²."""
+
+    def __call__(self, x: Float[Array, " n_features"]) -> Float[Array, " n_features"]:
+        return jnp.square(x)

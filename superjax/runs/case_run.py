@@ -1,0 +1,268 @@
+"""One case of a sweep under way: cells and restarts into models, models trained and evaluated, everything labelled."""
+
+import bisect
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int, PyTree
+
+from superjax.engine.engine import Plan, Program, Shape, program, schedule_factors
+from superjax.engine.train import Cell, Evaluation, Method
+from superjax.errors import SweepError
+from superjax.problem.expectation import Exact, Objective
+from superjax.problem.members import BUILT_IN
+from superjax.problem.problem import Problem
+from superjax.runs.checkpoint import Keep, Memory
+from superjax.runs.chunks import Trained, Training
+from superjax.runs.dataset import assemble, derive, merged
+from superjax.runs.faults import check_problem
+from superjax.runs.problems import closed_form, evaluation_objectives, laws_of, problem_of, training_parts
+from superjax.runs.stages import Trainee, stages_of
+from superjax.runs.starting import given_weights, initial, with_arrays
+from superjax.runs.store import timed
+from superjax.spec import Case, Train
+from superjax.spec.grid import HYPER, Grid
+from superjax.spec.sweep import decisive
+from superjax.system import machine, terminal
+
+
+@dataclass
+class Report:
+    """What a run cost: seconds by phase, and what the engine chose."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    models: int = 0
+    form: str = ""  # of the kernel: fused, mapped or plain
+    plain_because: str = ""
+    nodes_because: str = ""  # why an exact loss takes product nodes, where the model claims a closed form
+    compile_seconds: float = 0.0
+
+    def timed(self, phase: str):
+        return timed(self.seconds, phase)
+
+
+def _in_memory(task: str, key: str) -> Keep:
+    return Memory()
+
+
+class CaseRun:
+    """One case under way: `train` its models, or this process's share of them, then gather and label all (`finish`).
+
+    `keep(task, key)` says where the chunks of a training are kept: `key` names what would be trained, exactly.
+    `chunks` are the sizes of chunks of an earlier start of the run, by task; the attribute has all, also those chosen
+    here. `code` is a digest of the code of a model of the user's, "" for a built-in one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        case: Case,
+        devices: int | None = None,
+        keep: Callable[[str, str], Keep] = _in_memory,
+        chunks: dict[str, int] | None = None,
+        init: Mapping[str, Any] | None = None,
+        code: str = "",
+    ):
+        self.name, self.case, self.devices, self.report, self._keep = name, case, devices, Report(), keep
+        self.key, self.chunks = key_of(case, code), dict(chunks or {})
+        self.grid = grid = Grid(case)
+        self.report.models = case.n_models
+        self.problem = problem = problem_of(case)
+        self._check_size(case.n_features * case.n_hidden if case.model.kind in BUILT_IN["model"] else 0)
+        with terminal.doing(f"{name}: tracing the model"):
+            self.program = compiled = program_of(case, problem, devices)
+        self.bytes = self._check_size(sum(x.size for x in jax.tree.leaves(compiled.model)))
+        self._steps = snapshot_steps(case.train)
+        self.cells = cells_of(problem, grid)
+        parts = training_parts(problem, case)
+        cell = np.repeat(np.arange(grid.n_cells, dtype=np.int32), case.restarts)
+        restart = np.tile(np.arange(case.restarts, dtype=np.int32), grid.n_cells)
+        self.report.form = compiled.form(parts[0].objective)
+        if self.report.form == "plain":
+            self.report.plain_because = compiled.refusal(parts[0].objective) or ""
+        if isinstance(compiled.fine, Exact):
+            self.report.nodes_because = closed_form(problem).because
+        in_stream = grid.n_cells * -(-case.restarts // case.train.streams)
+        chunk = self.chunk("train", compiled, parts[0].objective, in_stream, self.cells)
+        if "evaluate" not in self.chunks:
+            side_by_side = min(self.report.models, chunk * case.train.streams * compiled.mesh.size)
+            with terminal.doing(f"{name}: compiling the evaluation"):
+                self.chunks["evaluate"] = compiled.evaluated_models(side_by_side, self.cells)
+        self._plan = Plan(parts, schedule_factors(case.train), case.seed, self._steps)
+        init_std, init_bias = initial(case, grid, len(cell))
+        given = given_weights(init, compiled.model, grid, case)
+
+        def first(index: Int[np.ndarray, "..."]) -> PyTree:
+            flat = index.ravel()
+            models = compiled.initialise(case.seed, restart[flat], init_std[cell[flat]], init_bias[cell[flat]], chunk)
+            models = with_arrays(models, {array: values[flat] for array, values in given.items()})
+            return jax.tree.map(lambda x: x.reshape(*index.shape, *x.shape[1:]), models)
+
+        self._training = Training(
+            compiled, self._plan, self.cells, cell, restart % case.train.streams, chunk, first, self._evaluate,
+            _score_like(problem, len(self._steps)),
+        )  # fmt: skip
+        self._kept = self.kept_in("train", self._training)
+        self._stages = [stage(self) for stage in stages_of(case)]
+
+    def kept_in(self, task: str, training: Training, *inputs: np.ndarray) -> Keep:
+        keep = self._keep(task, self._key(task, training, *inputs))
+        keep.fits = training.fits
+        return keep
+
+    def train(self, process: int = 0, processes: int = 1) -> None:
+        """Train and evaluate the chunks that fall to a process of several."""
+        bar = terminal.bar(self.name, self.report.models)
+        with self._counted_compilation(), self.report.timed("train"), bar as tell:
+            self._training.run(self._kept, tell, process, processes)
+        self.report.seconds["train"] -= self.report.seconds.get("evaluate", 0.0)
+
+    def _check_size(self, weights: int) -> int:
+        """About as many bytes as chunks and dataset of models with so many weights take on disk: arithmetic alone.
+        Raises SweepError if memory is too small for them, or for what training needs besides."""
+        case, models, n = self.case, self.report.models, self.case.n_features
+        train, snapshots = case.train, case.train.snapshots
+        kept = 1 + (len(snapshots) if isinstance(snapshots, list) else snapshots)
+        stored = 4 * models * (2 * (kept * (weights + 1) + n + 3) + 6 * n)
+        cells = models // case.restarts
+        needed = {"fewer points, restarts or snapshots": stored + 40 * cells * n, "fewer train.steps": 16 * train.steps}
+        if train.objective != "exact":
+            drawn = self.problem.data.n_uniforms(n) * (train.streams if train.objective == "minibatch" else 1)
+            needed["a smaller train.batch"] = 4 * train.batch * (drawn + 2 * n)
+        size, there = sum(needed.values()), machine.usable_memory()
+        if size > there:
+            raise SweepError(
+                f"{self.name}: {models:,} models need about {size:,} bytes of memory, there are {there:,}; "
+                f"take {max(needed, key=lambda part: needed[part])}"
+            )
+        return stored
+
+    def trained(self) -> float:
+        """Which part of the training is done, from 0 to 1."""
+        return self._training.share_done(self._kept)
+
+    def complete(self) -> bool:
+        """Whether all processes have trained their share."""
+        return self._training.complete(self._kept)
+
+    def finish(self) -> xr.Dataset:
+        """The labelled dataset, once all is trained; searches the optimum if the case asks for it."""
+        with self._counted_compilation():
+            with terminal.doing(f"{self.name}: gathering what was trained"):
+                (models, diverged_at, snapshots), (evaluation, losses) = self._training.gather(self._kept)
+            late = (diverged_at < 0) & ~np.isfinite(evaluation.loss)  # weights so large
+            trained = Trained(models, np.where(late, np.int32(self.case.train.steps), diverged_at), snapshots)
+            trainee, found = Trainee(models, self._training.cell, minimised(evaluation)), []
+            for stage in self._stages:
+                with self.report.timed(stage.name), terminal.doing(f"{self.name}: {stage.doing}"):
+                    found.append(stage.run(trainee))
+            with self.report.timed("analyse"), terminal.doing(f"{self.name}: analysing"):
+                moments = self.program.moments(self.cells.laws)
+                dataset = assemble(
+                    self.case, self.problem, trained, evaluation, losses, moments, self.cells, self._steps
+                )
+                dataset = derive(merged(dataset, found), self.case)
+                dataset["loss"].attrs["loss_kind"] = self.program.fine.name
+        return dataset
+
+    def chunk(self, task: str, compiled: Program, objective: Objective, models: int, cells: Cell) -> int:
+        if task not in self.chunks:
+            with terminal.doing(f"{self.name}: compiling, choosing the size of chunks"):
+                self.chunks[task] = compiled.chunk_models(objective, models, cells)
+        return self.chunks[task]
+
+    def _key(self, task: str, training: Training, *inputs: np.ndarray) -> str:
+        """A digest of everything that decides the numbers of a training, and how they are laid out."""
+        layout = [[leaf.shape, leaf.dtype.name] for leaf in jax.tree.leaves(training.program.state)]
+        digest = hashlib.sha256(json.dumps([self.key, task, training.chunk, layout]).encode())
+        for array in inputs:
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    @contextmanager
+    def _counted_compilation(self):
+        before = Program.compile_seconds
+        yield
+        self.report.compile_seconds += Program.compile_seconds - before
+
+    def _evaluate(self, trained: Trained, cell: Int[np.ndarray, " models"]):
+        """Evaluation of trained models, and the losses (models, snapshots) of their snapshots."""
+        with self.report.timed("evaluate"):
+            chunk = self.chunks["evaluate"]
+            evaluation = self.program.evaluate(trained.models, self.cells, cell, chunk)
+            if trained.snapshots is None:
+                return evaluation, None
+            series = [jax.tree.map(lambda x, i=i: x[:, i], trained.snapshots) for i in range(len(self._steps))]
+            losses = [self.program.loss(models, self.cells, cell, chunk, error=True) for models in series]
+            return evaluation, np.stack(losses, axis=1)
+
+
+def key_of(case: Case, code: str) -> str:
+    """A digest of what decides the results of a case: its settings and the code of its model."""
+    return hashlib.sha256(json.dumps([sorted(decisive(case).items()), code]).encode()).hexdigest()
+
+
+def cells_of(problem: Problem, grid: Grid) -> Cell:
+    """All numbers of all cells, leaves (cells, ...), those of the optimiser that no axis sweeps scalars."""
+    numbers, n_hidden = grid.numbers(), grid.fields.get("n_hidden")
+    return Cell(
+        laws_of(problem, grid),
+        {name: np.asarray(numbers[name], np.float32) for name in HYPER},
+        None if n_hidden is None else n_hidden.astype(np.float32),
+    )
+
+
+def program_of(case: Case, problem: Problem, devices: int | None = None) -> Program:
+    """The compiled program of a case. Raises SweepError if its problem or objective is impossible."""
+    check_problem(case, problem)
+    fields = {path for axis in case.axes.values() for path in axis.names}
+    training_parts(problem, case)
+    for stage in stages_of(case):
+        stage.check(case, problem)
+    swept = frozenset(name for name in HYPER if f"train.{name}" in fields)
+    clip = case.train.clip_norm is not None or "clip_norm" in swept
+    method = Method(case.train.optimizer, clip, case.train.normalize, case.train.decayed)
+    shape = Shape(problem, case.train.streams, swept, "n_hidden" in fields)
+    return program(shape, method, *evaluation_objectives(problem, case), devices)
+
+
+def snapshot_steps(train: Train) -> list[int]:
+    """The steps after which weights are kept: as listed, or that many log-spaced ones up to the last. Where these
+    would be less than a step apart, every step is one, and only what follows is log-spaced."""
+    if isinstance(train.snapshots, list):
+        return train.snapshots
+    count, last = train.snapshots, train.steps
+    if len(spaced := _log_spaced(1, last, count)) == count:
+        return spaced
+    # The first of the log-spaced: the smallest step from which they are a step apart or more.
+    first = 1 + bisect.bisect_left(
+        range(1, count), True, key=lambda first: (last / first) ** (1 / (count - first)) * first >= first + 1
+    )
+    return [*range(1, first), *_log_spaced(first, last, count - first + 1)]
+
+
+def _log_spaced(first: int, last: int, count: int) -> list[int]:
+    return sorted({int(round(step)) for step in np.geomspace(last, first, count)})
+
+
+def _float32(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, np.float32)
+
+
+def _score_like(problem: Problem, snapshots: int) -> PyTree:
+    """Evaluation of one model, and the losses of its snapshots."""
+    terms = _float32(len(problem.terms)) if len(problem.terms) > 1 else None
+    evaluation = Evaluation(_float32(), _float32(problem.n_outputs), _float32(), _float32(), terms)
+    return evaluation, _float32(snapshots) if snapshots else None
+
+
+def minimised(evaluation: Evaluation) -> Float[np.ndarray, " models"]:
+    """What is minimised, of every model: the loss, or the sum of all terms."""
+    return evaluation.loss if evaluation.terms is None else np.sum(evaluation.terms, axis=-1)

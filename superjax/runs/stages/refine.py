@@ -1,0 +1,69 @@
+"""Given weights trained further, under the exact loss and an optimiser that no axis sweeps."""
+
+from functools import cached_property
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int, PyTree
+
+from superjax.engine.engine import Part, Plan, Program, Shape, program, schedule_factors
+from superjax.engine.train import Cell, Method
+from superjax.problem.expectation import Objective
+from superjax.runs.chunks import Training
+from superjax.runs.problems import evaluation_objectives, optimum_objectives
+from superjax.runs.stages.base import Running
+from superjax.spec import Train
+from superjax.spec.grid import HYPER
+
+
+class Refinement:
+    """Trains weights of a case further in cells that they need not come from. The numbers of the problem are those of
+    the cells, those of the optimiser are given. Raises SweepError if the exact loss cannot be taken."""
+
+    def __init__(self, running: Running):
+        self._running, case, problem = running, running.case, running.problem
+        self.search, self.fine = optimum_objectives(problem, case)
+        shape = Shape(problem, masked=running.cells.n_hidden is not None)
+        self.program: Program = program(shape, Method(), *evaluation_objectives(problem, case), running.devices)
+
+    def under(self, train: Train) -> Cell:
+        """The cells with the optimiser's numbers of a training."""
+        return self._running.cells._replace(hyper=hyper_of(train))
+
+    def run(
+        self,
+        task: str,
+        chunks: str,
+        train: Train,
+        objective: Objective,
+        models: PyTree,
+        cell: Int[np.ndarray, " models"],
+    ) -> tuple[PyTree, Float[np.ndarray, " models"]]:
+        """Given weights trained in given cells, and what is minimised of them; `chunks` names the size of the
+        chunks."""
+        running, cells = self._running, self.under(train)
+        training = Training(
+            self.program, Plan([Part(objective, train.steps)], schedule_factors(train), running.case.seed), cells, cell,
+            np.zeros(len(cell), np.int32), running.chunks[chunks],
+            lambda index: jax.tree.map(lambda x: x[index], models),
+            lambda trained, cell: self.loss(trained.models, cells, cell),
+            jax.ShapeDtypeStruct((), np.float32),
+        )  # fmt: skip
+        keep = running.kept_in(task, training, cell, *jax.tree.leaves(models))
+        training.run(keep)
+        (refined, _, _), loss = training.gather(keep)
+        return refined, loss
+
+    def loss(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"], error: bool = False):
+        """What is minimised of models in cells, or of it the `error` alone, (models,)."""
+        return self.program.loss(models, cells, cell, self._running.chunks["evaluate"], error)
+
+    @cached_property
+    def several_terms(self) -> bool:
+        """Whether more than the error is minimised."""
+        return len(self._running.problem.terms) > 1
+
+
+def hyper_of(train: Train) -> dict[str, np.float32]:
+    """The optimiser's numbers of a training."""
+    return {name: np.float32(np.inf if getattr(train, name) is None else getattr(train, name)) for name in HYPER}
