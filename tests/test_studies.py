@@ -19,8 +19,8 @@ from superjax.runs.dataset import derive
 from superjax.runs.runner import snapshot_steps
 from superjax.spec import Case, Sweep, SweepError
 from superjax.spec.grid import Grid
-from superjax.studies import Results, basic_results, phase_diagram
-from superjax.studies._known import at_points
+from superjax.studies import Results, basic_results
+from superjax.studies.results import at_points, in_order
 
 SMALL = {  # overrides that keep data and drawings small
     "basic_results": ["restarts=2", "axes.density.values=[1, 0.1, 0.003]", "cases=A_linear,A_notebook,A_best"],
@@ -113,7 +113,7 @@ def results_of(sweep: Sweep, *wild) -> Results:
 @pytest.fixture(autouse=True)
 def small_sample(monkeypatch):
     """The reference search is tested elsewhere."""
-    monkeypatch.setattr(phase_diagram, "SAMPLE", {2: 1, 3: 1})
+    monkeypatch.setattr(importlib.import_module("superjax.studies.phase_diagram.claims"), "SAMPLE", {2: 1, 3: 1})
 
 
 def check_contract(results: Results, folder) -> None:
@@ -186,7 +186,8 @@ def test_captions_say_what_is_not_drawn(name):
         results = results_of(sweep, wild)
         with canvas.plain():
             captions = [
-                " ".join(figure.get_supxlabel().split()) for figure in studies._study(sweep).figures(results).values()
+                " ".join(figure.get_supxlabel().split())
+                for figure in importlib.import_module(f"superjax.studies.{sweep.study}").figures(results).values()
             ]
         diverged = sum(int((data["diverged_at"] >= 0).sum()) for data in results.datasets.values())
         assert any("Drawn: " in caption for caption in captions)
@@ -309,6 +310,6 @@ def test_axes_that_go_up_and_down_are_drawn_and_judged_in_order(name, tmp_path, 
 @pytest.mark.parametrize("name", spec.available())
 def test_axes_that_rise_or_fall_stay_as_they_are(name):
     results = results_of(tried(name, SMALL[name]))
-    given = studies._in_order(results)
+    given = in_order(results)
     for case, data in results.datasets.items():
         assert given.datasets[case] is data and given.sweep.cases[case] is results.sweep.cases[case]

@@ -5,11 +5,11 @@ A sweep without a study gets the overview of `studies.overview` and the general 
 
 import importlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from superjax.spec import Case, Sweep, SweepError, packaged
 from superjax.spec.modules import beside
 from superjax.studies import own
 from superjax.studies.claim import Claim, at_most, equal, plain
+from superjax.studies.own import Failed
 from superjax.studies.results import Results, in_order
 from superjax.system import terminal
 
@@ -30,9 +31,11 @@ def check(sweep: Sweep) -> None:
     """Refuse, before any training, a sweep that its study cannot draw, a study of the user's that is none, or a
     matplotlib that can draw nothing. Raises SweepError."""
     _try_matplotlib()
+    if not sweep.study:
+        return
     with beside(sweep.path):
-        study = _study(sweep)
-        for name, case in sweep.cases.items() if study else ():
+        study = _study(sweep.study)
+        for name, case in sweep.cases.items():
             try:
                 if _is_own(sweep):
                     own.check(study, case)
@@ -61,53 +64,58 @@ def needs_array(case: Case, name: str) -> None:
         raise SweepError(f"needs a model with {name} {wanted}; {case.model.kind} has dims = {dims}")
 
 
-def claims(results: Results, failed: Callable[[str], object] = _refuse) -> list[Claim]:
+def claims(results: Results, failed: Failed = _refuse) -> list[Claim]:
     """The claims of the sweep's study, then those that any sweep must meet. Their values are plain numbers. `failed` is
-    told what is wrong with a user's study, which then has none; it raises SweepError unless given."""
-    sweep, results = results.sweep, in_order(results)
+    told what is wrong with a user's study, whose claims are then missing; it raises SweepError unless given."""
+    sweep, results, found = results.sweep, in_order(results), []
     with _quiet(), beside(sweep.path):
-        study = _study(sweep)
-        if study is None:
-            found = []
-        elif _is_own(sweep):
-            found = own.claims(study, results, failed)
-        else:
-            found = study.claims(results)
+        if _is_own(sweep):
+            study = _own_study(sweep, failed)
+            found = own.claims(study, results, failed) if study else []
+        elif sweep.study:
+            found = _study(sweep.study).claims(results)
         found = [*found, *_general(results)]
     return [Claim(*map(plain, claim)) for claim in found]
 
 
 def draw(
-    results: Results, folder: Path, warn: Callable[[str], object] = terminal.warn,
-    failed: Callable[[str], object] = _refuse,
-) -> list[Path]:  # fmt: skip
+    results: Results, folder: Path, warn: Callable[[str], object] = terminal.warn, failed: Failed = _refuse
+) -> list[Path]:
     """Draw all figures into a folder as PNGs; `warn` is told of one that has other dots per inch than was asked for,
-    and if there is none. `failed` is told what is wrong with a user's study, in whose place the overview is drawn."""
+    and if there is none. `failed` is told what is wrong with a user's study. If its study gives a sweep no figure, for
+    that reason or since all models diverged, the overview is drawn."""
     from superjax.plots import canvas
     from superjax.studies import overview
 
-    sweep, results = results.sweep, in_order(results)
-    paths = []
+    sweep, results, figures = results.sweep, in_order(results), {}
     wanted = float(next(iter(sweep.cases.values())).plot.dpi)
-    with canvas.plain(), _quiet(), beside(sweep.path):
-        study = _study(sweep)
-        figures = {}  # and there are none if all models diverged
-        if study is not None:
-            figures = own.figures(study, results, failed) if _is_own(sweep) else study.figures(results)
-        for name, figure in (figures or overview.figures(results)).items():
-            path = folder / f"{name}.png"
-            dpi = canvas.resolution(figure, wanted)
-            if figures and _is_own(sweep):
-                image = own.png(name, figure, dpi, failed)
-            else:
-                image = canvas.png(figure, dpi)
-            if image is None:
+
+    def save(figures: Mapping[str, Any], png: Callable[[str, Any, float], bytes | None]) -> list[Path]:
+        paths = []
+        for name, figure in figures.items():
+            path, dpi = folder / f"{name}.png", canvas.resolution(figure, wanted)
+            if (image := png(name, figure, dpi)) is None:
                 continue
             if dpi != wanted:
                 why = "large" if dpi < wanted else "small"
                 warn(f"{path}: drawn with {dpi:.0f} dots per inch; {wanted:g} would make it too {why}")
             write_bytes(path, image)
             paths.append(path)
+        return paths
+
+    def ours(name: str, figure: Any, dpi: float) -> bytes:
+        return canvas.png(figure, dpi)
+
+    def theirs(name: str, figure: Any, dpi: float) -> bytes | None:
+        return own.png(name, figure, dpi, failed)
+
+    with canvas.plain(), _quiet(), beside(sweep.path):
+        if _is_own(sweep):
+            study = _own_study(sweep, failed)
+            figures = own.figures(study, results, failed) if study else {}
+        elif sweep.study:
+            figures = _study(sweep.study).figures(results)
+        paths = save(figures, theirs if _is_own(sweep) else ours) or save(overview.figures(results), ours)
     if not paths:
         warn(f"{folder}: no figure, as too few models are finite; claims.json says how many diverged")
     return paths
@@ -118,12 +126,19 @@ def _is_own(sweep: Sweep) -> bool:
     return bool(sweep.study) and sweep.study not in packaged.studies()
 
 
-def _study(sweep: Sweep) -> ModuleType | None:
-    """The module of the study. Raises SweepError if it is the user's and cannot be had."""
-    if not sweep.study:
-        return None
+def _study(name: str) -> ModuleType:
+    """The module of a study, packaged or the user's. Raises SweepError if it is the user's and cannot be had."""
     importlib.import_module("superjax.plots.canvas")  # before anything imports matplotlib
-    return own.load(sweep.study) if _is_own(sweep) else importlib.import_module(f"superjax.studies.{sweep.study}")
+    return importlib.import_module(f"superjax.studies.{name}") if name in packaged.studies() else own.load(name)
+
+
+def _own_study(sweep: Sweep, failed: Failed) -> ModuleType | None:
+    """The user's study, None if it has become unusable since it was checked."""
+    try:
+        return _study(sweep.study or "")
+    except SweepError as error:
+        failed(str(error))
+        return None
 
 
 def _try_matplotlib() -> None:

@@ -56,8 +56,10 @@ def claims(study: ModuleType, results: Results, failed: Failed) -> list[Claim]:
         failed(f"{_said(study)} claims(results) returns {_kind(found)}, must be a list of claims")
         return []
     faults = {k: fault for k, claim in enumerate(found) if (fault := _fault(claim))}
-    for k, fault in faults.items():
-        failed(f"{_said(study)} claims(results)[{k}] {fault}")
+    if faults:
+        k, fault = next(iter(faults.items()))
+        others = f"; {len(faults) - 1} more are wrong" if len(faults) > 1 else ""
+        failed(f"{_said(study)} claims(results)[{k}] {fault}{others}")
     return [claim._replace(holds=bool(claim.holds)) for k, claim in enumerate(found) if k not in faults]
 
 
@@ -74,9 +76,9 @@ def figures(study: ModuleType, results: Results, failed: Failed) -> dict[str, An
         return {}
     drawn = {}
     for name, figure in found.items():
-        if not isinstance(name, str) or (fault := names.fault(name)):
-            why = fault if isinstance(name, str) else "must be a string"
-            failed(f"{_said(study)} figures(results) has the name {clip(repr(name))}, which {why}")
+        fault = names.fault(name) if isinstance(name, str) else "is no string"
+        if fault:
+            failed(f"{_said(study)} figures(results) has the name {clip(repr(name))}, which {fault}")
         elif not isinstance(figure, Figure):
             failed(f"{_said(study)} figures(results)[{toml(name)}] is {_kind(figure)}, must be a matplotlib Figure")
         else:
