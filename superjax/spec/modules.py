@@ -57,6 +57,8 @@ def exists(name: str) -> bool:
     if find(name):
         return True
     top, *rest = name.split(".")
+    if top in _imported:  # from a file that has gone since
+        return False
     try:
         spec = importlib.util.find_spec(top)
         for k, part in enumerate(rest):

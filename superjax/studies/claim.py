@@ -13,7 +13,7 @@ False
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+import xarray as xr
 
 
 class Claim(NamedTuple):
@@ -30,8 +30,8 @@ class Claim(NamedTuple):
 
 
 def close(
-    claim: str, source: str, expected: Any, measured: Any, *, absolute: float | None = None,
-    relative: float | None = None, tolerance: Any = None, note: str = "", also: bool = True,
+    claim: str, source: str, expected: Any, measured: Any, *, absolute: int | float | None = None,
+    relative: int | float | None = None, tolerance: Any = None, note: str = "", also: bool = True,
 ) -> Claim:  # fmt: skip
     """Measured is expected, up to an absolute difference or to a fraction of what is expected.
 
@@ -50,7 +50,7 @@ def close(
 
 
 def between(
-    claim: str, source: str, expected: Any, measured: Any, lowest: ArrayLike, highest: ArrayLike, *, tolerance: Any,
+    claim: str, source: str, expected: Any, measured: Any, lowest: Any, highest: Any, *, tolerance: Any,
     note: str = "",
 ) -> Claim:  # fmt: skip
     """Measured lies between two bounds around what is expected, which `tolerance` states."""
@@ -58,7 +58,7 @@ def between(
     return Claim(claim, source, expected, measured, tolerance, _all(inside, measured), note)
 
 
-def vanishes(claim: str, source: str, measured: Any, absolute: float, *, note: str = "") -> Claim:
+def vanishes(claim: str, source: str, measured: Any, absolute: int | float, *, note: str = "") -> Claim:
     """A deviation is 0, or an excess no more than that: at most `absolute`.
 
     >>> vanishes("error of the stored loss (largest)", "float64 reference", 2e-4, 1e-3)[2:6]
@@ -67,7 +67,7 @@ def vanishes(claim: str, source: str, measured: Any, absolute: float, *, note: s
     return Claim(claim, source, 0.0, measured, absolute, _all(np.less_equal(measured, absolute), measured), note)
 
 
-def fraction(claim: str, source: str, measured: float, absolute: float = 0, *, note: str = "") -> Claim:
+def fraction(claim: str, source: str, measured: Any, absolute: int | float = 0, *, note: str = "") -> Claim:
     """All are so: the fraction of those that are is 1, up to `absolute`.
 
     >>> fraction("features with an antipode (fraction)", "paper", 0.93, 0.1)[2:6]
@@ -77,7 +77,14 @@ def fraction(claim: str, source: str, measured: float, absolute: float = 0, *, n
 
 
 def at_most(
-    claim: str, source: str, bound: float, measured: Any, absolute: float = 0, *, tolerance: Any = None, note: str = ""
+    claim: str,
+    source: str,
+    bound: int | float,
+    measured: Any,
+    absolute: int | float = 0,
+    *,
+    tolerance: Any = None,
+    note: str = "",
 ) -> Claim:
     """Measured is at most a bound, up to `absolute`.
 
@@ -89,18 +96,20 @@ def at_most(
     return Claim(claim, source, f"<= {bound:g}", measured, stated, holds, note)
 
 
-def at_least(claim: str, source: str, bound: float, measured: Any, absolute: float = 0, *, note: str = "") -> Claim:
+def at_least(
+    claim: str, source: str, bound: int | float, measured: Any, absolute: int | float = 0, *, note: str = ""
+) -> Claim:
     """Measured is at least a bound, up to `absolute`."""
     holds = _all(np.greater_equal(measured, bound - absolute), measured)
     return Claim(claim, source, f">= {bound:g}", measured, absolute, holds, note)
 
 
-def less_than(claim: str, source: str, bound: float, measured: Any, *, note: str = "") -> Claim:
+def less_than(claim: str, source: str, bound: int | float, measured: Any, *, note: str = "") -> Claim:
     """Measured is below a bound."""
     return Claim(claim, source, f"< {bound:g}", measured, 0, _all(np.less(measured, bound), measured), note)
 
 
-def more_than(claim: str, source: str, bound: float, measured: Any, *, note: str = "") -> Claim:
+def more_than(claim: str, source: str, bound: int | float, measured: Any, *, note: str = "") -> Claim:
     """Measured is above a bound."""
     return Claim(claim, source, f"> {bound:g}", measured, 0, _all(np.greater(measured, bound), measured), note)
 
@@ -117,7 +126,8 @@ def equal(
 
 
 def plain(value: Any) -> Any:
-    """The same without numpy's types."""
+    """The same without the types of numpy and xarray."""
+    value = value.values if isinstance(value, xr.DataArray) else value
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, dict):
@@ -125,6 +135,6 @@ def plain(value: Any) -> Any:
     return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
-def _all(found: ArrayLike, measured: ArrayLike) -> bool:
+def _all(found: Any, measured: Any) -> bool:
     """Whether all is found, of measurements that are finite."""
     return bool(np.all(found) and np.isfinite(np.asarray(measured, float)).all())

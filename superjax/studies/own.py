@@ -5,6 +5,7 @@ costs what the study would have made, never the datasets.
 """
 
 import json
+import sysconfig
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -137,8 +138,10 @@ def _place(error: BaseException) -> str:
     """File and line of an exception: the last ones that are the user's."""
     if isinstance(error, SyntaxError) and error.filename:  # it says so itself
         return ""
-    frames = traceback.extract_tb(error.__traceback__)
-    others = (*modules.PACKAGES, "<frozen")
-    theirs = [frame for frame in frames if not Path(frame.filename).is_relative_to(_PACKAGE)
-              and not any(word in frame.filename for word in others)]  # fmt: skip
+    library = str(_PACKAGE), sysconfig.get_path("stdlib"), "<"
+    theirs = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(library) and not set(modules.PACKAGES) & set(Path(frame.filename).parts)
+    ]
     return f"\n  at {theirs[-1].filename}, line {theirs[-1].lineno}" if theirs else ""
