@@ -402,15 +402,16 @@ def _execute(sweep: Sweep, run: Run, plan: "_Plan", arguments: argparse.Namespac
     datasets = {name: datasets[name] for name in sweep.cases}
 
     results = studies.Results(sweep, datasets, run.manifest)
+    failures: list[str] = []  # of a user's study
     with timed(seconds, "claims"), terminal.doing(f"{sweep.name}: checking the claims"):
-        claims = studies.claims(results)
+        claims = studies.claims(results, failures.append)
         write_json(run.folder / "claims.json", [claim._asdict() for claim in claims])
     with timed(seconds, "draw"), terminal.doing(f"{sweep.name}: drawing"):
-        figures = studies.draw(results, run.folder)
+        figures = studies.draw(results, run.folder, terminal.warn, failures.append)
     seconds["all"] = time.perf_counter() - start
     files = [*figures, run.folder / "claims.json"]
     spent = {"seconds" if running else "redraw_seconds": seconds}
-    run.save(files=[file.name for file in files], finished=True, **spent)
+    run.save(files=[file.name for file in files], finished=not failures, **spent)
     models = sum(dataset["loss"].size for dataset in datasets.values())
     said = f"{sweep.name}: {models:,} models {'trained' if running else 'redrawn'} in {seconds['all']:.1f} s"
     if running and (starts := run.manifest["starts"]) > 1:
@@ -421,10 +422,12 @@ def _execute(sweep: Sweep, run: Run, plan: "_Plan", arguments: argparse.Namespac
             terminal.say(f"  {name}: figures and claims under the thresholds {case.phases}")
     diverged = sum(int((dataset["diverged_at"] >= 0).sum()) for dataset in datasets.values())
     _summarise(claims, files, diverged)
+    for failure in failures:
+        terminal.fail(f"{failure}\nthe datasets are whole; the same command with --figures-only tries again")
     if arguments.strict and diverged:
         terminal.fail(f"--strict: {diverged:,} models diverged")
         return 1
-    return 0
+    return 1 if failures else 0
 
 
 def _help(sweep: Sweep, arguments: argparse.Namespace, argv: list[str]) -> int:

@@ -15,7 +15,7 @@ from scipy import ndimage
 import superjax
 from superjax import analysis
 from superjax.reference import oracle
-from superjax.studies._diagram import Diagram
+from superjax.studies.diagram import Diagram
 
 RESTARTS = 64
 

@@ -175,7 +175,7 @@ def test_other_settings_of_one_sweep_are_refused_before_the_others_train(tiny, c
 def test_one_failing_sweep_does_not_stop_the_others(error, tiny, capsys, monkeypatch):
     draw = studies.draw
 
-    def failing(results, folder):
+    def failing(results, folder, *_):
         if results.sweep.name == "one":
             raise error
         return draw(results, folder)
@@ -194,7 +194,7 @@ def test_an_interrupt_ends_all_and_the_command_it_names_goes_on(tiny, capsys, mo
     assert main(["two", "restarts=3"]) == 0
     draw = studies.draw
 
-    def interrupted(results, folder):
+    def interrupted(results, folder, *_):
         if results.sweep.name == "two":
             raise interrupt.Interrupted(signal.SIGINT)
         return draw(results, folder)

@@ -7,11 +7,12 @@ import pytest
 
 import superjax
 from superjax import studies
-from superjax.plots.basic_results import weights
 from superjax.problem import loss
 from superjax.runs.store import write_dataset
 from superjax.spec import SweepError
 from superjax.studies import Results, basic_results
+from superjax.studies.basic_results import view
+from superjax.studies.basic_results.figures import weights
 
 SMALL = (
     "cases=A_linear,A_notebook,A_best", "restarts=2", "case.A_linear.train.steps=1500",
@@ -41,7 +42,7 @@ def test_the_linear_model_is_principal_component_analysis(results):
 
 
 def test_the_best_fit_is_the_lowest_of_all_relu_cases(results):
-    (group,) = basic_results.groups(results)
+    (group,) = view.groups(results)
     best = group.best_found()
     lowest = np.minimum(*(group.data[kind]["loss"].min("restart").values for kind in ("notebook", "best")))
     np.testing.assert_array_equal(best["loss"].values, lowest)
@@ -54,13 +55,13 @@ def test_published_counts_are_compared_with_the_median_of_the_fits(results):
     claims = {claim.claim: claim for claim in studies.claims(results)}
     claim = claims["A: represented features at density 0.3, published protocol (median)"]
     phase = results.datasets["A_notebook"]["phase"].sel(density=0.3)
-    assert claim.expected == 7 and claim.measured == np.median(basic_results.count(phase))
+    assert claim.expected == 7 and claim.measured == np.median(view.count(phase))
     assert claim.holds == (abs(claim.measured - 7) <= 1)
     assert not any("density 0.1," in name for name in claims)  # not among the densities of this run
 
 
 def test_the_figures_draw_weights_norms_and_counts(results):
-    (group,) = basic_results.groups(results)
+    (group,) = view.groups(results)
     figure = weights(results, group)
     panels = [ax for ax in figure.axes if ax.images or ax.patches]
     best = group.best_found()
@@ -73,7 +74,7 @@ def test_the_figures_draw_weights_norms_and_counts(results):
         assert bars.texts[0].get_text().startswith(f"{(best['phase'].values[point] > 0).sum()} represented")
     (ax, *_) = basic_results.figures(results)["counts"].axes
     drawn = {line.get_label(): line for line in ax.lines}
-    np.testing.assert_array_equal(drawn["represented: best fit found"].get_ydata(), basic_results.count(best["phase"]))
+    np.testing.assert_array_equal(drawn["represented: best fit found"].get_ydata(), view.count(best["phase"]))
     published = dict(zip(*drawn["represented: bars of the paper's figure"].get_data(), strict=True))
     assert published == {1.0: 5, 0.3: 7, 0.003: 12}
 
@@ -128,6 +129,6 @@ def test_odd_cases_are_drawn_by_themselves_or_left_out():
     ):
         sweep = superjax.load("basic_results", *small, *overrides)
         results = Results(sweep, superjax.run(sweep), {})
-        assert [group.name for group in basic_results.groups(results)] == shown
+        assert [group.name for group in view.groups(results)] == shown
         assert {f"weights_{name}" for name in shown} <= set(basic_results.figures(results))
         assert all(isinstance(claim.holds, bool) for claim in studies.claims(results))

@@ -166,7 +166,7 @@ def test_extreme_axes_are_drawn(sweep, tmp_path):
 
 def test_a_results_caption_names_no_time(sweep):
     """The same data must give the same figure after each run."""
-    from superjax.plots.captions import models_in_words
+    from superjax.studies.captions import models_in_words
 
     data = {name: made_up(case) for name, case in sweep.cases.items()}
     for seconds in (1, 2):

@@ -13,7 +13,8 @@ from superjax.plots.maps import GREY
 from superjax.reference import theory
 from superjax.runs.store import write_dataset
 from superjax.spec import SweepError
-from superjax.studies import _sets, correlated_features
+from superjax.studies import correlated_features
+from superjax.studies.correlated_features import view
 
 DENSITY = [0.9, 0.5, 0.35, 0.2, 0.1, 0.02]
 REDUCED = [
@@ -62,7 +63,7 @@ def test_a_pair_is_drawn_in_one_colour_and_collapsed_pairs_are_counted(results, 
     assert [ax.get_title().split()[1] for ax in panels] == [f"{s:g}" for s in DENSITY]
     for ax in panels:
         cell = DENSITY.index(float(ax.get_title().split()[1]))
-        W = _sets.solution(data, "W")[cell]
+        W = view.solution(data, "W")[cell]
         two_points = [line for line in ax.lines if len(line.get_xdata()) == 2]
         vectors = [line for line in two_points if line.get_color() != GREY]  # the frame's lines are grey
         tips = np.array([[line.get_xdata()[1], line.get_ydata()[1]] for line in vectors]).T
@@ -70,7 +71,7 @@ def test_a_pair_is_drawn_in_one_colour_and_collapsed_pairs_are_counted(results, 
         np.testing.assert_allclose(drawn_W.T @ drawn_W, W.T @ W, atol=1e-5)
         colours = [line.get_color() for line in vectors]
         assert colours[:3] == colours[3:] and len(set(colours)) == 3
-        assert f"{_sets.collapsed(W)} of 3 collapsed" in ax.get_title()
+        assert f"{view.collapsed(W)} of 3 collapsed" in ax.get_title()
 
 
 def test_the_collapse_is_drawn_from_the_best_solutions(results, drawn):
@@ -78,21 +79,21 @@ def test_the_collapse_is_drawn_from_the_best_solutions(results, drawn):
     for column, name in enumerate(("correlated_pairs", "three_correlated_pairs")):
         top, middle, bottom = axes[column::2]
         data = results.datasets[name]
-        W, n_pairs = _sets.solution(data, "W"), data.sizes["feature"] // 2
+        W, n_pairs = view.solution(data, "W"), data.sizes["feature"] // 2
         cosines = np.array([line.get_ydata() for line in top.lines if line.get_label().startswith("pair")])
-        np.testing.assert_allclose(np.sort(cosines, axis=0), np.sort(_sets.partner_cosines(W), axis=-1).T)
+        np.testing.assert_allclose(np.sort(cosines, axis=0), np.sort(view.partner_cosines(W), axis=-1).T)
         lengths = [line.get_ydata() for line in middle.lines if "/√2" in line.get_label()]
         np.testing.assert_allclose(np.square(lengths).sum(0), np.square(W).sum((-2, -1)), rtol=1e-5)
         shown = np.array([line.get_ydata() for line in bottom.lines if line.get_label().endswith("collapsed")])
         np.testing.assert_allclose(np.nanmin(shown, axis=0), 1, rtol=1e-6)
         numbers = [int(text.get_text()) for text in top.texts if text.get_text() in "0123"]
         assert numbers[0] == n_pairs and numbers[-1] == 0
-        assert len(numbers) == len(_sets.collapses(data)) + 1
+        assert len(numbers) == len(view.collapses(data)) + 1
 
 
 def test_heat_maps_are_ordered_by_set_and_correlation(results, drawn):
     data = results.datasets["local_bases"]
-    W, figure = _sets.solution(data, "W"), drawn["local_bases"]
+    W, figure = view.solution(data, "W"), drawn["local_bases"]
     pictures = [ax.images[0].get_array()[:, :8] for ax in figure.axes if ax.images]
     for picture, (cell, correlation) in zip(pictures, [(0, 1), (1, 1), (0, 0), (1, 0)], strict=True):
         np.testing.assert_allclose(picture, W[cell, correlation].T @ W[cell, correlation], rtol=1e-5, atol=1e-6)
@@ -137,17 +138,17 @@ def test_a_claim_notices_wrong_data(results):
 def test_measures_of_known_weights():
     apart, merged = np.array([[1.0, 0, -1, 0], [0, 1, 0, -1]]), np.array([[0.7, 0.7, 0, 0], [0, 0, 0.7, 0.7]])
     W = np.stack([apart, merged, np.zeros((2, 4))])
-    np.testing.assert_allclose(_sets.partner_cosines(W), [[0, 0], [1, 1], [0, 0]], atol=1e-12)
-    assert _sets.collapsed(W).tolist() == [0, 2, 0]
-    np.testing.assert_allclose(_sets.outside_sums(W[:2]), [1, 0], atol=1e-12)
-    within, across = _sets.set_cosines(apart, 2, 0.5)
+    np.testing.assert_allclose(view.partner_cosines(W), [[0, 0], [1, 1], [0, 0]], atol=1e-12)
+    assert view.collapsed(W).tolist() == [0, 2, 0]
+    np.testing.assert_allclose(view.outside_sums(W[:2]), [1, 0], atol=1e-12)
+    within, across = view.set_cosines(apart, 2, 0.5)
     assert within.tolist() == [0] * 4 and sorted(across) == [0] * 4 + [1] * 4
 
 
 def test_the_best_linear_model_keeps_the_principal_components(results):
     """Against the covariance of the law itself, diagonalised."""
     case, density = results.sweep.cases["three_correlated_pairs"], np.array([0.1, 0.6])
-    for s, loss in zip(density, _sets.principal_loss(case, density), strict=True):
+    for s, loss in zip(density, view.principal_loss(case, density), strict=True):
         second = np.kron(np.eye(3), np.array([[s / 3, s / 4], [s / 4, s / 3]]))
         second += s**2 / 4 * (1 - np.kron(np.eye(3), np.ones((2, 2))))
         values = np.linalg.eigvalsh(second - s**2 / 4)

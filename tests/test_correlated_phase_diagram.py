@@ -14,7 +14,8 @@ from superjax.problem.data import sets_of
 from superjax.reference import theory
 from superjax.runs.store import write_dataset
 from superjax.spec import Phases, SweepError
-from superjax.studies import _kinds, correlated_phase_diagram
+from superjax.studies import correlated_phase_diagram
+from superjax.studies.correlated_phase_diagram import view
 
 RHO = [-1, 0, 0.5, 1]
 NAME = "correlated_phase_diagram"
@@ -67,8 +68,8 @@ def test_boundaries_are_drawn_for_every_correlation(results, drawn):
     left, middle, right = drawn["boundaries"].axes[:3]
     dots = {line.get_label(): line for line in left.lines if line.get_label().startswith("ρ")}
     assert list(dots) == ["ρ = -1", "ρ = 0", "ρ = 0.5", "ρ = 1: never"]
-    for (_, _, diagram), line in zip(_kinds.slices(results), dots.values(), strict=True):
-        np.testing.assert_array_equal(line.get_ydata(), _kinds.antipodal_boundary(diagram))
+    for (_, _, diagram), line in zip(view.slices(results), dots.values(), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), view.antipodal_boundary(diagram))
     assert [text.get_text() for text in middle.get_legend().get_texts()] == [
         f"relative importance {r}" for r in ("0.1", "0.32", "1")
     ]
@@ -79,7 +80,7 @@ def test_boundaries_are_drawn_for_every_correlation(results, drawn):
 
 def test_kinds_of_known_weights():
     W = np.array([[[1.0, -1.0]], [[0.7, 0.7]], [[1.0, 0.3]], [[-1.0, 0.6]]])
-    assert _kinds.kinds(W, Phases()).tolist() == [-1, 1, 0, -1]
+    assert view.kinds(W, Phases()).tolist() == [-1, 1, 0, -1]
 
 
 def test_claims_can_be_recomputed_from_the_stored_dataset(results, tmp_path):

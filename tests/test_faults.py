@@ -23,10 +23,10 @@ from superjax import sweep
 from superjax.disk import files as disk
 from superjax.disk.files import checksum
 from superjax.engine import engine
-from superjax.plots import overview
 from superjax.runs import chunks, hosts, reading, store
 from superjax.runs.checkpoint import Folder, Saved
 from superjax.spec import SweepError
+from superjax.studies import overview
 from tests.conftest import settled
 from tests.test_checkpoint import assert_identical
 

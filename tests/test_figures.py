@@ -1,6 +1,7 @@
 """What the figures draw: values and labels of the artists, never pixels; and claims recomputed from stored data."""
 
 import json
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ from matplotlib.figure import Figure
 import superjax
 from superjax import analysis, plots, studies
 from superjax.disk.files import write_json
-from superjax.plots import maps, overview
-from superjax.plots.phase_diagram import CUTS
+from superjax.plots import maps
 from superjax.reference import theory
 from superjax.runs.store import write_dataset
-from superjax.studies import phase_diagram
-from superjax.studies._diagram import diagrams
+from superjax.studies import overview, phase_diagram
+from superjax.studies.diagram import diagrams
+from superjax.studies.phase_diagram.figures import CUTS
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def results() -> studies.Results:
 @pytest.fixture(autouse=True)
 def small_sample(monkeypatch):
     """The reference search is tested elsewhere."""
-    monkeypatch.setattr(phase_diagram, "SAMPLE", {2: 20, 3: 2})
+    monkeypatch.setattr(import_module("superjax.studies.phase_diagram.claims"), "SAMPLE", {2: 20, 3: 2})
 
 
 @pytest.fixture(scope="module")

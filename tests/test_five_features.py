@@ -7,7 +7,8 @@ import superjax
 from superjax import studies
 from superjax.spec import SweepError
 from superjax.studies import Results, five_features
-from superjax.studies._solutions import best, best_names, lowest_losses
+from superjax.studies.five_features.view import switches
+from superjax.studies.solutions import best, best_names, lowest_losses
 
 SMALL = ("restarts=12", "train.steps=400", "optimum=false", "axes.density.values=[0.2, 1, 0.1, 0.14, 0.17]")
 
@@ -27,7 +28,7 @@ def test_the_papers_solutions_are_found(results):
 
 def test_switches_are_where_the_lowest_losses_cross(results):
     data = results.datasets["five_features"].sortby("density", ascending=False)
-    dense, sparse = five_features.switches(results.datasets["five_features"])
+    dense, sparse = switches(results.datasets["five_features"])
     assert (dense.dense, dense.sparse, sparse.dense, sparse.sparse) == ("2 singles", "2 digons", "2 digons", "pentagon")
     assert sparse.exact and 0.14 < sparse.density < 0.17
     losses = lowest_losses(data)

@@ -11,7 +11,7 @@ from superjax.disk.files import write_json
 from superjax.runs.store import write_dataset
 from superjax.spec import SweepError
 from superjax.studies import learning_dynamics
-from superjax.studies._dynamics import EVENTS, Course, Shape, courses, events
+from superjax.studies.learning_dynamics.view import EVENTS, Course, Shape, courses, events
 
 REDUCED = (
     "train.snapshots=60", "case.energy_levels.restarts=2", "case.energy_levels.n_features=8",

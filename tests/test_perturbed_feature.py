@@ -5,9 +5,10 @@ import pytest
 
 import superjax
 from superjax import analysis, studies
-from superjax.plots.perturbed_feature import SHOWN
 from superjax.spec import SweepError
 from superjax.studies import Results, perturbed_feature
+from superjax.studies.perturbed_feature.figures import SHOWN
+from superjax.studies.perturbed_feature.view import views
 
 SMALL = ("cases=density_05", "restarts=6", "train.steps=300", "axes.perturbed.points=5",
          "axes.perturbed.range=[0.01, 0.05]")  # fmt: skip
@@ -21,7 +22,7 @@ def results():
 
 def test_the_families_cross_where_the_exact_loss_says(results):
     """Five points suffice to see the derived 3.7 within a tenth."""
-    (view,) = perturbed_feature.views(results)
+    (view,) = views(results)
     assert view.baseline == 0.05 and view.feature == 4
     assert view.baseline / view.crossing() == pytest.approx(3.7, rel=0.1)
     held = {claim.claim: claim for claim in studies.claims(results) if claim.source.startswith("exact loss")}
@@ -42,7 +43,7 @@ def test_a_claim_notices_wrong_data(results):
 
 def test_the_figure_overlays_the_good_fits_and_draws_both_families(results):
     (figure,) = perturbed_feature.figures(results).values()
-    (view,) = perturbed_feature.views(results)
+    (view,) = views(results)
     *panels, losses = figure.axes
     assert len(panels) == len(SHOWN)
     for ratio, ax in zip(SHOWN, panels, strict=True):

@@ -59,8 +59,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (package / name).mkdir(parents=True)
     (package / "sweeps" / "phase_diagram.toml").write_text(f'study = "phase_diagram"\n{PHASE_DIAGRAM}')
     (package / "sweeps" / "geometry.toml").write_text(SMALL)
-    (package / "studies" / "phase_diagram.py").touch()
-    (package / "studies" / "__init__.py").touch()
+    (package / "studies" / "phase_diagram").mkdir()
+    for folder in "", "phase_diagram":
+        (package / "studies" / folder / "__init__.py").touch()
     monkeypatch.setattr(packaged, "_PACKAGE", package)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

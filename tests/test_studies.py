@@ -3,6 +3,7 @@ drawn and its claims are claims. The data are made up, nothing is trained."""
 
 import importlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +13,15 @@ import pytest
 import xarray as xr
 
 import superjax
-from superjax import analysis, spec, studies
+from superjax import analysis, plots, spec, studies
 from superjax.disk.files import finite
 from superjax.plots import canvas
 from superjax.runs.dataset import derive
 from superjax.runs.runner import snapshot_steps
-from superjax.spec import Case, Sweep, SweepError
+from superjax.spec import Case, Sweep, SweepError, packaged
 from superjax.spec.grid import Grid
-from superjax.studies import Results, basic_results, phase_diagram
-from superjax.studies._known import at_points
+from superjax.studies import Results, basic_results
+from superjax.studies.results import at_points, in_order
 
 SMALL = {  # overrides that keep data and drawings small
     "basic_results": ["restarts=2", "axes.density.values=[1, 0.1, 0.003]", "cases=A_linear,A_notebook,A_best"],
@@ -113,7 +114,7 @@ def results_of(sweep: Sweep, *wild) -> Results:
 @pytest.fixture(autouse=True)
 def small_sample(monkeypatch):
     """The reference search is tested elsewhere."""
-    monkeypatch.setattr(phase_diagram, "SAMPLE", {2: 1, 3: 1})
+    monkeypatch.setattr(importlib.import_module("superjax.studies.phase_diagram.claims"), "SAMPLE", {2: 1, 3: 1})
 
 
 def check_contract(results: Results, folder) -> None:
@@ -147,7 +148,21 @@ CASES = {  # grid, thresholds, which models diverged, and to what; the size of t
 }
 
 
-@pytest.mark.parametrize("name", spec.available())
+def test_every_study_has_its_functions_and_a_sweep():
+    """A folder of `superjax/studies` is tested here by being there."""
+    assert {superjax.load(name).study for name in spec.available()} == set(packaged.studies()) == set(SMALL)
+    for name in packaged.studies():
+        study = importlib.import_module(f"superjax.studies.{name}")
+        assert study.__doc__ and all(callable(getattr(study, what)) for what in ("check", "figures", "claims"))
+
+
+def test_what_draws_and_what_is_drawn_are_apart():
+    """The primitives know neither studies nor sweeps."""
+    for module in Path(plots.__file__).parent.glob("*.py"):
+        assert not re.search(r"superjax(\.| import )(studies|spec|runs|problem|engine)", module.read_text()), module
+
+
+@pytest.mark.parametrize("name", packaged.studies())
 @pytest.mark.parametrize("case", CASES)
 def test_every_study_draws_and_judges(name, case, tmp_path, monkeypatch):
     """Without matplotlib's layout, which takes longest; pixels of the smallest and the emptiest figures only."""
@@ -185,9 +200,8 @@ def test_captions_say_what_is_not_drawn(name):
     for wild in ("none", "first"):
         results = results_of(sweep, wild)
         with canvas.plain():
-            captions = [
-                " ".join(figure.get_supxlabel().split()) for figure in studies._study(sweep).figures(results).values()
-            ]
+            figures = importlib.import_module(f"superjax.studies.{sweep.study}").figures(results)
+            captions = [" ".join(figure.get_supxlabel().split()) for figure in figures.values()]
         diverged = sum(int((data["diverged_at"] >= 0).sum()) for data in results.datasets.values())
         assert any("Drawn: " in caption for caption in captions)
         assert all((f"of which {diverged} diverged" in caption) == (wild == "first") for caption in captions)
@@ -249,7 +263,7 @@ class Own(equinox.Module):
 
 
 @pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize("name", spec.available())
+@pytest.mark.parametrize("name", packaged.studies())
 def test_a_study_refuses_a_model_that_it_cannot_draw(name, turned, tmp_path, monkeypatch):
     """One without a bias is either refused or drawn; one whose phases are not known is always refused."""
     monkeypatch.chdir(tmp_path)
@@ -306,9 +320,9 @@ def test_axes_that_go_up_and_down_are_drawn_and_judged_in_order(name, tmp_path, 
     np.testing.assert_equal(*told)
 
 
-@pytest.mark.parametrize("name", spec.available())
+@pytest.mark.parametrize("name", packaged.studies())
 def test_axes_that_rise_or_fall_stay_as_they_are(name):
     results = results_of(tried(name, SMALL[name]))
-    given = studies._in_order(results)
+    given = in_order(results)
     for case, data in results.datasets.items():
         assert given.datasets[case] is data and given.sweep.cases[case] is results.sweep.cases[case]

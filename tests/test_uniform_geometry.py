@@ -18,7 +18,7 @@ from superjax.reference import oracle, polytope_losses, theory
 from superjax.runs.store import write_dataset
 from superjax.spec import SweepError
 from superjax.studies import uniform_geometry
-from superjax.studies._uniform import NAMED, Uniform, uniforms
+from superjax.studies.uniform_geometry.view import NAMED, Uniform, uniforms
 
 SMALL = ("n_features=40", "n_hidden=6", "train.steps=600", "train.batch=256", "axes.density.range=[1,0.1]",
          "axes.density.points=6")  # fmt: skip

@@ -7,6 +7,7 @@ a polytope are alike: they share one norm and one bias, and the loss of one feat
 Derived for this project; tested against `superjax.oracle`.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,6 @@ from jaxtyping import Float
 from scipy.optimize import fminbound
 
 from superjax.analysis import Polytope
-from superjax.problem.data import unit_segments
 from superjax.reference.theory import variance
 
 _NODES = (40, 12, 4, 3, 2)  # a feature, of 1, 2, ... other active features
@@ -76,9 +76,22 @@ def _others(polytope: Polytope, s):
     overlaps = (polytope.vertices.T @ polytope.vertices)[0, 1:]
     if not len(overlaps):
         return np.zeros(1), np.ones((len(s), 1))
-    nodes = unit_segments(len(overlaps), _NODES, closed=False)
-    active, s = nodes.active.sum(-1), s[:, None]
-    return nodes.start @ overlaps, nodes.weight * s**active * (1 - s) ** (len(overlaps) - active)
+    others, weight, active = _nodes(len(overlaps))
+    s = s[:, None]
+    return others @ overlaps, weight * s**active * (1 - s) ** (len(overlaps) - active)
+
+
+def _nodes(n: int):
+    """Gauss-Legendre nodes of n features, every set of active ones at its own (nodes, features); their weights, which
+    sum to 1 over each set, and how many features are active."""
+    rows = []
+    for active in itertools.product([False, True], repeat=n):
+        points, weights = np.polynomial.legendre.leggauss(_NODES[min(max(sum(active), 1), len(_NODES)) - 1])
+        for choice in itertools.product(range(len(points)), repeat=sum(active)):
+            x = np.zeros(n)
+            x[list(active)] = (points[list(choice)] + 1) / 2
+            rows.append((x, np.prod(weights[list(choice)] / 2), sum(active)))
+    return tuple(map(np.array, zip(*rows, strict=True)))
 
 
 def _with_best_weight(c, probability, s):

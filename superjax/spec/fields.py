@@ -120,7 +120,7 @@ class Plot(Frozen):
 
 
 class Head(Frozen):
-    """What a sweep file says of itself; a `study` is a module of `superjax.studies`, "" is none."""
+    """What a sweep file says of itself; a `study` is one of `superjax.studies` or pkg.module, "" is none."""
 
     title: Text = ""
     section: Text = ""

@@ -37,8 +37,9 @@ def load(name: str | os.PathLike[str], *overrides: str, **keywords: object) -> S
 
 
 def parse(text: str, path: Path) -> Sweep:
-    """The sweep of a file with the content `text` that is, or was, at `path`. Raises SweepError."""
-    return Given(path, str(path), _parse(text.encode(), str(path)), ()).resolve()
+    """The sweep of a file with the content `text` that is, or was, at `path`; its study may be gone. Raises
+    SweepError."""
+    return Given(path, str(path), _parse(text.encode(), str(path)), ()).resolve(drawn=False)
 
 
 def _find(name: str) -> Path:

@@ -13,5 +13,5 @@ def sweeps() -> dict[str, Path]:
 
 
 def studies() -> list[str]:
-    """The names of the studies."""
-    return sorted(path.stem for path in (_PACKAGE / "studies").glob("[!_]*.py"))
+    """The names of the studies, a folder each."""
+    return sorted(path.parent.name for path in (_PACKAGE / "studies").glob("*/__init__.py"))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from superjax.errors import SweepError, clip, near
-from superjax.spec import names, packaged
+from superjax.spec import modules, names, packaged
 from superjax.spec.case import Case
 from superjax.spec.emit import dotted, emit, toml
 from superjax.spec.fields import Head
@@ -18,8 +18,8 @@ from superjax.spec.trees import flatten, merge, nest
 
 @dataclass(frozen=True)
 class Sweep:
-    """A resolved sweep file: `name` is the file's stem, made fit for a folder; `study` a module of
-    `superjax.studies`."""
+    """A resolved sweep file: `name` is the file's stem, made fit for a folder; `study` a folder of
+    `superjax.studies`, or a module of the user's."""
 
     name: str
     path: Path
@@ -79,8 +79,8 @@ class Given(NamedTuple):
     raw: dict[str, Any]
     batches: tuple[tuple[str, ...], ...]
 
-    def resolve(self) -> Sweep:
-        """The sweep that this is. Raises SweepError."""
+    def resolve(self, drawn: bool = True) -> Sweep:
+        """The sweep that this is. One that is not to be drawn may have a study that is gone. Raises SweepError."""
         name, batches = names.of_stem(self.path.stem), [parse_batch(batch) for batch in self.batches]
         if fault := names.fault(name):
             raise SweepError(f"{clip(self.shown)}: the name of a sweep {fault}")
@@ -90,11 +90,22 @@ class Given(NamedTuple):
             if override.path[0] in Head.model_fields:
                 sources.append(Source(override.place, "", nest(override.path, override.value), override.path))
                 tree = merge(tree, sources[-1].tree)
-        head, studies = validate(Head, tree, sources), packaged.studies()
+        head = validate(Head, tree, sources)
         study = head.study or None
-        if study and study not in studies:
-            place, hint = source(sources, ("study",)).place, near(study, studies)
-            allowed = ", ".join(studies)
-            raise SweepError(f"{place}: study = {toml(study)}, no such study{hint}\n  allowed: {allowed}")
+        if study and drawn and (fault := self._no_study(study)):
+            raise SweepError(f"{source(sources, ('study',)).place}: study = {toml(study)}, {fault}")
         cases = resolve_cases(name, self.shown, self.raw, batches, study)
         return Sweep(name, self.path, head.title, head.section, study, cases, self)
+
+    def _no_study(self, study: str) -> str:
+        """That there is no study of a name, "" if there is one, packaged or a module of the user's."""
+        if study in (allowed := packaged.studies()):
+            return ""
+        looked = ""
+        if all(part.isidentifier() for part in study.split(".")):
+            with modules.beside(self.path):
+                if modules.exists(study):
+                    return ""
+                folders = ", ".join(map(str, modules.folders()))
+            looked = f"\n  looked for {study.replace('.', '/')}.py in {folders} and the installed packages"
+        return f"no such study{near(study, allowed)}\n  allowed: {', '.join(allowed)} or pkg.module{looked}"

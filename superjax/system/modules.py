@@ -5,6 +5,7 @@ Python's own modules and those imported already from elsewhere are never replace
 """
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -49,6 +50,23 @@ def find(name: str) -> tuple[Path, Path] | None:
             if file.is_file():
                 return folder, file
     return None
+
+
+def exists(name: str) -> bool:
+    """Whether there is a module of a name, of the user's or an installed one; nothing is imported to see that."""
+    if find(name):
+        return True
+    top, *rest = name.split(".")
+    if top in _imported:  # from a file that has gone since
+        return False
+    try:
+        spec = importlib.util.find_spec(top)
+        for k, part in enumerate(rest):
+            places = spec.submodule_search_locations if spec else None
+            spec = PathFinder.find_spec(".".join([top, *rest[:k], part]), list(places)) if places else None
+    except (ImportError, ValueError):
+        return False
+    return spec is not None and spec.origin is not None  # a folder without files of Python's has none
 
 
 def load(name: str) -> ModuleType:

@@ -1,0 +1,51 @@
+"""Views of a phase diagram of two features in one dimension by the kind of superposition: opposite or one direction."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float, Int8
+
+from superjax import analysis
+from superjax.spec import Phases
+from superjax.studies.diagram import Diagram
+from superjax.studies.results import Results
+from superjax.studies.solutions import lowest
+
+ANTIPODAL, ONE_FEATURE, MERGED = -1, 0, 1
+
+
+def slices(results: Results) -> Iterator[tuple[str, float, Diagram]]:
+    """The phase diagrams of importance and density, one for every case and correlation."""
+    for name, data in results.datasets.items():
+        case = results.sweep.cases[name]
+        for k, rho in enumerate(data["correlation"].values):
+            yield name, float(rho), Diagram(f"{name}, correlation {rho:g}", case, data.isel(correlation=k))
+
+
+def kinds(W: Float[np.ndarray, "... 1 2"], phases: Phases) -> Int8[np.ndarray, "..."]:
+    """The sign of W_1 W_2 where both features are represented, else 0: ANTIPODAL, MERGED or ONE_FEATURE."""
+    both = (analysis.norm(W) >= phases.represented).all(-1)
+    return np.where(both, np.sign(W[..., 0, 0] * W[..., 0, 1]), 0).astype(np.int8)
+
+
+def optimum_kinds(diagram: Diagram) -> Int8[np.ndarray, "importance density"]:
+    """The kind that the optimum is in every cell."""
+    return kinds(_weights(diagram, "optimum_W"), diagram.case.phases)
+
+
+def antipodal_boundary(diagram: Diagram) -> Float[np.ndarray, " importance"]:
+    """Density at which the optimum becomes antipodal, for every importance, where its loss falls below that of all
+    others found; NaN where it does not within the sweep."""
+    data, phases = diagram.data, diagram.case.phases
+    loss = np.stack([data["optimum_loss"].values, data["optimum_other_loss"].values], axis=-1)
+    kind = [kinds(_weights(diagram, name), phases) for name in ("optimum_W", "optimum_other_W", "W")]
+    kind = np.concatenate([np.stack(kind[:2], axis=-1), kind[2]], axis=-1)
+    found = lowest(np.concatenate([loss, data["loss"].values], axis=-1), kind)
+    nothing = np.full(data["best"].shape, np.nan)
+    others = np.fmin(found.get(ONE_FEATURE, nothing), found.get(MERGED, nothing))
+    gain = (others - found.get(ANTIPODAL, nothing)) / data["optimum_loss"].values
+    return analysis.boundary(diagram.density, optimum_kinds(diagram) == ANTIPODAL, gain)
+
+
+def _weights(diagram: Diagram, name: str) -> np.ndarray:
+    return diagram.data[name].transpose(..., "hidden", "feature").values

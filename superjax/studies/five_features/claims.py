@@ -1,0 +1,117 @@
+"""What is claimed of five features: the solutions that the paper draws, and where they change."""
+
+import numpy as np
+import xarray as xr
+
+from superjax import analysis
+from superjax.reference import oracle, theory
+from superjax.spec import Case
+from superjax.spec.grid import Grid
+from superjax.studies.claim import Claim, between, equal, more_than, vanishes
+from superjax.studies.five_features.view import switches
+from superjax.studies.results import Results, known
+from superjax.studies.solutions import best, best_names
+
+SECTION = "Introduction"
+PAPER = {0.0: "2 singles", 0.8: "2 digons", 0.9: "pentagon"}  # the solution at a sparsity S
+IN_WORDS = {
+    "2 singles": "two orthogonal features, three at 0",
+    "2 digons": "two antipodal pairs, one feature at 0",
+    "pentagon": "a pentagon",
+}
+_NEAR = 0.02  # a cell stands for a density if it is this near to it
+
+
+def claims(results: Results) -> list[Claim]:
+    results = known(results)
+    found = []
+    for name, data in results.datasets.items():
+        case = results.sweep.cases[name]
+        found += _paper(name, data)
+        found += _digon_rule(name, case, data)
+        found += _reference(name, case, data)
+    return found
+
+
+def _cell(data: xr.Dataset, density: float) -> int | None:
+    """The cell that stands for a density, if there is one."""
+    distance = np.abs(np.log(data["density"].values / density))
+    return int(np.argmin(distance)) if distance.min() < _NEAR else None
+
+
+def _paper(name: str, data: xr.Dataset) -> list[Claim]:
+    """The three solutions that the paper draws, and which features they leave out."""
+    found, importance_order = [], np.arange(data.attrs["n_features"])
+    threshold = data["phase"].attrs["represented"]
+    for sparsity, expected in PAPER.items():
+        cell = _cell(data, 1 - sparsity)
+        if cell is None:
+            continue
+        measured = best_names(data)[cell]
+        norm = best(data, "norm").values[cell]
+        deviation = float(best(data, "solution_deviation")[cell])
+        note = f"norms {norm.round(3).tolist()}, deviation from the ideal {deviation:.3f}"
+        found.append(
+            equal(f"{name}: at S = {sparsity:g} the best solution is {IN_WORDS[expected]}", SECTION, expected, measured,
+                  tolerance=analysis.TOLERANCE, note=note)
+        )  # fmt: skip
+        kept = importance_order[norm >= threshold].tolist()
+        most = importance_order[: len(kept)].tolist()
+        found.append(
+            equal(f"{name}: at S = {sparsity:g} the represented features are the most important ones", SECTION, most,
+                  kept)
+        )  # fmt: skip
+    pentagon = _cell(data, 0.1)
+    if pentagon is not None and best_names(data)[pentagon] == "pentagon":
+        W = best(data, "W").transpose("density", "hidden", "feature").values[pentagon]
+        overlaps = (W.T @ W)[~np.eye(W.shape[1], dtype=bool)]
+        least = float(overlaps[overlaps > 0].min(initial=np.inf))
+        found.append(
+            more_than(f"{name}: the pentagon at S = 0.9 has positive interference (least positive overlap W_i·W_j)",
+                      SECTION, 0.1, least, note=f"of {(overlaps > 0).sum() // 2} pairs")
+        )  # fmt: skip
+    return found
+
+
+def _digon_rule(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
+    """The density at which the last antipodal pair has formed, beside the rule for idealised pairs."""
+    into = [switch for switch in switches(data) if switch.sparse == "2 digons"]
+    if not into or case.n_features < 2 * case.n_hidden:
+        return []
+    hosts, newcomers = np.split(np.sort(case.importance_vector())[::-1][: 2 * case.n_hidden], 2)
+    ratio = float(np.min(newcomers / hosts[::-1]))  # the k-th newcomer joins the k-th least important host
+    expected, measured = float(theory.superposition_boundary(ratio, 2, 1)), into[0].density
+    step = float(np.max(np.abs(np.diff(np.log(data["density"].values)))))
+    return [
+        between(
+            f"{name}: density at which the antipodal pairs have formed", f"{SECTION}; digon rule, unit weights",
+            expected, measured, expected * np.exp(-step), 1.3 * expected * np.exp(step),
+            tolerance=f"30% above the rule, and one cell ({step:.0%}) either way",
+            note=f"from {into[0].dense}; free weights and biases help pairs more than single features",
+        )
+    ]  # fmt: skip
+
+
+def _reference(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
+    """The stored loss against a float64 reference at the densities that the paper draws, and the best restart against
+    what transplants between neighbouring densities find."""
+    cells = [cell for sparsity in PAPER if (cell := _cell(data, 1 - sparsity)) is not None]
+    if not cells or case.model.kind != "relu_output" or case.n_features > oracle.MAX_FEATURES:
+        return []
+    numbers = Grid(case).numbers()
+    W, b = (best(data, array).values[cells].astype(float) for array in ("W", "b"))
+    true = oracle.expected_loss(W, b, numbers["importance"][cells], numbers["data.density"][cells])
+    error = float(np.max(np.abs(best(data, "loss").values[cells] / true - 1)))
+    found = [
+        vanishes(f"{name}: error of the stored loss (largest, relative)", "float64 reference", error, 1e-3,
+                 note=f"densities {', '.join(f'{data.density.values[cell]:g}' for cell in cells)}")
+    ]  # fmt: skip
+    if "optimum_loss" in data:
+        excess = float((data["loss"].min("restart") / data["optimum_loss"]).max() - 1)
+        found.append(
+            vanishes(f"{name}: loss of the best restart above that of the optimum (largest of any density, relative)",
+                     "restarts against neighbour transplant", excess, 1e-3,
+                     note=f"of {case.restarts} restarts {float(data['success'].mean()):.0%} reach the optimum within "
+                     "1%")
+        )  # fmt: skip
+    return found

@@ -1,0 +1,254 @@
+"""Figures for a sweep without a study: no axis draws the weights, one axis lines, two a map per feature and of the
+number of superposed features, more a row of maps for values of the rest. What is left out is said in the title."""
+
+import itertools
+import math
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from superjax import analysis
+from superjax.plots.canvas import fitted, heading
+from superjax.plots.maps import BLUE, PHASE_COLOURS, VERMILION, hatch, phase_handles, phase_map, value_map
+from superjax.spec import Case
+from superjax.studies.captions import spread
+from superjax.studies.results import Results
+
+MAX_FEATURES = 6  # maps and lines of single features
+MAX_WEIGHTS = 400  # features whose weights are drawn
+MAX_VALUES = 6  # of a further axis
+MAX_MAPS = 48  # of a figure
+MAX_FAMILIES = 8
+_DRAWN = 1e-100, 1e100  # sizes beyond which matplotlib cannot make an axis
+
+
+def figures(results: Results) -> dict[str, Figure]:
+    """One figure per case."""
+    title = f"{results.sweep.title}\n" if results.sweep.title else ""
+    return {
+        name: overview(results.sweep.cases[name], data, f"{title}{name}") for name, data in results.datasets.items()
+    }
+
+
+def overview(case: Case, data: xr.Dataset, name: str) -> Figure:
+    """The figure that fits the number of axes: of the best restart, maps of the optimum where there is one."""
+    if "phase" not in data:
+        figure = _losses(case, data)
+    else:
+        figure = {0: _weights, 1: _lines}.get(len(case.axes), _maps)(case, data)
+    parts = [
+        f"{name}: n = {case.n_features}, m = {case.n_hidden}, {case.model.kind}, {case.train.objective}, "
+        f"{case.train.steps} steps, best of {case.restarts} restarts",
+        _what_is_shown(case, data),
+        _how_many_diverged(data),
+    ]
+    heading(figure, "\n".join(filter(None, parts)), 12)
+    return figure
+
+
+def best_phase(data: xr.Dataset) -> xr.DataArray:
+    """Phases of the optimum if it was searched for, else of the best restart."""
+    return data["optimum_phase"] if "optimum_phase" in data else data["phase"].isel(restart=data["best"])
+
+
+def _diverged(data: xr.Dataset) -> xr.DataArray:
+    """Where some restart diverged."""
+    return (data["diverged_at"] >= 0).any("restart")
+
+
+def _unknown(data: xr.Dataset) -> xr.DataArray:
+    """Where there is no phase, since all restarts diverged."""
+    return (best_phase(data) == analysis.PHASES.index("diverged")).any("feature")
+
+
+def _how_many_diverged(data: xr.Dataset) -> str:
+    count = int((data["diverged_at"] >= 0).sum())
+    return f"{count:,} of {data['diverged_at'].size:,} models diverged" if count else ""
+
+
+def _what_is_shown(case: Case, data: xr.Dataset) -> str:
+    """What of the dataset is drawn, where that is not all."""
+    parts = []
+    most = MAX_FEATURES if case.axes else MAX_WEIGHTS
+    if "phase" in data and case.n_features > most:
+        parts.append(f"features 0 to {most - 1} of {case.n_features}")
+    families = data.sizes.get("family", 0) if len(case.axes) == 1 else 0
+    if families > MAX_FAMILIES:
+        parts.append(f"{MAX_FAMILIES} of {families} families")
+    elif "family" in data.sizes and not families:
+        parts.append("no families")
+    if "phase" in data and len(case.axes) > 2:
+        rows = _rows(case, data)
+        parts += [f"{len(rows[dim])} of {size} values of {dim}" for dim, size in _further(case, data).items()
+                  if len(rows[dim]) < size]  # fmt: skip
+    return f"drawn: {'; '.join(parts)}" if parts else ""
+
+
+def _further(case: Case, data: xr.Dataset) -> dict[str, int]:
+    """The axes beyond the two of a map, and their sizes."""
+    return {dim: data.sizes[dim] for dim in list(case.axes)[:-2]}
+
+
+def _rows(case: Case, data: xr.Dataset) -> dict[str, list[int]]:
+    """The points of the further axes that are drawn, evenly spread, so that the figure has at most MAX_MAPS."""
+    sizes = _further(case, data)
+    shown = {dim: min(size, MAX_VALUES) for dim, size in sizes.items()}
+    columns = min(case.n_features, MAX_FEATURES) + 1
+    while (product := math.prod(shown.values())) * columns > MAX_MAPS and product > 1:
+        shown[max(shown, key=lambda dim: shown[dim])] -= 1
+    return {dim: spread(sizes[dim], most) for dim, most in shown.items()}
+
+
+def _best(data: xr.Dataset, name: str) -> xr.DataArray:
+    return data[name].isel(restart=data["best"])
+
+
+def _weights(case: Case, data: xr.Dataset) -> Figure:
+    """WᵀW and, if there is one number per feature, b of the best restart, and norms coloured by phase."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.2, 1])
+    shown = data.isel(feature=slice(MAX_WEIGHTS))
+    W = _best(shown, "W").transpose("hidden", "feature").values
+    with_b = "b" in data and data["b"].dims == ("restart", "feature")
+    picture = np.column_stack([W.T @ W, _best(shown, "b").values]) if with_b else W.T @ W
+    image = left.imshow(picture, cmap="RdBu_r", vmin=-1, vmax=1)
+    if with_b:
+        left.axvline(shown.sizes["feature"] - 0.5, color="black", linewidth=1)
+    left.set(title=f"WᵀW{' | b' * with_b} of the best restart", xlabel=f"feature{' (last column: b)' * with_b}",
+             ylabel="feature")  # fmt: skip
+    figure.colorbar(image, ax=left)
+    colours = [list(PHASE_COLOURS.values())[p] for p in _best(shown, "phase").values]
+    right.bar(np.arange(len(colours)), _best(shown, "norm").values, color=colours)
+    right.set(title="norm of each feature", xlabel="feature", ylabel="‖W$_i$‖")
+    return figure
+
+
+def _lines(case: Case, data: xr.Dataset) -> Figure:
+    """Norm and interference of every feature, and the loss, along the axis, with the spread over restarts."""
+    x, label, log = _axis(case, data, next(iter(case.axes)))
+    figure = Figure(figsize=(6, 9), layout="constrained")
+    axes = figure.subplots(3, 1, sharex=True)
+    present = data["norm"] >= case.phases.represented  # the direction of a feature without a norm means nothing
+    shown = {"norm": data["norm"], "interference, if represented": data["interference"].where(present)}
+    for ax, (name, measure) in zip(axes, shown.items(), strict=False):
+        for feature in range(min(case.n_features, MAX_FEATURES)):
+            values = measure.isel(feature=feature)
+            (line,) = ax.plot(x, values.isel(restart=data["best"]), label=f"feature {feature}")
+            ax.fill_between(x, values.min("restart"), values.max("restart"), color=line.get_color(), alpha=0.2)
+        ax.set_ylabel(name)
+        if np.max(measure.values, where=np.isfinite(measure.values), initial=0.0) > 10:
+            ax.set_yscale("symlog", linthresh=1)
+    axes[0].legend(fontsize=8)
+    _draw_loss(axes[2], x, data)
+    axes[2].set(xlabel=label, xscale="log" if log else "linear")
+    return figure
+
+
+def _losses(case: Case, data: xr.Dataset) -> Figure:
+    """For models without weights whose phases are known: the loss alone."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    ax = figure.subplots()
+    axes = [_axis(case, data, dim) for dim in case.axes]
+    for (_, label, log), set_axis in zip(axes, (_set_x, _set_y), strict=False):
+        set_axis(ax, label, log)
+    if len(axes) == 1:
+        _draw_loss(ax, axes[0][0], data)
+    elif len(axes) == 2:
+        loss = data["loss"].where(np.isfinite(data["loss"])).min("restart").values
+        highest = float(np.max(loss, where=np.isfinite(loss), initial=0.0)) or 1.0
+        mesh = _sorted_map(value_map, ax, axes[0][0], axes[1][0], loss, vmin=0.0, vmax=highest)
+        figure.colorbar(mesh, ax=ax, label="loss of the best restart")
+    else:
+        ax.hist(data["loss"].values[np.isfinite(data["loss"].values)], bins=50, color=BLUE)
+        ax.set(xlabel="loss", ylabel="models")
+    return figure
+
+
+def _set_x(ax: Axes, label: str, log: bool) -> None:
+    ax.set(xlabel=label, xscale="log" if log else "linear")
+
+
+def _set_y(ax: Axes, label: str, log: bool) -> None:
+    ax.set(ylabel=label, yscale="log" if log else "linear")
+
+
+def _draw_loss(ax: Axes, x: np.ndarray, data: xr.Dataset) -> None:
+    ax.plot(x, data["loss"].min("restart"), color=VERMILION, label="best restart")
+    ax.fill_between(x, data["loss"].min("restart"), data["loss"].max("restart"), color=VERMILION, alpha=0.2,
+                    label="all restarts")  # fmt: skip
+    for family in data["family"].values[:MAX_FAMILIES] if "family_loss" in data else ():
+        label = f"family {fitted(str(family), 2, 8)}"
+        ax.plot(x, data["family_loss"].sel(family=family), "--", linewidth=1.2, label=label)
+    every = (data["diverged_at"] >= 0).all("restart").values
+    for lost, marker, words in ((_diverged(data).values & ~every, "kx", "some"), (every, "kX", "all")):
+        if lost.any():
+            ax.plot(x[lost], np.full(lost.sum(), 0.04), marker, transform=ax.get_xaxis_transform(),
+                    label=f"{words} restarts diverged")  # fmt: skip
+    ax.set_ylabel("loss")
+    loss = data["loss"].values[np.isfinite(data["loss"].values)]
+    if loss.size and 0 < loss.min() < loss.max() / 1000:
+        ax.set_yscale("log")
+    ax.legend(fontsize=8)
+
+
+def _maps(case: Case, data: xr.Dataset) -> Figure:
+    """A map of every feature's phase and of the number superposed, a row for every value of the further axes."""
+    *rest, first, second = case.axes
+    x, x_label, x_log = _axis(case, data, first)
+    y, y_label, y_log = _axis(case, data, second)
+    shown = min(case.n_features, MAX_FEATURES)
+    points = list(itertools.product(*_rows(case, data).values()))
+    figure = Figure(figsize=(3.2 * (shown + 1) + 0.8, 3.0 * len(points) + 1.4), layout="constrained")
+    rows = figure.subplots(len(points), shown + 1, squeeze=False, sharex=True, sharey=True)
+    for point, axes in zip(points, rows, strict=True):
+        place = dict(zip(rest, point, strict=True))
+        phase = best_phase(data).isel(place).transpose(first, second, "feature").values
+        unknown = _unknown(data).isel(place).transpose(first, second).values  # black, where no cross is seen
+        lost = _diverged(data).isel(place).transpose(first, second).values & ~unknown
+        for feature, ax in enumerate(axes[:-1]):
+            ax.set(xscale="log" if x_log else "linear", yscale="log" if y_log else "linear")
+            _sorted_map(phase_map, ax, x, y, phase[..., feature])
+            ax.set_title(f"feature {feature}")
+        count = np.where(unknown, np.nan, (phase == analysis.PHASES.index("superposed")).sum(-1))
+        axes[-1].set(xscale=axes[0].get_xscale(), yscale=axes[0].get_yscale(), title="number superposed")
+        mesh = _sorted_map(value_map, axes[-1], x, y, count, vmin=0.0, vmax=float(case.n_features))
+        figure.colorbar(mesh, ax=axes[-1], ticks=MaxNLocator(integer=True))
+        where = ", ".join(f"{fitted(dim, 2)} = {_axis(case, data, dim)[0][k]:.3g}" for dim, k in place.items())
+        axes[0].set_ylabel(f"{where}\n{y_label}" if where else y_label)
+        for ax in axes:
+            hatch(ax, np.sort(x), np.sort(y), lost[np.argsort(x)][:, np.argsort(y)], "xxxx")
+    for ax in rows[-1]:
+        ax.set_xlabel(x_label)
+    handles = phase_handles(bool(_unknown(data).any()))
+    if (_diverged(data) & ~_unknown(data)).any():
+        handles.append(Patch(facecolor="none", edgecolor="black", hatch="xxxx", label="some restarts diverged"))
+    figure.legend(handles=handles, loc="outside lower left", ncols=5, frameon=False)
+    return figure
+
+
+def _sorted_map(draw, ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, **keywords):
+    i, j = np.argsort(x), np.argsort(y)
+    return draw(ax, x[i], y[j], values[i][:, j], **keywords)
+
+
+def _axis(case: Case, data: xr.Dataset, dim: str) -> tuple[np.ndarray, str, bool]:
+    """Values along a dimension, its label, and whether it is logarithmic.
+
+    A dimension is drawn by the number of its points if it has several coordinates, or values that repeat, are too near
+    to each other to be told apart, or too large or small for matplotlib.
+    """
+    axis = case.axes[dim]
+    values = data[dim].values if dim in data.coords else np.arange(float(data.sizes[dim]))
+    size = np.abs(values[values != 0])
+    extreme = size.size > 0 and bool(size.min() < _DRAWN[0] or size.max() > _DRAWN[1])
+    if len(axis.names) > 1 or len(np.unique(values)) < len(values) or extreme or _too_near(values):
+        return np.arange(float(data.sizes[dim])), f"point of {fitted(dim, 2)}", False
+    return values, fitted(axis.label or dim, 2.4, lines=2), axis.scale == "log"
+
+
+def _too_near(values: np.ndarray) -> bool:
+    return bool(0 < np.ptp(values) < 1e-9 * np.abs(values).max())
