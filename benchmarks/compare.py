@@ -34,7 +34,7 @@ from superjax.engine import engine
 from superjax.problem.loss import training_stages
 from superjax.problem.models import model_class
 from superjax.runs import runner
-from superjax.runs.store import environment
+from superjax.runs.environment import environment
 from superjax.system.machine import usable_cores
 
 LOOPS = ("straightforward", "fresh", "shared")  # PyTorch: as first written, tuned, tuned with one batch for all models

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from superjax.disk.files import write_json, write_text
-from superjax.runs.store import environment
+from superjax.runs.environment import environment
 from superjax.system.machine import usable_cores
 
 RESULTS = Path("benchmarks/results")

@@ -9,7 +9,7 @@ import superjax
 from superjax import studies
 from superjax.plots.basic_results import weights
 from superjax.problem import loss
-from superjax.runs.store import write_dataset
+from superjax.runs.netcdf import write_dataset
 from superjax.spec import SweepError
 from superjax.studies import Results, basic_results
 

@@ -15,7 +15,7 @@ from superjax.disk.files import write_json
 from superjax.plots import maps, overview
 from superjax.plots.phase_diagram import CUTS
 from superjax.reference import theory
-from superjax.runs.store import write_dataset
+from superjax.runs.netcdf import write_dataset
 from superjax.studies import phase_diagram
 from superjax.studies._diagram import diagrams
 

@@ -28,12 +28,12 @@ from superjax.runs.chunks import Trained, Training
 from superjax.runs.dataset import assemble
 from superjax.runs.stages.families import Followed, follow, starts
 from superjax.runs.stages.optimum import Optimum, Solutions, find_optimum
-from superjax.runs.store import timed
 from superjax.spec import MODELS, Case, Sweep, SweepError, Train
 from superjax.spec.grid import HYPER, Grid
 from superjax.spec.modules import beside
 from superjax.spec.sweep import decisive
 from superjax.system import machine, terminal
+from superjax.system.clock import timed
 
 POLISH = Train(steps=100, learning_rate=0.01)
 FINISH = Train(steps=500, learning_rate=0.01)
