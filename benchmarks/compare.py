@@ -26,15 +26,15 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from superjax.problem.loss import training_stages
 
 import superjax
 from benchmarks import pytorch_loop, rates
 from superjax.disk.files import write_json, write_text
 from superjax.engine import engine
-from superjax.problem.loss import training_stages
 from superjax.problem.models import model_class
 from superjax.runs import runner
-from superjax.runs.store import environment
+from superjax.runs.environment import environment
 from superjax.system.machine import usable_cores
 
 LOOPS = ("straightforward", "fresh", "shared")  # PyTorch: as first written, tuned, tuned with one batch for all models

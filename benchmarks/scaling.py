@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from superjax.disk.files import write_json, write_text
-from superjax.runs.store import environment
+from superjax.runs.environment import environment
 from superjax.system.machine import usable_cores
 
 RESULTS = Path("benchmarks/results")
@@ -101,6 +101,7 @@ def measure_models(models: str) -> dict[str, float]:
 def measure_sizes(features: str, hidden: str) -> dict[str, Any]:
     """Nanoseconds a model-sample of minibatch training, what a run of one step costs subtracted."""
     from superjax.problem.loss import training_stages
+
     from superjax.problem.models import model_class
     from superjax.runs import runner
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from superjax import analysis, plots
     from superjax.reference import oracle, theory
+    from superjax.runs.netcdf import open_dataset as open
     from superjax.runs.runner import run
-    from superjax.runs.store import open_dataset as open
     from superjax.spec import Case, Sweep, SweepError, available, load
 
 __version__ = "0.1.0"
@@ -33,7 +33,7 @@ _HOMES = {
     "SweepError": "superjax.spec:SweepError",
     "available": "superjax.spec:available",
     "load": "superjax.spec:load",
-    "open": "superjax.runs.store:open_dataset",
+    "open": "superjax.runs.netcdf:open_dataset",
     "oracle": "superjax.reference.oracle",
     "run": "superjax.runs.runner:run",
     "theory": "superjax.reference.theory",

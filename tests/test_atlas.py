@@ -12,7 +12,8 @@ import pytest
 
 import superjax
 from superjax import spec, studies
-from superjax.runs import atlas
+from superjax.runs import all_sweeps
+from superjax.runs.page import write as write_page
 from superjax.spec import SweepError, packaged
 from superjax.sweep import main
 from superjax.system import interrupt
@@ -108,13 +109,13 @@ def test_the_page_escapes_and_says_what_is_missing(tmp_path):
     (folder / "a b.png").touch()
     manifest = {"finished": True, "files": ["a b.png", "gone.png", "claims.json"]}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    page = Page(atlas.write_page(tmp_path, sweeps, {"protocols": "No <room>"}))
+    page = Page(write_page(tmp_path, sweeps, {"protocols": "No <room>"}))
     assert page.rows[-1] == ["<script>a & b", "x", "[1, 2.5]", "0.12346", "null", "no", '"<i>"']
     assert page.pictures == ["five_features/a%20b.png"] and not {"script", "i", "room"} & page.tags
     assert "incomplete: phase_diagram (not finished), protocols (failed)" in page.text
     assert "Failed: No <room>" in page.text and "1 of 3 sweeps, 0 of 1 claims hold" in page.text
     (folder / "manifest.json").write_text(json.dumps({**manifest, "finished": False}))
-    assert "five_features (not finished)" in Page(atlas.write_page(tmp_path, sweeps, {})).text
+    assert "five_features (not finished)" in Page(write_page(tmp_path, sweeps, {})).text
 
 
 def test_the_page_bears_hostile_names_and_damaged_claims(tmp_path):
@@ -125,13 +126,13 @@ def test_the_page_bears_hostile_names_and_damaged_claims(tmp_path):
     (folder / "claims.json").write_text(json.dumps([claim | {"holds": True, "note": "</table>"}]))
     (folder / '"><b>.png').touch()
     (folder / "manifest.json").write_text(json.dumps({"finished": True, "files": ['"><b>.png']}))
-    page = Page(atlas.write_page(tmp_path, sweeps, {}))
+    page = Page(write_page(tmp_path, sweeps, {}))
     assert "1 of 1 claims hold" in page.text and not {"b", "i"} & page.tags
     assert page.rows[-1][3] == "[null]" and page.rows[-1][6] == "</table>"
     assert page.pictures == ["five_features/%22%3E%3Cb%3E.png"]
     for damaged in (claim, {**claim, "holds": None}, {**claim, "claim": "\ud800", "holds": True}):
         (folder / "claims.json").write_text(json.dumps([damaged]))
-        assert "five_features (not finished)" in Page(atlas.write_page(tmp_path, sweeps, {})).text
+        assert "five_features (not finished)" in Page(write_page(tmp_path, sweeps, {})).text
 
 
 @pytest.mark.parametrize(
@@ -218,22 +219,22 @@ def test_strict_fails_after_all_have_run(tiny, capsys):
 
 
 def test_overrides_of_axes_and_cases_concern_the_sweeps_that_have_them():
-    sweeps = atlas.resolve(["restarts=3", "axes.importance.points=5", "case.n3_m2.train.steps=7"])
+    sweeps = all_sweeps.resolve(["restarts=3", "axes.importance.points=5", "case.n3_m2.train.steps=7"])
     assert list(sweeps) == list(spec.available())
     assert all(case.restarts == 3 for sweep in sweeps.values() for case in sweep.cases.values())
     assert sweeps["protocols"].cases["n2_m1_notebook"].axes["importance"].points == 5
     assert sweeps["phase_diagram"].cases["n3_m2"].train.steps == 7
     assert sweeps["phase_diagram"].cases["n2_m1"].train.steps == 1000
-    chosen = atlas.resolve(["cases=n2_m1"])
+    chosen = all_sweeps.resolve(["cases=n2_m1"])
     assert list(chosen["phase_diagram"].cases) == ["n2_m1"] and len(chosen["protocols"].cases) == 4
     with pytest.raises(SweepError, match=r"^basic_results: data.density=0.1 \(command line\): has no effect"):
-        atlas.resolve(["data.density=0.1"])
+        all_sweeps.resolve(["data.density=0.1"])
 
 
 def test_an_override_of_all_need_have_an_effect_in_one_sweep():
     """It concerns those where it has; what is wrong is refused all the same."""
     overrides = ["train={batch=512, steps=9}", "plot.threshold=0.3", "train.skip_empty=true", "train.weight_decay=0.02"]
-    sweeps = atlas.resolve(overrides)
+    sweeps = all_sweeps.resolve(overrides)
     assert all(case.train.steps == 9 for sweep in sweeps.values() for case in sweep.cases.values())
     first = {name: next(iter(sweep.cases.values())) for name, sweep in sweeps.items()}
     assert first["uniform_geometry"].train.batch == 512 and first["phase_diagram"].train.batch == 1024
@@ -247,7 +248,7 @@ def test_an_override_of_all_need_have_an_effect_in_one_sweep():
         (["train.streams=2"], "uniform_geometry: .*must be <= restarts = 1: a stream"),
     ):
         with pytest.raises(SweepError, match=says):
-            atlas.resolve(texts)
+            all_sweeps.resolve(texts)
 
 
 def test_the_true_atlas_reduced(tmp_path):

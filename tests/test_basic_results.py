@@ -8,7 +8,7 @@ import pytest
 import superjax
 from superjax import studies
 from superjax.problem import loss
-from superjax.runs.store import write_dataset
+from superjax.runs.netcdf import write_dataset
 from superjax.spec import SweepError
 from superjax.studies import Results, basic_results
 from superjax.studies.basic_results import view

@@ -11,7 +11,7 @@ from superjax import studies
 from superjax.disk.files import write_json
 from superjax.plots.maps import GREY
 from superjax.reference import theory
-from superjax.runs.store import write_dataset
+from superjax.runs.netcdf import write_dataset
 from superjax.spec import SweepError
 from superjax.studies import correlated_features
 from superjax.studies.correlated_features import view

@@ -12,7 +12,7 @@ from superjax import studies
 from superjax.disk.files import write_json
 from superjax.problem.data import sets_of
 from superjax.reference import theory
-from superjax.runs.store import write_dataset
+from superjax.runs.netcdf import write_dataset
 from superjax.spec import Phases, SweepError
 from superjax.studies import correlated_phase_diagram
 from superjax.studies.correlated_phase_diagram import view

@@ -23,7 +23,7 @@ from superjax import sweep
 from superjax.disk import files as disk
 from superjax.disk.files import checksum
 from superjax.engine import engine
-from superjax.runs import chunks, hosts, reading, store
+from superjax.runs import chunks, hosts, netcdf, reading
 from superjax.runs.checkpoint import Folder, Saved
 from superjax.spec import SweepError
 from superjax.studies import overview
@@ -49,7 +49,7 @@ points = 3
 """
 # What a process does to the disk. A killed one does none of it any more.
 WRITES = [
-    (disk, "create_beside"), (Path, "write_bytes"), (os, "fsync"), (store, "_fill"), (xr.Dataset, "to_netcdf"),
+    (disk, "create_beside"), (Path, "write_bytes"), (os, "fsync"), (netcdf, "_fill"), (xr.Dataset, "to_netcdf"),
     (Path, "replace"),
 ]  # fmt: skip
 POINTS = [*WRITES, (Path, "unlink"), (Path, "rmdir")]

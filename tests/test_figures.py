@@ -15,7 +15,7 @@ from superjax import analysis, plots, studies
 from superjax.disk.files import write_json
 from superjax.plots import maps
 from superjax.reference import theory
-from superjax.runs.store import write_dataset
+from superjax.runs.netcdf import write_dataset
 from superjax.studies import overview, phase_diagram
 from superjax.studies.diagram import diagrams
 from superjax.studies.phase_diagram.figures import CUTS

@@ -8,7 +8,7 @@ import pytest
 import superjax
 from superjax import analysis, studies
 from superjax.disk.files import write_json
-from superjax.runs.store import write_dataset
+from superjax.runs.netcdf import write_dataset
 from superjax.spec import SweepError
 from superjax.studies import learning_dynamics
 from superjax.studies.learning_dynamics.view import EVENTS, Course, Shape, courses, events

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 import superjax
 from superjax import SweepError
 from superjax.disk import files, lock
-from superjax.runs import atlas, checkpoint, reading, runner, store
+from superjax.runs import checkpoint, netcdf, page, reading, runner
 from superjax.runs.checkpoint import Folder, Saved
+from superjax.runs.folder import Run, chunk_folder
 from tests.test_store import SMALL
 
 CASE = "n2_m1"
@@ -27,8 +28,8 @@ SWEEP = superjax.load("phase_diagram", *SMALL)
 CHUNK = f"chunks/{CASE}/0123/train-4567/000000.chunk"
 
 
-def open_run(folder: Path, fresh: bool = False, warn=pytest.fail) -> store.Run:
-    return store.Run(folder, SWEEP, fresh, warn)
+def open_run(folder: Path, fresh: bool = False, warn=pytest.fail) -> Run:
+    return Run(folder, SWEEP, fresh, warn)
 
 
 def begun(folder: Path) -> Path:
@@ -111,7 +112,7 @@ def test_a_sealed_manifest_may_say_anything(tmp_path_factory, content, fresh):
         assert len(run.missing(CASE)) < 99
         run.begin(10**3)
         run.note({"versions": {"jax": "2"}, "device": "1 x cpu"})
-        atlas._finished(folder)
+        page._finished(folder)
     except SweepError as error:
         assert len(str(error).splitlines()) <= 6 and not fresh
     finally:
@@ -224,9 +225,9 @@ def test_hard_links_are_replaced_not_written_through(tmp_path, outside):
 def test_the_page_shows_no_damaged_claims(tmp_path, claims):
     write_sealed(tmp_path, {"finished": True, "files": ["a.png"], "cases": {}})
     (tmp_path / "claims.json").write_text("[]")
-    assert atlas._finished(tmp_path) is not None
+    assert page._finished(tmp_path) is not None
     (tmp_path / "claims.json").write_text(claims)
-    assert atlas._finished(tmp_path) is None
+    assert page._finished(tmp_path) is None
 
 
 # --- chunks ---------------------------------------------------------------------------------------
@@ -346,15 +347,15 @@ def test_a_sealed_dataset_must_be_that_of_the_case(tmp_path, dataset):
     ]  # fmt: skip
     for other in changed:
         assert reading.misfit(other, case), other
-    store.write_dataset(path, dataset)
-    assert reading.misfit(store.open_dataset(path, case), case) == ""
-    store.write_dataset(path, changed[0])
+    netcdf.write_dataset(path, dataset)
+    assert reading.misfit(netcdf.open_dataset(path, case), case) == ""
+    netcdf.write_dataset(path, changed[0])
     with pytest.raises(SweepError, match="is not of the run's settings, has 1 of restart, must have 2"):
-        store.open_dataset(path, case)
+        netcdf.open_dataset(path, case)
     superjax.open(path)
     dataset.drop_attrs().to_netcdf(path, engine="h5netcdf")
     with pytest.raises(SweepError, match="not what the run wrote"):
-        store.open_dataset(path, case)
+        netcdf.open_dataset(path, case)
 
 
 def test_what_is_no_file_is_no_dataset(tmp_path):
@@ -427,13 +428,13 @@ def test_no_room_on_an_odd_file_system_is_no_error(tmp_path, monkeypatch):
 def test_the_longest_names_work_and_longer_ones_are_refused_before(tmp_path):
     longest = "x" * 251  # and .png
     files.write_text(tmp_path / f"{longest}.png", "new")
-    store.write_dataset(tmp_path / f"{longest}x.nc", xr.Dataset({"loss": ("restart", np.arange(4.0))}))
+    netcdf.write_dataset(tmp_path / f"{longest}x.nc", xr.Dataset({"loss": ("restart", np.arange(4.0))}))
     assert len(list(tmp_path.iterdir())) == 2
     (tmp_path / "run").mkdir()
     text = f"n_features = 2\nn_hidden = 1\n[case.{longest}x]\n"
     (tmp_path / "long.toml").write_text(text)
     with pytest.raises(SweepError, match="File name too long|is no file name|too long"):
-        store.Run(tmp_path / "run", superjax.load(tmp_path / "long.toml"))
+        Run(tmp_path / "run", superjax.load(tmp_path / "long.toml"))
 
 
 def test_only_own_leftovers_are_removed(tmp_path):
@@ -451,7 +452,7 @@ def test_a_folder_that_vanishes_is_named(tmp_path):
     run = open_run(begun(tmp_path / "run"))
     run.begin()
     shutil.rmtree(tmp_path / "run")
-    folder = Folder(store.chunk_folder(run.folder, CASE, "k") / "train", "key", pytest.fail, run.folder)
+    folder = Folder(chunk_folder(run.folder, CASE, "k") / "train", "key", pytest.fail, run.folder)
     for write in (lambda: folder.save(0, Saved(True, 5, [])), run.save):
         with pytest.raises(FileNotFoundError) as caught:
             write()
@@ -475,7 +476,7 @@ def test_a_lock_is_not_released_twice(tmp_path):
 
 
 def with_chunk(folder: Path, case: str, key: str) -> Path:
-    kept = Folder(store.chunk_folder(folder, case, key) / "train", key, pytest.fail, folder)
+    kept = Folder(chunk_folder(folder, case, key) / "train", key, pytest.fail, folder)
     kept.save(0, Saved(True, 5, []))
     return kept.file(0)
 
@@ -524,16 +525,16 @@ def test_a_dataset_that_the_manifest_does_not_know_is_not_replaced(tmp_path):
 
 def test_selecting_cases_of_a_finished_run_loses_nothing(tmp_path):
     one, two = (superjax.load("phase_diagram", *SMALL[:-1], f"cases={cases}") for cases in ("n2_m1", "n2_m1,n3_m2"))
-    run = store.Run(tmp_path / "run", two, warn=pytest.fail)
+    run = Run(tmp_path / "run", two, warn=pytest.fail)
     run.begin()
     for case in two.cases:
         run.store(case, xr.Dataset({"loss": ("restart", np.arange(4.0))}))
     run.end()
     before = tree(tmp_path)
     with pytest.raises(SweepError, match="n3_m2: not among the cases"):
-        store.Run(tmp_path / "run", one)
+        Run(tmp_path / "run", one)
     assert tree(tmp_path) == before
-    again = store.Run(tmp_path / "run", two)
+    again = Run(tmp_path / "run", two)
     assert not any(map(again.missing, two.cases))
     again.end()
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from superjax.problem.numbers import SMALLEST, single
 from superjax.spec import Case, SweepError, load
 from superjax.spec.grid import HYPER, Grid
-from superjax.problem.numbers import SMALLEST, single
 
 SMALL = "n_features = 3\nn_hidden = 2\ntrain.optimizer = 'adamw'\ndata = {kind = 'sets', set_size = 3}\n"
 SWEPT = ["importance", "importance[1]", "importance.ratio", "data.density", "data.correlation", "model.init_std",

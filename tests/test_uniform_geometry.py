@@ -15,7 +15,7 @@ from superjax import analysis, plots, studies
 from superjax.analysis import polytopes
 from superjax.disk.files import write_json
 from superjax.reference import oracle, polytope_losses, theory
-from superjax.runs.store import write_dataset
+from superjax.runs.netcdf import write_dataset
 from superjax.spec import SweepError
 from superjax.studies import uniform_geometry
 from superjax.studies.uniform_geometry.view import NAMED, Uniform, uniforms

@@ -26,11 +26,11 @@ from superjax.runs.faults import check_problem
 from superjax.runs.problems import closed_form, evaluation_objectives, laws_of, problem_of, training_parts
 from superjax.runs.stages import Trainee, stages_of
 from superjax.runs.starting import given_weights, initial, with_arrays
-from superjax.runs.store import timed
 from superjax.spec import Case, Train
 from superjax.spec.grid import HYPER, Grid
 from superjax.spec.sweep import decisive
 from superjax.system import machine, terminal
+from superjax.system.clock import timed
 
 
 @dataclass

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
 
+MANIFEST = "manifest.json"
 _LARGEST = 2**26  # bytes of a manifest or of claims
 _DEEPEST = 32  # levels of them
 
@@ -155,6 +157,11 @@ def manifest(path: Path, sealed: bool = True) -> dict[str, Any]:
     if sealed and content.pop("sha256", None) != seal(content):
         raise Damaged("is not what was written")
     return _validated(_MANIFEST, content).model_dump(exclude_none=True)
+
+
+def checksums(entry: Mapping[str, Any]) -> set[str]:
+    """Of the dataset that is recorded, and of one that was about to replace it."""
+    return {entry[key] for key in ("sha256", "coming") if key in entry}
 
 
 def claims(path: Path) -> list[dict[str, Any]]:

@@ -1,23 +1,13 @@
 """Finding and reading sweep files."""
 
 import os
-import stat
-import tomllib
 from pathlib import Path
-from typing import Any
 
 from superjax.errors import SweepError, clip, near
-from superjax.spec import packaged
+from superjax.spec import packaged, sweep_files
 from superjax.spec.emit import toml
 from superjax.spec.overrides import refuse_keywords
-from superjax.spec.sizes import FILE, bounded
 from superjax.spec.sweep import Given, Sweep
-
-
-def available() -> dict[str, str]:
-    """Name and title of the packaged sweeps. Raises SweepError if one of them is no TOML."""
-    sweeps = {name: (path, _shown(path)) for name, path in packaged.sweeps().items()}
-    return {name: str(_parse(_content(*at), at[1]).get("title", "")) for name, at in sweeps.items()}
 
 
 def load(name: str | os.PathLike[str], *overrides: str, **keywords: object) -> Sweep:
@@ -31,15 +21,15 @@ def load(name: str | os.PathLike[str], *overrides: str, **keywords: object) -> S
         path, shown = Path(text), text
     else:
         path = _find(text)
-        shown = _shown(path)
-    raw = _parse(_content(path, shown), shown)
+        shown = sweep_files.shown(path)
+    raw = sweep_files.parsed(sweep_files.content(path, shown), shown)
     return Given(path, shown, raw, (overrides,)).resolve()
 
 
 def parse(text: str, path: Path) -> Sweep:
     """The sweep of a file with the content `text` that is, or was, at `path`; its study may be gone. Raises
     SweepError."""
-    return Given(path, str(path), _parse(text.encode(), str(path)), ()).resolve(drawn=False)
+    return Given(path, str(path), sweep_files.parsed(text.encode(), str(path)), ()).resolve(drawn=False)
 
 
 def _find(name: str) -> Path:
@@ -51,36 +41,3 @@ def _find(name: str) -> Path:
             here = "; a file or folder in this folder has that name, a sweep file's must end in .toml"
         raise SweepError(f"{clip(toml(name))}: unknown sweep{near(name, sweeps)}{here}\n  allowed: {allowed}")
     return sweeps[name]
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def _content(path: Path, shown: str) -> bytes:
-    reason = hint = ""
-    try:
-        about = path.stat()
-        if stat.S_ISREG(about.st_mode) and about.st_size <= FILE or stat.S_ISDIR(about.st_mode):
-            return path.read_bytes()
-        large = stat.S_ISREG(about.st_mode)
-        reason = f"has more than {FILE:,} bytes" if large else "is a device or a pipe"  # which may go on for ever
-    except OSError as error:
-        reason = error.strerror
-        hint = f"; the packaged sweep is {path.stem}, without .toml" if path.stem in packaged.sweeps() else ""
-    except ValueError as error:  # NUL in the path, or half a surrogate pair
-        reason = str(error)
-    raise SweepError(f"{clip(shown, 300)}: cannot be read, must be a sweep file: {reason}{hint}")
-
-
-def _parse(content: bytes, shown: str) -> dict[str, Any]:
-    try:
-        raw = tomllib.loads(content.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise SweepError(f"{shown}: is not UTF-8 text, must be a sweep file (TOML)") from None
-    except (ValueError, RecursionError) as error:
-        raise SweepError(f"{shown}: is not valid TOML: {clip(str(error), 300)}") from None
-    bounded(raw, shown)
-    if not raw:
-        raise SweepError(f"{shown}: is empty; a sweep needs at least n_features and n_hidden")
-    return raw

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from superjax.errors import SweepError, clip, near
-from superjax.spec import modules, names, packaged
+from superjax.spec import names, packaged
 from superjax.spec.case import Case
 from superjax.spec.emit import dotted, emit, toml
 from superjax.spec.fields import Head
@@ -14,6 +14,7 @@ from superjax.spec.messages import Source, source, validate
 from superjax.spec.overrides import parse_batch, refuse_keywords
 from superjax.spec.resolve import resolve_cases
 from superjax.spec.trees import flatten, merge, nest
+from superjax.system import modules
 
 
 @dataclass(frozen=True)

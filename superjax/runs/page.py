@@ -1,4 +1,4 @@
-"""The atlas: every packaged sweep with overrides that apply to all, and a page of their figures and claims."""
+"""The page of figures and claims of all packaged sweeps."""
 
 import json
 import shlex
@@ -9,16 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from superjax import spec
 from superjax.disk.files import kind_of, write_text
-from superjax.errors import NoEffect
 from superjax.runs import reading
-from superjax.runs.store import MANIFEST
-from superjax.spec import Sweep, SweepError
-from superjax.spec.effects import MATTERS
-from superjax.spec.emit import dotted, toml
-from superjax.spec.overrides import Override, parse, parse_batch
-from superjax.spec.trees import flatten, lookup, nest
+from superjax.spec import Sweep
 
 PAGE = "index.html"
 _COLUMNS = {"claim": 24, "source": 12, "expected": 12, "measured": 12, "tolerance": 10, "holds": 5, "note": 25}  # %
@@ -35,65 +28,7 @@ tr.fails td {background: #fdebdd}
 """
 
 
-def resolve(overrides: list[str]) -> dict[str, Sweep]:
-    """Every packaged sweep by name. An override of an axis or a case concerns the sweeps that have it, another those
-    where it has an effect. Raises SweepError if a sweep refuses an override, or none has what it sets."""
-    plain = {name: spec.load(name) for name in spec.available()}
-    texts = list(chain.from_iterable(map(_entries, overrides)))
-    concerned = {
-        text: [name for name, sweep in plain.items() if _has(sweep, override)]
-        for text, override in zip(texts, parse_batch(texts), strict=True)
-    }
-    for text, names in concerned.items():
-        if not names:
-            raise SweepError(f"{text} (command line): no packaged sweep has that; --list shows them")
-    sweeps = {}
-    for name in plain:
-        try:
-            sweeps[name] = _load(name, concerned)
-        except SweepError as error:
-            raise SweepError(f"{name}: {error}") from error
-    return sweeps
-
-
-def _load(name: str, concerned: dict[str, list[str]]) -> Sweep:
-    """A sweep with the overrides that concern it; where one turns out to be idle, it does not. Raises SweepError."""
-    while True:
-        texts = [text for text, names in concerned.items() if name in names]
-        try:
-            return spec.load(name, *texts)
-        except NoEffect as error:
-            at = error.path, error.indices
-            (idle,) = (text for text in texts if parse(text)[1:3] == at)
-            if concerned[idle] == [name]:  # in all others too
-                raise
-            concerned[idle].remove(name)
-
-
-def _entries(text: str) -> list[str]:
-    """An override of a table as one of each of its entries: in a sweep some may have an effect and others none."""
-    override = parse(text)
-    own = override.path[0] == "case"
-    if not isinstance(override.value, dict) or override.path[2 * own] not in {path.split(".")[0] for path in MATTERS}:
-        return [text]
-    return [f"{dotted(path)}={toml(value)}" for path, value in flatten(nest(override.path, override.value))] or [text]
-
-
-def _has(sweep: Sweep, override: Override) -> bool:
-    """Whether there is something in a sweep that an override of an axis or a case could change; true for others."""
-    path, cases = override.path, sweep.cases
-    if path == ("cases",) and isinstance(override.value, list):
-        return set(map(str, override.value)) <= set(cases)
-    if path[0] == "case":
-        cases, path = {name: case for name, case in cases.items() if name == path[1]}, path[2:]
-    if path[0] == "axes":
-        return any(lookup(case.model_dump(), path, None) is not None for case in cases.values())
-    return bool(cases)
-
-
-def write_page(
-    out: Path, sweeps: Mapping[str, Sweep], failed: Mapping[str, str], overrides: Sequence[str] = ()
-) -> Path:
+def write(out: Path, sweeps: Mapping[str, Sweep], failed: Mapping[str, str], overrides: Sequence[str] = ()) -> Path:
     """The page of what is finished in the folder `out`; what `failed` is on it with the reason, and so are overrides
     of the sweeps' own settings."""
     found = {name: None if name in failed else _finished(out / name) for name in sweeps}
@@ -133,7 +68,7 @@ def write_page(
 def _finished(folder: Path) -> dict[str, Any] | None:
     """Figures and claims of a finished run, None if there is none."""
     try:
-        manifest = reading.manifest(folder / MANIFEST, sealed=False)
+        manifest = reading.manifest(folder / reading.MANIFEST, sealed=False)
         claims = reading.claims(folder / "claims.json")
         figures = [name for name in manifest["files"] if name.endswith(".png") and kind_of(folder / name) == "file"]
     except (OSError, reading.Damaged):

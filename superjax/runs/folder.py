@@ -1,4 +1,4 @@
-"""Results on disk: datasets as netCDF, and the manifest of a run.
+"""The folder of a run, its manifest and its lock.
 
 The folder of a run holds `CASE.nc`, figures, `claims.json`, `sweep.toml` (the resolved sweep) and `manifest.json`, and
 until all is done `chunks/`. A case is done when the manifest says so and the file's checksum agrees, never because a
@@ -10,22 +10,13 @@ A case's own chunks go once its dataset is written. The folder, which may be a l
 link is followed.
 """
 
+import copy
 import errno
-import hashlib
-import json
 import os
-import platform
 import shutil
-import stat
-import time
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from superjax.disk import lock
 from superjax.disk.files import (
@@ -37,136 +28,19 @@ from superjax.disk.files import (
     remove_if_empty,
     remove_leftovers,
     weaknesses,
-    write_atomically,
     write_json,
     write_text,
 )
 from superjax.disk.lock import Lock
 from superjax.errors import clip
 from superjax.runs import checkpoint, reading
-from superjax.spec import Case, Sweep, SweepError, parse
-from superjax.system import machine
+from superjax.runs.environment import what_decides_digits
+from superjax.runs.netcdf import write_dataset
+from superjax.runs.reading import MANIFEST
+from superjax.spec import Sweep, SweepError, parse
 
 if TYPE_CHECKING:
     import xarray as xr
-
-MANIFEST = "manifest.json"
-_SEAL = "sha256"  # the attribute of a file with the checksum of its contents
-_PIECE = 2**22  # bytes written at a time
-
-
-def write_dataset(path: Path, dataset: "xr.Dataset", announce: Callable[[str], object] = lambda checksum: None) -> None:
-    """netCDF-4 with a checksum of everything in it, read back before it replaces what is at `path`; `announce` is told
-    the checksum of the file then. Raises OSError as `write_atomically` does, also if the file holds something else
-    than was written."""
-    encoding = {name: _storage(v) for name, v in dataset.variables.items() if v.ndim and v.dtype.kind != "U"}
-    sealed = dataset.assign_attrs({_SEAL: _digest_of(dataset)})
-
-    size = int(1.1 * dataset.nbytes) + 2**19
-
-    def write(temporary: Path) -> None:
-        _fill(temporary, size)
-        sealed.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
-        _verify(temporary, sealed.attrs[_SEAL])
-        announce(checksum(temporary))
-
-    write_atomically(path, write, size)
-
-
-def _storage(variable: "xr.Variable") -> dict[str, Any]:
-    """With checksums, in equal pieces along the first dimension."""
-    length, *rest = variable.shape
-    pieces = min(length, -(-variable.nbytes // _PIECE))
-    return {"fletcher32": True, "chunksizes": (-(-length // max(pieces, 1)), *rest)}
-
-
-def _fill(file: Path, size: int) -> None:
-    """Raises OSError if a file cannot be so large: HDF5 takes the process with it when it finds out itself."""
-    zeros = bytes(min(size, _PIECE))
-    with open(file, "wb") as full:
-        for start in range(0, size, len(zeros)):
-            full.write(zeros[: size - start])
-
-
-def open_dataset(path: str | os.PathLike[str], case: Case | None = None) -> "xr.Dataset":
-    """A dataset that a run wrote, loaded into memory, compared with the checksum that it carries, and with that of the
-    file in the manifest beside it, if there is one. Others that xarray can read are opened unchecked, but if it must
-    be that of a `case`.
-
-    Raises SweepError if there is no such file, it is no dataset, or not what the run wrote.
-    """
-    import xarray as xr
-
-    shown = os.fspath(path)
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        raise SweepError(f"{shown}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise SweepError(f"{shown!r}: cannot be read: {clip(str(error))}") from None
-    if not stat.S_ISREG(found.st_mode):
-        raise SweepError(f"{shown}: is no file, must be a dataset")
-    _refuse_another_file(Path(path))
-    try:
-        with xr.open_dataset(path, engine="h5netcdf") as file:
-            seal = file.attrs.pop(_SEAL, None)
-            small = seal is None or file.nbytes < 8 * found.st_size  # nothing is compressed
-            dataset = file.load() if small else file
-        intact = small and (case is None if seal is None else bool(seal == _digest_of(dataset)))
-    except Exception as error:  # h5netcdf lets many kinds through where the structure of a file is damaged
-        raise SweepError(f"{shown}: is damaged, or no dataset: {clip(str(error))}") from None
-    if not intact:
-        raise _not_what_was_written(shown)
-    if case is not None and (why := reading.misfit(dataset, case)):
-        raise SweepError(f"{shown}: is not of the run's settings, {why}; start over with --fresh")
-    return dataset
-
-
-def _verify(path: Path, seal: str) -> None:
-    """Raises OSError if the contents of a file are not those with that checksum."""
-    import xarray as xr
-
-    with xr.open_dataset(path, engine="h5netcdf", cache=False) as stored:
-        if stored.attrs.pop(_SEAL) != seal or _digest_of(stored) != seal:
-            raise OSError(errno.EIO, "reads back differently from what was written", str(path))
-
-
-def _digest_of(dataset: "xr.Dataset") -> str:
-    """SHA-256 of all names, dimensions, attributes and arrays, the same before and after they are stored."""
-    digest = hashlib.sha256(_canonical(dataset.attrs))
-    for name in sorted(map(str, dataset.variables)):
-        variable = dataset.variables[name]
-        values, text = np.asarray(variable.values), variable.dtype.kind in "OTU"
-        head = [name, variable.dims, values.shape, "text" if text else values.dtype.str]
-        digest.update(json.dumps(head).encode() + _canonical(variable.attrs))
-        digest.update(json.dumps(values.tolist()).encode() if text else np.ascontiguousarray(values).data)
-    return digest.hexdigest()
-
-
-def _canonical(attributes: Mapping[Any, Any]) -> bytes:
-    values = {str(key): np.asarray(value).tolist() for key, value in attributes.items()}
-    return json.dumps(values, sort_keys=True).encode()
-
-
-def _refuse_another_file(path: Path) -> None:
-    try:
-        known = _checksums(reading.manifest(path.parent / MANIFEST)["cases"].get(path.stem, {}))
-    except (OSError, reading.Damaged):
-        return
-    if known and checksum(path) not in known:
-        raise _not_what_was_written(str(path))
-
-
-def _not_what_was_written(path: str) -> SweepError:
-    return SweepError(f"{path}: is damaged, it is not what the run wrote; the sweep's command makes it again")
-
-
-@contextmanager
-def timed(seconds: dict[str, float], phase: str):
-    """Add the seconds that the body takes to a phase."""
-    start = time.perf_counter()
-    yield
-    seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - start
 
 
 def chunk_folder(folder: Path, case: str, key: str) -> Path:
@@ -183,7 +57,7 @@ class Run:
         self.folder, self.sweep, self._fresh, self.warn = folder, sweep, fresh, warn
         self._lock: Lock | None = None
         self._stale: list[Path] = []
-        self.manifest: dict[str, Any] = {"cases": {}, "files": [], "finished": False}
+        self._manifest: dict[str, Any] = {"cases": {}, "files": [], "finished": False}
         try:
             if folder.exists() and not folder.is_dir():
                 raise SweepError(f"{folder}: is a file, must be a folder for results; choose another with --out")
@@ -213,13 +87,13 @@ class Run:
                 if not self._fresh:
                     raise
         if self._fresh:
-            names = manifest or self.manifest
+            names = manifest or self._manifest
             self._stale = [self.folder / name for name in names["files"]]
             self._stale += [self.path(case) for case in {*names["cases"], *self.sweep.cases}]
             return
         if manifest:
             _refuse_differences(self.folder, self.sweep, manifest)
-            self.manifest = manifest
+            self._manifest = manifest
         for case in self.sweep.cases:
             there = [name for name in (f"{case}.nc", f"{case}.png") if kind_of(self.folder / name)]  # and names fit
             if f"{case}.nc" in there and not {"sha256", "coming"}.intersection(self.entry(case)):
@@ -249,11 +123,11 @@ class Run:
                 checkpoint.remove(self._chunks)
             for file in self._stale:
                 file.unlink(missing_ok=True)
-            self.manifest["cases"] = {case: self.entry(case) for case in self.sweep.cases}
+            self._manifest["cases"] = {case: self.entry(case) for case in self.sweep.cases}
             for case, entries in (cases or {}).items():
-                self.manifest["cases"][case].update(entries, done=False)
+                self._manifest["cases"][case].update(entries, done=False)
                 make_folders(chunk_folder(self.folder, case, entries["key"]), self.folder)
-            for case, entry in self.manifest["cases"].items():
+            for case, entry in self._manifest["cases"].items():
                 if entry["done"]:
                     self._remove_chunks(case)  # of a process that was killed just before
             others = [case for case in self.sweep.cases if self._chunks_of_others(case)]
@@ -262,8 +136,8 @@ class Run:
                     f"{self._chunks}: keeps chunks of {clip(', '.join(others))} that were trained with other settings "
                     "or code, and are not used; --fresh removes them"
                 )
-            if not all(entry["done"] for entry in self.manifest["cases"].values()):
-                self.manifest["finished"] = False
+            if not all(entry["done"] for entry in self._manifest["cases"].values()):
+                self._manifest["finished"] = False
             settings = self.sweep.to_toml()
             write_text(self.folder / "sweep.toml", settings)
             self.save(settings=settings)
@@ -286,6 +160,12 @@ class Run:
                 "folder with --out"
             )
 
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+
     def end(self) -> None:
         """Let another process have the folder."""
         if self._lock is not None:
@@ -294,12 +174,12 @@ class Run:
 
     def note(self, environment: dict[str, Any]) -> None:
         """Record what the run is made with; warn if it was begun with other versions."""
-        self.manifest["starts"] = self.manifest.get("starts", 0) + 1
-        here, began = map(_what_decides_digits, (environment, self.manifest.setdefault("environment", environment)))
+        self._manifest["starts"] = self._manifest.get("starts", 0) + 1
+        here, began = map(what_decides_digits, (environment, self._manifest.setdefault("environment", environment)))
         changed = [f"{name} {began.get(name)}, now {here[name]}" for name in here if began.get(name) != here[name]]
         if changed:
             self.warn(f"{self.folder}: begun with {'; '.join(changed)}: numbers may differ in the last digits")
-            self.manifest.setdefault("continued", []).append(environment)
+            self._manifest.setdefault("continued", []).append(environment)
         self.save()
 
     def refuse_other_code(self, codes: Mapping[str, str]) -> None:
@@ -312,15 +192,20 @@ class Run:
                 )
 
     def save(self, **entries: Any) -> None:
-        self.manifest |= entries
-        manifest = finite(self.manifest)
+        self._manifest |= entries
+        manifest = finite(self._manifest)
         write_json(self.folder / MANIFEST, {**manifest, "sha256": reading.seal(manifest)})
         for weakness in weaknesses():
             self.warn(f"{self.folder}: {weakness}")
 
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """A copy of the manifest as it is now."""
+        return copy.deepcopy(self._manifest)
+
     def entry(self, case: str) -> dict[str, Any]:
         """What the manifest says of a case (`reading.Entry`)."""
-        return self.manifest["cases"].get(case, {"done": False, "chunks": {}})
+        return copy.deepcopy(self._manifest["cases"].get(case, {"done": False, "chunks": {}}))
 
     def path(self, case: str) -> Path:
         return self.folder / f"{case}.nc"
@@ -332,11 +217,11 @@ class Run:
             return f"{case} has not been run"
         if kind_of(path) != "file":
             return f"{path.name} is gone"
-        return "" if checksum(path) in _checksums(entry) else f"{path.name} is damaged"
+        return "" if checksum(path) in reading.checksums(entry) else f"{path.name} is damaged"
 
     def store(self, case: str, dataset: "xr.Dataset") -> None:
         """Write a case's dataset, read it back, record it as done, and remove the chunks it was made of."""
-        entry = self.manifest["cases"][case]
+        entry = self._manifest["cases"][case]
 
         def announce(coming: str) -> None:  # or a death before the last line would leave a file that is not recorded
             path = self.path(case)
@@ -352,7 +237,7 @@ class Run:
 
     def record(self, case: str, entries: Mapping[str, Any]) -> None:
         """More of what the manifest says of a case."""
-        self.manifest["cases"][case].update(entries)
+        self._manifest["cases"][case].update(entries)
         self.save()
 
     @property
@@ -390,32 +275,6 @@ def _refuse_strangers(folder: Path) -> None:
             )
 
 
-def environment() -> dict[str, Any]:
-    """Versions and devices of this process."""
-    import jax
-
-    devices = jax.devices()
-    packages = ("superjax", "jax", "jaxlib", "optax", "equinox", "numpy", "xarray")
-    return {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
-        "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
-        "cores": machine.usable_cores(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _what_decides_digits(environment: dict[str, Any]) -> dict[str, str]:
-    """Versions, and the kind of device without how many there are."""
-    return {**environment["versions"], "device": environment["device"].partition(" x ")[2]}
-
-
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         return reading.manifest(path)
@@ -426,11 +285,6 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             f"{path}: is damaged, {error}; start over with --fresh, or choose another folder with --out\n"
             "  if it is moved away, and every CASE.nc there is, an unfinished run goes on with its chunks"
         ) from None
-
-
-def _checksums(entry: Mapping[str, Any]) -> set[str]:
-    """Of the dataset that is recorded, and of one that was about to replace it."""
-    return {entry[key] for key in ("sha256", "coming") if key in entry}
 
 
 def _refuse_differences(folder: Path, sweep: Sweep, manifest: Mapping[str, Any]) -> None:

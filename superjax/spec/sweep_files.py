@@ -1,0 +1,52 @@
+"""Sweep files as they are on disk, read without a look at what they say."""
+
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from superjax.errors import SweepError, clip
+from superjax.spec import packaged
+from superjax.spec.sizes import FILE, bounded
+
+
+def available() -> dict[str, str]:
+    """Name and title of the packaged sweeps. Raises SweepError if one of them is no TOML."""
+    sweeps = {name: (path, shown(path)) for name, path in packaged.sweeps().items()}
+    return {name: str(parsed(content(*at), at[1]).get("title", "")) for name, at in sweeps.items()}
+
+
+def shown(path: Path) -> str:
+    """A path as messages call it."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def content(path: Path, shown: str) -> bytes:
+    """The bytes of a sweep file. Raises SweepError."""
+    reason = hint = ""
+    try:
+        about = path.stat()
+        if stat.S_ISREG(about.st_mode) and about.st_size <= FILE or stat.S_ISDIR(about.st_mode):
+            return path.read_bytes()
+        large = stat.S_ISREG(about.st_mode)
+        reason = f"has more than {FILE:,} bytes" if large else "is a device or a pipe"  # which may go on for ever
+    except OSError as error:
+        reason = error.strerror
+        hint = f"; the packaged sweep is {path.stem}, without .toml" if path.stem in packaged.sweeps() else ""
+    except ValueError as error:  # NUL in the path, or half a surrogate pair
+        reason = str(error)
+    raise SweepError(f"{clip(shown, 300)}: cannot be read, must be a sweep file: {reason}{hint}")
+
+
+def parsed(content: bytes, shown: str) -> dict[str, Any]:
+    """What a sweep file says, as TOML. Raises SweepError."""
+    try:
+        raw = tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise SweepError(f"{shown}: is not UTF-8 text, must be a sweep file (TOML)") from None
+    except (ValueError, RecursionError) as error:
+        raise SweepError(f"{shown}: is not valid TOML: {clip(str(error), 300)}") from None
+    bounded(raw, shown)
+    if not raw:
+        raise SweepError(f"{shown}: is empty; a sweep needs at least n_features and n_hidden")
+    return raw
