@@ -25,6 +25,7 @@ from superjax.runs.dataset import assemble, derive, merged
 from superjax.runs.faults import check_problem
 from superjax.runs.problems import closed_form, evaluation_objectives, laws_of, problem_of, training_parts
 from superjax.runs.stages import Trainee, stages_of
+from superjax.runs.stages.sizes import float32
 from superjax.runs.starting import given_weights, initial, with_arrays
 from superjax.spec import Case, Train
 from superjax.spec.grid import HYPER, Grid
@@ -252,15 +253,11 @@ def _log_spaced(first: int, last: int, count: int) -> list[int]:
     return sorted({int(round(step)) for step in np.geomspace(last, first, count)})
 
 
-def _float32(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, np.float32)
-
-
 def _score_like(problem: Problem, snapshots: int) -> PyTree:
     """Evaluation of one model, and the losses of its snapshots."""
-    terms = _float32(len(problem.terms)) if len(problem.terms) > 1 else None
-    evaluation = Evaluation(_float32(), _float32(problem.n_outputs), _float32(), _float32(), terms)
-    return evaluation, _float32(snapshots) if snapshots else None
+    terms = float32(len(problem.terms)) if len(problem.terms) > 1 else None
+    evaluation = Evaluation(float32(), float32(problem.n_outputs), float32(), float32(), terms)
+    return evaluation, float32(snapshots) if snapshots else None
 
 
 def minimised(evaluation: Evaluation) -> Float[np.ndarray, " models"]:

@@ -14,7 +14,7 @@ from superjax.problem.numbers import LEAST_DRAWN, SCALE
 from superjax.problem.options import Count, Frozen, Powers, is_per_feature, vector
 from superjax.spec.axis import Axis
 from superjax.spec.emit import dotted, toml
-from superjax.spec.fields import Dimension, Family, Importance, Model, Phases, Plot, Train
+from superjax.spec.fields import Autoencoder, Dimension, Family, Importance, Model, Phases, Plot, Train
 from superjax.spec.messages import unknown, untagged, wanted
 from superjax.spec.names import Text
 from superjax.spec.parts import Data, Target, Term
@@ -50,6 +50,7 @@ class Case(Frozen):
     train: Train = Train()
     phases: Phases = Phases()
     families: dict[Text, Family] = {}
+    autoencoder: Autoencoder | None = None
     plot: Plot = Plot()
     axes: dict[str, Axis] = {}
 

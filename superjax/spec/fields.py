@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from superjax.errors import refusal
 from superjax.problem import numbers
-from superjax.problem.numbers import Decay, Normal, Positive, Small, Weight
+from superjax.problem.numbers import Decay, NonNegative, Normal, Positive, Small, Weight
 from superjax.problem.options import (
     BY_KIND,
     LIST,
@@ -103,6 +103,26 @@ class Family(Frozen):
     )
     along: str
     start: Normal
+
+
+class Autoencoder(Frozen):
+    """A dictionary (sparse autoencoder) for the hidden activations of every model. `width`: its latents; `kind`: "l1"
+    adds `penalty` times the sum of the latents to the squared error, "topk" keeps the largest `k`. Adam trains it for
+    `steps` steps of `batch` fresh activations each; its `learning_rate` falls along a cosine."""
+
+    width: Dimension
+    kind: Literal["l1", "topk"] = "l1"
+    penalty: NonNegative = 0.1
+    k: Count = 1
+    steps: Count = 2000
+    batch: Count = 1024
+    learning_rate: Small = 0.003
+
+    @model_validator(mode="after")
+    def _check(self) -> "Autoencoder":
+        if self.k > self.width:
+            raise refusal(f"must be <= autoencoder.width = {self.width}", "k")
+        return self
 
 
 class Phases(Frozen):
