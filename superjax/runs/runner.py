@@ -24,8 +24,9 @@ from superjax.problem.loss import Exact, Objective, Stage, evaluation_objectives
 from superjax.problem.models import check_model, model_class, notebook_init_std
 from superjax.problem.proof import closed
 from superjax.runs.checkpoint import Keep, Memory
-from superjax.runs.chunks import Trained, Training
+from superjax.runs.chunks import Scored, Trained, Training
 from superjax.runs.dataset import assemble
+from superjax.runs.growth import Earlier, merged, same_models
 from superjax.runs.stages.families import Followed, follow, starts
 from superjax.runs.stages.optimum import Optimum, Solutions, find_optimum
 from superjax.spec import MODELS, Case, Sweep, SweepError, Train
@@ -48,6 +49,7 @@ class Report:
 
     seconds: dict[str, float] = field(default_factory=dict)
     models: int = 0
+    taken_over: int = 0  # of the models, from a finished run with fewer
     form: str = ""  # of the kernel: fused, mapped or plain
     plain_because: str = ""
     nodes_because: str = ""  # why an exact loss takes product nodes, where the model claims a closed form
@@ -121,7 +123,8 @@ class CaseRun:
 
     `keep(task, key)` says where the chunks of a training are kept: `key` names what would be trained, exactly.
     `chunks` are the sizes of chunks of an earlier start of the run, by task; the attribute has all, also those chosen
-    here. `code` is a digest of the code of a model of the user's, "" for a built-in one.
+    here. `code` is a digest of the code of a model of the user's, "" for a built-in one. `earlier` is a finished run of
+    the case with fewer restarts or points, whose models are taken over.
     """
 
     def __init__(
@@ -133,6 +136,7 @@ class CaseRun:
         chunks: dict[str, int] | None = None,
         init: Mapping[str, Any] | None = None,
         code: str = "",
+        earlier: Earlier | None = None,
     ):
         self.name, self.case, self.report, self._keep = name, case, Report(), keep
         self.key, self.chunks = key_of(case, code), dict(chunks or {})
@@ -146,21 +150,28 @@ class CaseRun:
         self._cells = cells_of(grid)
         kind = model_class(case.model.kind)
         stages = training_stages(case, kind)
-        cell = np.repeat(np.arange(grid.n_cells, dtype=np.int32), case.restarts)
+        self._cell = cell = np.repeat(np.arange(grid.n_cells, dtype=np.int32), case.restarts)
         restart = np.tile(np.arange(case.restarts, dtype=np.int32), grid.n_cells)
+        self._earlier, self._same, others = earlier, None, ()
+        if earlier is not None:
+            before = Grid(earlier.case)
+            self._same = same_models(numbers_of(before), earlier.case.restarts, numbers_of(grid), case.restarts)
+            trained = np.flatnonzero(self._same < 0)
+            cell, restart, others = cell[trained], restart[trained], (trained,)
+            self.report.taken_over = self.report.models - len(trained)
         self.report.form = compiled.form(stages[0].objective)
         if self.report.form == "plain":
             self.report.plain_because = compiled.refusal(stages[0].objective) or ""
         if isinstance(compiled.fine, Exact):
             self.report.nodes_because = closed(kind, case.n_features, case.n_hidden).because
-        in_stream = grid.n_cells * -(-case.restarts // case.train.streams)
+        in_stream = int(np.bincount(restart % case.train.streams).max(initial=1))
         chunk = self._chunk("train", compiled, stages[0].objective, in_stream, self._cells)
         if "evaluate" not in self.chunks:
             side_by_side = min(self.report.models, chunk * case.train.streams * compiled.mesh.size)
             with terminal.doing(f"{name}: compiling the evaluation"):
                 self.chunks["evaluate"] = compiled.evaluated_models(side_by_side, self._cells)
         self._plan = Plan(stages, schedule_factors(case.train), case.seed, self._steps)
-        init_std, given = _init_std(case, grid, len(cell)), _given(init, compiled.model, grid, case)
+        init_std, given = _init_std(case, grid), _given(init, compiled.model, grid, case)
 
         def first(index: Int[np.ndarray, "..."]) -> PyTree:
             flat = index.ravel()
@@ -172,7 +183,7 @@ class CaseRun:
             compiled, self._plan, self._cells, cell, restart % case.train.streams, chunk, first, self._evaluate,
             _score_like(case.n_features, len(self._steps)),
         )  # fmt: skip
-        self._kept = self._kept_in("train", self._training)
+        self._kept = self._kept_in("train", self._training, *others)
         if case.optimum or case.families:
             shape = Shape(kind, family(case.data), case.n_features, case.n_hidden)
             self._polishing = program(shape, Method(), *evaluation_objectives(case, kind), devices)
@@ -191,7 +202,7 @@ class CaseRun:
 
     def train(self, process: int = 0, processes: int = 1) -> None:
         """Train and evaluate the chunks that fall to a process of several."""
-        bar = terminal.bar(self.name, self.report.models)
+        bar = terminal.bar(self.name, self.report.models - self.report.taken_over)
         with self._counted_compilation(), self.report.timed("train"), bar as tell:
             self._training.run(self._kept, tell, process, processes)
         self.report.seconds["train"] -= self.report.seconds.get("evaluate", 0.0)
@@ -228,7 +239,7 @@ class CaseRun:
         """The labelled dataset, once all is trained; searches the optimum if the case asks for it."""
         with self._counted_compilation():
             with terminal.doing(f"{self.name}: gathering what was trained"):
-                (models, diverged_at, snapshots), (evaluation, losses) = self._training.gather(self._kept)
+                (models, diverged_at, snapshots), (evaluation, losses) = self._gathered()
             late = (diverged_at < 0) & ~np.isfinite(evaluation.loss)  # weights so large
             trained = Trained(models, np.where(late, np.int32(self.case.train.steps), diverged_at), snapshots)
             optimum = families = None
@@ -241,7 +252,17 @@ class CaseRun:
             with self.report.timed("analyse"), terminal.doing(f"{self.name}: analysing"):
                 dataset = assemble(self.case, trained, evaluation, losses, optimum, families, self._cells, self._steps)
                 dataset["loss"].attrs["loss_kind"] = self._program.fine.name
+                if self._earlier is not None:
+                    error = max(dataset["loss"].attrs["loss_error"], self._earlier.loss_error)
+                    dataset["loss"].attrs["loss_error"] = error
         return dataset
+
+    def _gathered(self) -> Scored:
+        """All models in their order, those that were taken over among them."""
+        if self._earlier is None or self._same is None:
+            return self._training.gather(self._kept)
+        before = self._earlier.scored(self._program.model, len(self._steps))
+        return merged(self._same, before, self._training.gather(self._kept) if len(self._training.cell) else None)
 
     def _under(self, train: Train) -> Cell:
         """The cells with the optimiser's numbers of a training that no axis sweeps."""
@@ -300,7 +321,7 @@ class CaseRun:
             return solutions(finished, cell, loss)
 
         rounds = itertools.count(1)
-        found = solutions(models, self._training.cell, loss)
+        found = solutions(models, self._cell, loss)
         return find_optimum(self._grid, found, score, polish, finish)
 
     def _families(self) -> Followed:
@@ -402,10 +423,17 @@ def _log_spaced(first: int, last: int, count: int) -> list[int]:
     return sorted({int(round(step)) for step in np.geomspace(last, first, count)})
 
 
-def _init_std(case: Case, grid: Grid, n_models: int) -> Float[np.ndarray, " cells"]:
+def numbers_of(grid: Grid) -> dict[str, Any]:
+    """Everything that decides the training of a cell, leaves (cells, ...)."""
+    cells = cells_of(grid)
+    every = {name: np.broadcast_to(value, grid.n_cells) for name, value in cells.hyper.items()}
+    return {"cells": cells._replace(hyper=every), "init_std": _init_std(grid.case, grid)}
+
+
+def _init_std(case: Case, grid: Grid) -> Float[np.ndarray, " cells"]:
     std = grid.numbers()["init_std"]
     if isinstance(std, str):
-        std = notebook_init_std(case.n_features, case.n_hidden, n_models)
+        std = notebook_init_std(case.n_features, case.n_hidden, case.n_models)
     return np.broadcast_to(np.asarray(std, np.float32), (grid.n_cells,))
 
 
