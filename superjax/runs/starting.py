@@ -18,7 +18,7 @@ def initial(case: Case, grid: Grid, n_models: int) -> tuple[Float[np.ndarray, " 
     numbers = grid.numbers()
     std = numbers["model.init_std"]
     if isinstance(std, str):
-        std = notebook_init_std(case.n_features, case.n_hidden, n_models)
+        std = notebook_init_std(case.n_features, case.n_hidden, case.n_models)
     std, bias = (np.asarray(value, np.float32) for value in (std, numbers["model.init_bias"]))
     return np.broadcast_to(std, (grid.n_cells,)), np.broadcast_to(bias, (grid.n_cells,))
 
