@@ -13,7 +13,7 @@ from superjax.spec import Case, Sweep
 from superjax.spec.grid import Grid
 
 
-def initial(case: Case, grid: Grid, n_models: int) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
+def initial(case: Case, grid: Grid) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
     """The standard deviation of initial weights and what is added to the initial bias."""
     numbers = grid.numbers()
     std = numbers["model.init_std"]
