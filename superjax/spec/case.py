@@ -73,7 +73,7 @@ class Case(Frozen):
         """The values of a field with a number for every feature, before any axis."""
         return vector(lookup_field(self, path), self.size_of(path))
 
-    def size_of(self, path: Keys) -> int:
+    def size_of(self, path: Location) -> int:
         """Entries of a field with a number for every feature; importance has one for every output."""
         return self.n_outputs if path == ("importance",) else self.n_features
 
