@@ -51,7 +51,7 @@ class ModelKind(Kind):
         description='standard deviation of the initial weights; `"notebook"` is that of the authors\' notebook, '
         "√(2/((n + models) m))",
     )
-    init_bias: Weight = Field(0.0, description="is added to the initial bias `b`")
+    init_bias: Weight = Field(0.0, description="a number that is added to the initial bias `b`")
 
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class Train(Frozen):
     batch: Count = Field(1024, description="samples a step")
     skip_empty: bool = Field(
         False,
-        description="draws no samples that are all 0 and adds their part of the loss exactly: as unbiased, with less "
-        "noise where data are sparse",
+        description="whether samples that are all 0 are left out and their part of the loss is added exactly: as unbiased, with "
+        "1/50 of the variance at n_features = 2 and density 0.01",
     )
     nodes: Annotated[int, Field(ge=1, le=NODES)] | None = Field(
         None, description="quadrature nodes a feature; by default chosen by n_features"
@@ -89,17 +89,15 @@ class Train(Frozen):
     decayed: Literal["all", "weights"] = Field(
         "all", description="what `weight_decay` acts on: all arrays, or `weights`, those of two or more dimensions"
     )
-    b1: Decay = Field(0.9, description="decay of the mean of gradients")
-    b2: Decay = Field(0.999, description="decay of the mean of squared gradients")
-    eps: Small = Field(1e-8, description="is added to the denominator of an update")
-    momentum: Decay = Field(0.0, description="momentum")
+    b1: Decay = Field(0.9, description="how slowly the running mean of gradients forgets")
+    b2: Decay = Field(0.999, description="the same of squared gradients")
+    eps: Small = Field(1e-8, description="the small number in the denominator of an update")
+    momentum: Decay = Field(0.0, description="the momentum of `sgd`")
     schedule: Literal["constant", "cosine", "linear"] = Field(
-        "cosine", description="how the learning rate falls to 0, or that it stays"
+        "cosine", description="how the learning rate falls to 0 by the last step; `constant` keeps it"
     )
-    warmup_steps: Index = Field(0, description="first steps, in which the learning rate rises from 0")
-    clip_norm: Positive | None = Field(
-        None, description="largest norm of a gradient; larger ones are scaled down to it"
-    )
+    warmup_steps: Index = Field(0, description="over how many first steps the learning rate rises from 0")
+    clip_norm: Positive | None = Field(None, description="a gradient with a larger norm is scaled down to this one")
     normalize: Literal["density", "features", "none"] = Field(
         "density",
         description="what the loss is divided by before the optimiser sees it: the mean density, the number of "

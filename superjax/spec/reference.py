@@ -32,13 +32,13 @@ _LARGE = 2**20  # a bound from here on is no news
 _TABLES: dict[str, tuple[str, Any]] = {
     "file": ("", Head),
     "case": ("", Case),
-    "axis": ("", Axis),
+    "axis": ("axes.NAME.", Axis),
     "powers": ("", Powers),
     "model": ("model.", Model),
     "data": ("data.", Data),
-    "term": ("", Term),
+    "term": ("terms.NAME.", Term),
     "train": ("train.", Train),
-    "family": ("", Family),
+    "family": ("families.NAME.", Family),
     "phases": ("phases.", Phases),
     "plot": ("plot.", Plot),
 }
@@ -156,7 +156,9 @@ def files() -> dict[Path, str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m superjax.spec.reference", description=__doc__.partition(":")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m superjax.spec.reference", description="Make the reference of the sweep file."
+    )
     parser.add_argument("--check", action="store_true", help="write nothing, say what is not current")
     check = parser.parse_args(argv).check
     if not (DOCS / "sweep_file.md").is_file():
