@@ -38,15 +38,16 @@ class Case(Frozen):
     restarts: Count = Field(10, description="how many models with different initial weights are trained in every cell")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
         0,
-        description="the seed of all random numbers; initial weights come from it and the number of the restart, and are the same in "
-        "all cells",
+        description="the seed of all random numbers; initial weights come from it and the number of the restart, and "
+        "are the same in all cells",
     )
     n_features: Dimension = Field(description="n, the number of features")
     n_hidden: Dimension = Field(description="m, the number of hidden dimensions; an axis may set smaller numbers")
     importance: Importance = Field(1.0, description="how much the error of each output counts")
     optimum: bool = Field(
         False,
-        description="whether the best solution of every cell is searched after training, which adds the `optimum_...` variables",
+        description="whether the best solution of every cell is searched after training, which adds the `optimum_...` "
+        "variables",
     )
     model: Model = Field(Model(), description="what the network computes")
     data: Data = Field(Data(), description="where inputs come from")

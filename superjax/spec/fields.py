@@ -72,8 +72,8 @@ class Train(Frozen):
     batch: Count = Field(1024, description="samples a step")
     skip_empty: bool = Field(
         False,
-        description="whether samples that are all 0 are left out and their part of the loss is added exactly: as unbiased, with "
-        "1/50 of the variance at n_features = 2 and density 0.01",
+        description="whether samples that are all 0 are left out and their part of the loss is added exactly: as "
+        "unbiased, with 1/50 of the variance at n_features = 2 and density 0.01",
     )
     nodes: Annotated[int, Field(ge=1, le=NODES)] | None = Field(
         None, description="quadrature nodes a feature; by default chosen by n_features"
