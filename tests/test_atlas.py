@@ -166,10 +166,17 @@ def test_what_any_sweep_refuses_is_refused_before_all(arguments, said, tiny, cap
 
 
 def test_other_settings_of_one_sweep_are_refused_before_the_others_train(tiny, capsys):
-    assert main(["two", "restarts=1"]) == 0
+    assert main(["two", "train.steps=9"]) == 0
     assert main(["--all"]) == 2
     assert "results/two: holds a run with other settings" in capsys.readouterr().err
     assert not (tiny / "results" / "one").exists()
+
+
+def test_all_sweeps_grow_those_that_are_finished(tiny, capsys):
+    assert main(["two", "restarts=1"]) == 0
+    assert main(["--all"]) == 0
+    said = capsys.readouterr().out
+    assert "two: 3 of 6 models are taken over from the finished run" in said and "one: 6 models trained" in said
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("a bug")])

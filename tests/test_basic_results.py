@@ -7,7 +7,7 @@ import pytest
 
 import superjax
 from superjax import studies
-from superjax.problem import loss
+from superjax.runs import problems
 from superjax.runs.netcdf import write_dataset
 from superjax.spec import SweepError
 from superjax.studies import Results, basic_results
@@ -24,7 +24,7 @@ SMALL = (
 @pytest.fixture(scope="module", autouse=True)
 def small_evaluation_sample():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loss, "_EVALUATION_SAMPLES", 2**10)
+        patch.setattr(problems, "_EVALUATION_SAMPLES", 2**10)
         yield
 
 

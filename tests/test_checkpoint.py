@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from superjax.engine import engine
-from superjax.runs import checkpoint, runner
+from superjax.runs import checkpoint
+from superjax.runs.case_run import CaseRun
 from superjax.runs.checkpoint import Folder, Memory, Saved
+from superjax.runs.stages import families
 
 BATCHES = ("train.objective=minibatch", "train.batch=32", "train.streams=2", "train.steps=60", "optimum=true")
 FAMILY = ("train.steps=20", 'families.pair={W = "digon", along = "density", start = 1}')
@@ -36,7 +38,7 @@ def folders(path, warnings=None):
 
 
 def finished(case, keep, **keywords):
-    running = runner.CaseRun("case", case, keep=keep, **keywords)
+    running = CaseRun("case", case, keep=keep, **keywords)
     running.train()
     return running.finish()
 
@@ -100,7 +102,7 @@ def test_chunks_of_other_settings_count_for_nothing(tmp_path):
 )
 def test_a_run_killed_again_and_again_goes_on_bitwise(make_case, small_chunks, tmp_path, monkeypatch, overrides):
     """Killed at every 23rd saving and taken up, until it is done."""
-    monkeypatch.setattr(runner, "FOLLOW", runner.FOLLOW.model_copy(update={"steps": 60}))
+    monkeypatch.setattr(families, "FOLLOW", families.FOLLOW.model_copy(update={"steps": 60}))
     case = make_case(*overrides)
     straight = finished(case, lambda task, key: Memory())
     monkeypatch.setattr(Folder, "due", lambda self: True)
@@ -135,7 +137,7 @@ def test_nothing_done_is_trained_again(make_case, small_chunks, tmp_path, monkey
 def test_chunks_damaged_after_training_are_trained_again(make_case, small_chunks, tmp_path):
     case, warnings = make_case("train.steps=20"), []
     straight = finished(case, lambda task, key: Memory())
-    running = runner.CaseRun("case", case, keep=folders(tmp_path, warnings))
+    running = CaseRun("case", case, keep=folders(tmp_path, warnings))
     running.train()
     files = sorted(tmp_path.rglob("*.chunk"))
     assert len(files) == 2
@@ -167,12 +169,12 @@ def test_devices_processes_and_calls_change_nothing(
         f"train.objective={objective}", f"train.optimizer={optimizer}", *sampled(objective, 32), "train.steps=40",
         "train.normalize=none", "axes.importance.points=5",
     )  # fmt: skip
-    sizes = runner.CaseRun("case", case, devices=2).chunks
+    sizes = CaseRun("case", case, devices=2).chunks
     straight = finished(case, lambda task, key: Memory(), chunks=sizes, devices=2)
     assert_identical(finished(case, lambda task, key: Memory(), chunks=sizes, devices=1), straight)
     keep = functools.cache(folders(tmp_path))
     for process in (2, 0, 1):
-        running = runner.CaseRun("case", case, keep=keep, chunks=sizes)
+        running = CaseRun("case", case, keep=keep, chunks=sizes)
         running.train(process=process, processes=3)
         assert running.complete() == (process == 1)
     assert_identical(running.finish(), straight)
@@ -189,7 +191,7 @@ def end(first, stops, steps):
 def test_calls_of_1_to_60_steps_change_nothing(make_case, monkeypatch, overrides):
     """Weights, snapshots and evaluation."""
     case = make_case(*overrides, "train.steps=60", "train.snapshots=[11, 60]", "optimum=false")
-    training = runner.CaseRun("case", case)._training
+    training = CaseRun("case", case)._training
 
     def trained():
         training.run(memory := Memory())
@@ -246,7 +248,7 @@ def test_saving_compiles_nothing(make_case, small_chunks, tmp_path, monkeypatch)
     monkeypatch.setattr(Folder, "due", lambda self: True)
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: compiled.append(name))
-    running = runner.CaseRun("case", case, keep=folders(tmp_path))
+    running = CaseRun("case", case, keep=folders(tmp_path))
     running.train()
     assert list(tmp_path.rglob("*.chunk")) and not [name for name in compiled if "backend_compile" in name]
 
@@ -255,8 +257,8 @@ def test_processes_get_chunks_each(make_case, monkeypatch):
     case = make_case("axes.importance.points=40", "axes.density.points=40", "train.steps=9")
     for processes in (1, 3):
         monkeypatch.setattr(jax, "process_count", lambda processes=processes: processes)
-        running = runner.CaseRun("case", case)
-        assert len(running._training.chunks) >= processes * min(running._program.mesh.size, 2) - 1, processes
+        running = CaseRun("case", case)
+        assert len(running._training.chunks) >= processes * min(running.program.mesh.size, 2) - 1, processes
 
 
 def test_savings_take_a_small_part_of_the_time(tmp_path, monkeypatch):

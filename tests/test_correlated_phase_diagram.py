@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 import superjax
 from superjax import studies
 from superjax.disk.files import write_json
-from superjax.problem.data import sets_of
 from superjax.reference import theory
 from superjax.runs.netcdf import write_dataset
 from superjax.spec import Phases, SweepError
 from superjax.studies import correlated_phase_diagram
 from superjax.studies.correlated_phase_diagram import view
+from tests.parts import sets_of
 
 RHO = [-1, 0, 0.5, 1]
 NAME = "correlated_phase_diagram"
@@ -107,7 +107,7 @@ def test_a_claim_notices_wrong_data(results):
 @pytest.mark.parametrize("s", [0.1, 0.5, 0.9])
 def test_closed_forms_equal_a_quadrature_over_the_law(rho, s):
     """Over the enumerated patterns of the generator itself."""
-    law = sets_of(2)(np.full(2, s), np.asarray(rho))
+    law = sets_of(2, 2)(np.full(2, s), np.asarray(rho))
     active = np.array([[False, False], [True, False], [False, True], [True, True]])
     probability = np.asarray(law.probability(active))
     assert theory.both_active(s, rho) == pytest.approx(probability[3], abs=1e-6)

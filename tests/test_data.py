@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from superjax.problem.data import Independent, segment_rows, sets_of, unit_segments
-from superjax.problem.loss import Minibatch, Quasi
+from superjax.problem.data import Independent
+from superjax.problem.data.faces import segment_rows, unit_segments
+from superjax.problem.expectation import Minibatch, Quasi
+from tests.parts import sets_of, uniform
 
 DENSITY = np.array([1.0, 0.6, 0.2, 0.03], np.float32)
 SAMPLES = 2**17
@@ -27,7 +29,7 @@ def data():
 def x(request, data):
     """Samples as training draws them."""
     objective = request.param(data.n_uniforms(len(data.density)), SAMPLES)
-    rows = objective.rows(data, objective.draw(jax.random.key(0)))
+    rows = objective.rows(uniform(data), objective.draw(jax.random.key(0)))
     return np.asarray(jax.vmap(data.sample, -1)(rows), np.float64)
 
 
@@ -62,7 +64,8 @@ def test_magnitudes_are_uniform(x):
 
 def test_moments(x, data):
     """Mean s/2, variance s/3 - s²/4, no correlation, all to five standard errors."""
-    variance = np.asarray(data.variance(), float)
+    mean, variance = (np.asarray(moment, float) for moment in data.moments())
+    np.testing.assert_allclose(mean, DENSITY / 2, rtol=1e-6)
     np.testing.assert_allclose(variance, DENSITY / 3 - DENSITY**2 / 4, rtol=1e-6)
     error = np.sqrt(variance / SAMPLES)
     assert (np.abs(x.mean(0) - DENSITY / 2) < 5 * error).all()
@@ -144,7 +147,8 @@ def patterns(n):
 
 
 def sets(size, count, density, correlation):
-    return sets_of(size)(jnp.full(size * count, density, jnp.float32), jnp.asarray(correlation, jnp.float32))
+    numbers = jnp.full(size * count, density, jnp.float32), jnp.asarray(correlation, jnp.float32)
+    return sets_of(size, size * count)(*numbers)
 
 
 def rarest_pair(size, density):

@@ -4,6 +4,7 @@ of the sweep file is that of the code."""
 import json
 import re
 import shlex
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from superjax.problem.options import Powers
 from superjax.spec import reference
 from superjax.spec.axis import Axis
 from superjax.spec.case import Case
-from superjax.spec.fields import Family, Head, Model, Phases, Plot, Train
+from superjax.spec.fields import Autoencoder, Family, Head, Model, Phases, Plot, Train
 from superjax.spec.parts import Data, Target, Term
 from superjax.spec.schema import schema
 from superjax.sweep import main, parser
@@ -24,7 +25,7 @@ from superjax.sweep import main, parser
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
-TABLES = [Head, Case, Axis, Powers, Model, Data, Target, Term, Train, Family, Phases, Plot]
+TABLES = [Head, Case, Axis, Powers, Model, Data, Target, Term, Train, Family, Autoencoder, Phases, Plot]
 TINY = ["axes.importance.points=3", "axes.density.points=3", "restarts=2", "train.steps=30", "cases=n2_m1"]
 page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 
@@ -115,6 +116,8 @@ def write_files(folder: Path) -> None:
     assert len(found) == 5
     for name, text in found:
         (folder / name).write_text(text)
+    for path in (DOCS / "recipes").glob("*/*.py"):
+        (folder / path.name).write_text(path.read_text())
 
 
 SWEEP = """
@@ -132,8 +135,7 @@ def test_the_model_and_target_of_the_page_are_trained(tmp_path, monkeypatch):
     write_files(tmp_path)
     (tmp_path / "mine.toml").write_text(SWEEP)
     sweep = superjax.load("mine.toml", "model.kind=mymodels:Gelu", "target.kind=mytargets:centred")
-    with pytest.warns(UserWarning, match="no closed form"):
-        data = superjax.run(sweep)["mine"]
+    data = superjax.run(sweep)["mine"]
     assert data["W"].shape == (2, 2, 4)
     assert "phase" in data
 
@@ -158,12 +160,15 @@ def test_the_reference_of_the_sweep_file_is_current(capsys):
 
 
 def test_a_reference_that_is_not_current_is_named_and_written(tmp_path, monkeypatch, capsys):
-    for name in ("sweep_file.md", "sweep.schema.json"):
+    shutil.copytree(DOCS / "recipes", tmp_path / "recipes")
+    for name in ("sweep_file.md", "sweep.schema.json", "extending.md"):
         text = (DOCS / name).read_text()
-        (tmp_path / name).write_text(text.replace("`train.steps`", "`train.stride`").replace('"steps"', '"stride"'))
+        (tmp_path / name).write_text(
+            text.replace("`train.steps`", "`train.stride`").replace('"steps"', '"stride"').replace("import", "impart")
+        )
     monkeypatch.setattr(reference, "DOCS", tmp_path)
     assert reference.main(["--check"]) == 1
-    assert capsys.readouterr().out.count("is not current") == 2
+    assert capsys.readouterr().out.count("is not current") == 3
     assert reference.main([]) == 0
     assert reference.main(["--check"]) == 0
 
@@ -180,7 +185,7 @@ def test_every_field_and_every_option_says_what_it_means():
 def test_the_page_has_every_field():
     text = (DOCS / "sweep_file.md").read_text()
     fields = {name for table in TABLES for name, field in table.model_fields.items()}
-    fields -= {"model", "data", "target", "terms", "train", "phases", "families", "plot", "axes"}
+    fields -= {"model", "data", "target", "terms", "train", "phases", "families", "autoencoder", "plot", "axes"}
     assert not [name for name in fields if not re.search(rf"^\| `([\w.]+\.)?{name}` \|", text, re.MULTILINE)]
 
 

@@ -20,16 +20,17 @@ from jax import export
 from superjax import analysis
 from superjax.engine import engine
 from superjax.engine.engine import BLOCK, Pace, schedule_factors
-from superjax.engine.train import Cell, loss_and_gradient, optimizer
-from superjax.problem import loss
-from superjax.problem.data import Independent
-from superjax.problem.loss import training_stages
-from superjax.problem.models import ReLUOutput, model_class, notebook_init_std
+from superjax.engine.train import optimizer, values_and_gradient
+from superjax.problem.members import member
+from superjax.problem.models import ReLUOutput
+from superjax.problem.models.base import notebook_init_std
 from superjax.reference import oracle
-from superjax.runs import runner
+from superjax.runs import problems, runner
+from superjax.runs.case_run import CaseRun, snapshot_steps
 from superjax.runs.checkpoint import Folder
-from superjax.runs.runner import snapshot_steps
+from superjax.runs.problems import problem_of, training_parts
 from superjax.spec import SweepError, Train, load
+from tests.parts import paper_cell
 
 QUICK = ("train.steps=120", "restarts=3")
 SAMPLED = ("train.objective=minibatch", "train.batch=64")
@@ -92,7 +93,7 @@ def train_alone(case, model, importance, density, restart):
     scale = {"density": density.mean(), "features": n, "none": 1}[train.normalize]
     stream = restart % train.streams
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(case.seed), 1), stream)
-    stages = training_stages(case, type(model))
+    parts = training_parts(problem_of(case), case)
 
     def sampled_loss(model, step):
         def one(u):
@@ -104,8 +105,8 @@ def train_alone(case, model, importance, density, restart):
     def gradient(model, step, objective):
         if train.objective == "minibatch":
             return jax.grad(sampled_loss)(model, step)
-        cell = Cell(importance, Independent(density), {})
-        return loss_and_gradient(objective, "plain")(model, cell, objective.draw(key))[1]
+        cell = paper_cell(density, importance)
+        return values_and_gradient(objective, "plain")(model, cell, objective.draw(key))[1]
 
     @functools.partial(jax.jit, static_argnums=3)
     def advance(model, state, step, objective):
@@ -115,7 +116,7 @@ def train_alone(case, model, importance, density, restart):
 
     state = optimizer.init(model)
     for step in range(train.steps):
-        objective = next(stage.objective for stage in stages if step < stage.end)
+        objective = next(part.objective for part in parts if step < part.end)
         model, state = advance(model, state, step, objective)
     return model
 
@@ -137,7 +138,7 @@ def test_together_equals_alone(make_case, overrides):
     data = run(case)
     model, cell = {"importance": 0, "density": 1, "restart": 1}, (0.2, 0.1)
     start = data["W_snapshots"][model].isel(snapshot=0).values
-    alone = model_class(case.model.kind)(2, 1, 1.0, key=jax.random.key(0))
+    alone = member("model", case.model.kind)(2, 1, 1.0, key=jax.random.key(0))
     alone = eqx.tree_at(lambda m: m.W, alone, jnp.asarray(start))
     with jax.numpy_dtype_promotion("standard"):  # for optax
         alone = train_alone(case, alone, jnp.array([1.0, cell[0]]), jnp.full(2, cell[1]), restart=1)
@@ -207,7 +208,7 @@ def test_a_larger_grid_leaves_the_old_cells_bitwise_unchanged(make_case, objecti
     everything = (slice(None), slice(None), 2)
     small, large = run(part_case(columns, rows, 1)), run(part_case(*everything))
     models = large.sizes["importance"] * large.sizes["density"] * 2
-    sizes = [runner.CaseRun("part", part_case(*which)).chunks["train"] for which in ((columns, rows, 1), everything)]
+    sizes = [CaseRun("part", part_case(*which)).chunks["train"] for which in ((columns, rows, 1), everything)]
     assert sizes[0] < sizes[1] < models / 2
     for name in ("W", "b", "loss", "feature_loss", "grad_norm", "phase"):
         old = large[name].values[columns][:, rows][:, :, :1]
@@ -253,11 +254,11 @@ def test_devices_never_communicate(make_case, monkeypatch):
 def test_memory_decides_how_many_models_are_trained_at_once(make_case, monkeypatch):
     """By what the compiled program says it needs, and by the device's refusal to start it; each time half as many."""
     case = make_case("axes.importance.points=40", "axes.density.points=40", "train.steps=20")
-    roomy = runner.CaseRun("roomy", case)
+    roomy = CaseRun("roomy", case)
     size = roomy.chunks["train"]
     engine.program.cache_clear()
     monkeypatch.setattr(engine, "memory_of_a_device", lambda device: 400_000)
-    narrow = runner.CaseRun("narrow", case)
+    narrow = CaseRun("narrow", case)
     assert narrow.chunks["train"] in [size // 2**k // 16 * 16 for k in range(1, 6)]
     monkeypatch.undo()
 
@@ -271,7 +272,7 @@ def test_memory_decides_how_many_models_are_trained_at_once(make_case, monkeypat
         return call(self, *arguments)
 
     monkeypatch.setattr(engine._Compiled, "__call__", refusing)
-    refused = runner.CaseRun("refused", case)
+    refused = CaseRun("refused", case)
     assert refused.chunks["train"] <= size // 2
     refused.train()
     np.testing.assert_allclose(refused.finish()["W"], run(case)["W"], rtol=0, atol=1e-6)
@@ -308,7 +309,7 @@ def test_calls_leak_nothing(make_case, monkeypatch, tmp_path, calls):
 
     monkeypatch.setattr(jax, "block_until_ready", counting)
     case = make_case(f"train.steps={calls}", "train.nodes=2")
-    runner.CaseRun("case", case, keep=lambda task, key: Folder(tmp_path / task, key, pytest.fail)).train()
+    CaseRun("case", case, keep=lambda task, key: Folder(tmp_path / task, key, pytest.fail)).train()
     assert len(made) >= calls and len(set(files)) == 1 and list(tmp_path.rglob("*.chunk"))
     steps = np.diff(sizes[1:])
     assert steps.sum() - steps.max() < 0.01 * sizes[1]
@@ -468,16 +469,16 @@ def test_snapshots_at_the_change_of_objective(make_case):
 
 
 def test_number_of_snapshots(make_case):
-    steps = runner.snapshot_steps(make_case("train.steps=1000", "train.snapshots=4").train)
+    steps = snapshot_steps(make_case("train.steps=1000", "train.snapshots=4").train)
     assert steps == [1, 10, 100, 1000]
-    assert runner.snapshot_steps(make_case("train.steps=3", "train.snapshots=3").train) == [1, 2, 3]
+    assert snapshot_steps(make_case("train.steps=3", "train.snapshots=3").train) == [1, 2, 3]
 
 
 @given(st.integers(1, 10**6).flatmap(lambda steps: st.tuples(st.just(steps), st.integers(1, min(steps, 400)))))
 def test_as_many_snapshots_as_asked_for(given):
     """Distinct, the last step among them, and log-spaced where that is possible."""
     last, count = given
-    steps = runner.snapshot_steps(Train(steps=last, snapshots=count))
+    steps = snapshot_steps(Train(steps=last, snapshots=count))
     assert len(steps) == len(set(steps)) == count and steps == sorted(steps)
     assert steps[0] >= 1 and steps[-1] == last
     spaced = {round(step) for step in np.geomspace(last, 1, count).tolist()}
@@ -712,7 +713,7 @@ def test_fast_path_equals_plain_path(make_case, monkeypatch, n, m, form):
     text = f"n_features = {n}\nn_hidden = {m}\npreset = 'notebook'\nrestarts = 2\ndata.density = 0.1"
     case = make_case("train.steps=200", "train.batch=256", text=text)
     seen = []
-    monkeypatch.setattr(loss, "_EVALUATION_SAMPLES", 2**10)
+    monkeypatch.setattr(problems, "_EVALUATION_SAMPLES", 2**10)
     for forced in (False, True):
         with monkeypatch.context() as patch:
             if forced:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from superjax.engine import kernel
-from superjax.engine.train import Cell, gradient, loss_and_gradient
-from superjax.problem.data import Independent
-from superjax.problem.loss import ActiveMinibatch, Exact, Minibatch, closed_form
+from superjax.engine.train import gradient, values_and_gradient
+from superjax.problem.expectation import ActiveMinibatch, Exact, Minibatch
 from superjax.problem.models import Linear, ReLUOutput
+from superjax.problem.proof import closed
+from tests.parts import paper_cell
 
 
 class TwoLayer(eqx.Module):
@@ -36,12 +37,11 @@ def compiled(function):
 
 
 def cell_of(n_features):
-    importance = jnp.linspace(1.0, 0.3, n_features)
-    return Cell(importance, Independent(jnp.linspace(0.9, 0.2, n_features)), {})
+    return paper_cell(jnp.linspace(0.9, 0.2, n_features), jnp.linspace(1.0, 0.3, n_features))
 
 
 OBJECTIVES = {
-    "exact": lambda kind, n: Exact(n, 3, closed_form(kind)),
+    "exact": lambda kind, n: Exact(n, 3, closed(kind, n, 2).holds),
     "product nodes": lambda kind, n: Exact(n, 3, False),
     "minibatch": lambda kind, n: Minibatch(n, 600),
     "active minibatch": lambda kind, n: ActiveMinibatch(n, 600),
@@ -60,7 +60,7 @@ def test_forms_equal_plain(kind, n_features, n_hidden, name, form):
     cell, draw = cell_of(n_features), objective.draw(jax.random.key(1))
 
     def evaluate(form):
-        losses, grads = jax.vmap(lambda model: loss_and_gradient(objective, form)(model, cell, draw, 0.7))(models)
+        losses, grads = jax.vmap(lambda model: values_and_gradient(objective, form)(model, cell, draw, 0.7))(models)
         return losses, grads, jax.vmap(lambda model: gradient(objective, form)(model, cell, draw, 0.7))(models)
 
     found, plain = compiled(lambda: evaluate(form))(), jax.jit(lambda: evaluate("plain"))()
@@ -78,7 +78,7 @@ def test_many_rows_are_summed_in_blocks():
         objective = Minibatch(3, rows)
         draw = objective.draw(jax.random.key(1))
         found, expected = (
-            jax.jit(lambda form=form, o=objective, d=draw: loss_and_gradient(o, form)(model, cell, d))()
+            jax.jit(lambda form=form, o=objective, d=draw: values_and_gradient(o, form)(model, cell, d))()
             for form in ("mapped", "plain")
         )
         for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -91,11 +91,11 @@ def test_plain_is_the_sum_and_its_gradient():
     model, u = ReLUOutput(3, 2, 0.8, key=jax.random.key(0)), jax.random.uniform(jax.random.key(1), (3, 5))
 
     def losses(model):
-        return sum(objective.row_losses(model, cell.data, u[:, k]) for k in range(5))
+        return sum(objective.row_values(model, cell.laws, u[:, k]) for k in range(5))
 
-    sums, grads = kernel.value_and_vjp(objective.row_losses, "plain")(model, cell.data, u, cell.importance)
+    sums, grads = kernel.value_and_vjp(objective.row_values, "plain")(model, cell.laws, u, cell.laws.weights())
     np.testing.assert_allclose(sums, losses(model), rtol=1e-5)
-    expected = jax.grad(lambda model: cell.importance @ losses(model))(model)
+    expected = jax.grad(lambda model: cell.laws.weights() @ losses(model))(model)
     for one, other in zip(jax.tree.leaves(grads), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
@@ -186,7 +186,7 @@ def test_large_models_are_left_to_matrix_products():
     def supported(n_features):
         objective = Minibatch(n_features, 8)
         model = ReLUOutput(n_features, n_features // 2, 0.1, key=jax.random.key(0))
-        return kernel.refusal(objective.row_losses, model, cell_of(n_features).data, jnp.ones((n_features, 8))) is None
+        return kernel.refusal(objective.row_values, model, cell_of(n_features).laws, jnp.ones((n_features, 8))) is None
 
     assert supported(6) and not supported(40)
 
@@ -206,7 +206,7 @@ def test_poisoned_model_leaves_its_neighbours_alone(sampled, poison):
 
     @compiled
     def run(models):
-        losses, grads = jax.vmap(loss_and_gradient(objective, "fused"), (0, None, None))(models, cell, draw)
+        losses, grads = jax.vmap(values_and_gradient(objective, "fused"), (0, None, None))(models, cell, draw)
         loss = losses.sum(-1)
         return loss, grads, jnp.isfinite(loss)
 

@@ -5,6 +5,7 @@ Measured at optimal weights, where kinks sit at the worst places, the relative e
 weights have less in the median: 1e-10, 3e-6 and 5e-8.
 """
 
+import dataclasses
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import cache
@@ -18,26 +19,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from superjax.engine import kernel
-from superjax.engine.train import Cell, loss_and_gradient
-from superjax.problem.data import MANY, Independent, segment_rows, sets_of
-from superjax.problem.loss import (
-    MAX_ROWS,
+from superjax.engine.train import values_and_gradient
+from superjax.problem.data import Independent
+from superjax.problem.data.base import MANY
+from superjax.problem.data.faces import segment_rows
+from superjax.problem.expectation import (
     ActiveMinibatch,
     ActiveQuasi,
     Exact,
     ExactQuadratic,
     Minibatch,
     Quasi,
-    closed_form,
-    evaluation_objectives,
-    segment_losses,
-    training_stages,
 )
+from superjax.problem.expectation.exact import MAX_ROWS
 from superjax.problem.models import Linear, ReLUOutput
 from superjax.problem.proof import closed
+from superjax.problem.terms import Squared
 from superjax.reference import oracle, theory
-from superjax.runs import runner
+from superjax.runs import case_run, runner
+from superjax.runs.problems import closed_form, evaluation_objectives, problem_of, training_parts
 from superjax.spec import SweepError
+from tests.parts import paper_cell, paper_problem, sets_of, uniform
 
 
 @contextmanager
@@ -71,8 +73,8 @@ def evaluate(objective, kind, W, b, importance, density, wrap=lambda model: mode
     W, b, importance, density = (jnp.asarray(np.array(x), jnp.result_type(float)) for x in (W, b, importance, density))
 
     def one(model, importance, density):
-        cell, draw = Cell(importance, Independent(density), {}), objective.draw(jax.random.key(0))
-        losses, grads = loss_and_gradient(objective, "plain")(wrap(model), cell, draw)
+        cell, draw = paper_cell(density, importance), objective.draw(jax.random.key(0))
+        losses, grads = values_and_gradient(objective, "plain")(wrap(model), cell, draw)
         return importance @ losses, grads
 
     loss, grads = jax.jit(jax.vmap(one))(tied(kind, W, b), importance, density)
@@ -100,7 +102,7 @@ def errors(objective, kind, cells):
     """Largest relative error of the loss; largest error of the gradient in units of the loss of saying nothing."""
     loss, gradient = evaluate(objective, kind, *cells)
     W, b, importance, density = cells
-    expected, dW, db = oracle.loss_and_gradient(*cells, relu=kind.rectified)
+    expected, dW, db = oracle.loss_and_gradient(*cells, relu=kind is ReLUOutput)
     unit = (importance * density / 3).sum(1, keepdims=True)
     difference = gradient - np.concatenate([dW.reshape(len(W), -1), db], axis=1)
     return np.abs(loss / expected - 1).max(), np.abs(difference / unit).max()
@@ -183,7 +185,7 @@ def test_closed_form_is_for_the_call_that_was_declared():
         def preactivation(self, x):
             return super().preactivation(x) + 1
 
-    found = {kind.__name__: closed_form(kind) for kind in (Linear, ReLUOutput, Bare, Squared, Claiming, Shifted)}
+    found = {kind.__name__: closed(kind, 2, 1).holds for kind in (Linear, ReLUOutput, Bare, Squared, Claiming, Shifted)}
     assert found == {
         "Linear": True, "ReLUOutput": True, "Bare": False, "Squared": False, "Claiming": False, "Shifted": True,
     }  # fmt: skip
@@ -270,9 +272,9 @@ def losses_of(objective, kind, W, b, density, wrap=lambda model: model):
     """Losses of many models of equal importances."""
 
     def one(model, density):
-        data, draw = Independent(density), objective.draw(jax.random.key(0))
-        rows = objective.rows(data, draw)
-        return kernel.row_sum(objective.row_losses, "plain")(wrap(model), data, rows).sum() * objective.row_weight
+        laws, draw = uniform(Independent(density)), objective.draw(jax.random.key(0))
+        rows = objective.rows(laws, draw)
+        return kernel.row_sum(objective.row_values, "plain")(wrap(model), laws, rows).sum() * objective.row_weight
 
     W, b, density = (jnp.asarray(np.array(x), jnp.float32) for x in (W, b, density))
     return np.asarray(jax.jit(jax.vmap(one))(tied(kind, W, b), density))
@@ -282,9 +284,9 @@ def test_what_a_run_says_of_a_closed_form_that_is_not_shown(make_case, monkeypat
     sine = type("Sine", (Tied,), {"__module__": __name__, **affine_by(lambda z, x: 3 * jnp.sin(6 * z))})
     monkeypatch.setitem(globals(), "Sine", sine)
     case = make_case("train.steps=5", f"model.kind={__name__}:Sine", text="n_features = 2\nn_hidden = 1")
-    running = runner.CaseRun("mine", case)
+    running = case_run.CaseRun("mine", case)
     assert runner.nodes_message("mine", running.report).endswith("shown to be affine in x: it takes sin of it")
-    assert not running._program.fine.closed
+    assert not running.program.fine.closed
 
 
 # --- one segment ----------------------------------------------------------------------------------
@@ -304,7 +306,7 @@ def segment(w, b, start, end):
     """Mean squared error along a segment of one feature, and its derivatives by w and b."""
 
     def loss(w, b):
-        return segment_losses(Affine(w[None], b[None]), start[None], end[None])[0]
+        return Squared(None).segment(Affine(w[None], b[None]), start[None], end[None], start[None], end[None])[0]
 
     return loss(w, b), *jax.grad(loss, (0, 1))(w, b)
 
@@ -446,8 +448,8 @@ def test_quasi_seeds_are_different_samples_of_one_law():
 
 def feature_losses(objective, model, data, draws):
     """Feature losses under so many draws, (draws, n_features)."""
-    losses = kernel.row_sum(objective.row_losses, "plain")
-    batch = jax.vmap(lambda key: losses(model, data, objective.draw(key)) * objective.row_weight)
+    losses = kernel.row_sum(objective.row_values, "plain")
+    batch = jax.vmap(lambda key: losses(model, uniform(data), objective.draw(key)) * objective.row_weight)
     return np.asarray(batch(jax.random.split(jax.random.key(3), draws)), float)
 
 
@@ -481,7 +483,7 @@ def test_skipping_empty_samples_saves_variance():
 
 def test_padding_weighs_nothing():
     objective = Exact(3, 3)
-    rows = objective.rows(Independent(jnp.full(3, 0.5)), None)
+    rows = objective.rows(uniform(Independent(jnp.full(3, 0.5))), None)
     assert objective.n_rows % 16 == 0 and 0 <= objective.n_rows - segment_rows(3, 3) < 16
     assert rows.weight.shape == (objective.n_rows,)
     assert float(rows.weight.sum()) == pytest.approx(1, rel=1e-6)
@@ -509,7 +511,7 @@ def test_the_error_of_product_nodes_is_estimated_well(make_case, s, n, output):
             return output(self.inner.preactivation(x))
 
     W, b, _, density = random_cells(n, max(n // 2, 1), s, count=20)
-    fine, second = evaluation_objectives(make_case(text=f"n_features = {n}\nn_hidden = 1"), Own)
+    fine, second = evaluation_objectives(paper_problem(Own, n, 1), make_case(text=f"n_features = {n}\nn_hidden = 1"))
     loss, other, true = (
         losses_of(objective, ReLUOutput, W, b, density, wrap=Own)
         for objective in (fine, second, ActiveQuasi(n, 2**16, 7))
@@ -554,11 +556,12 @@ def test_samples_in_more_dimensions_than_sobol_has():
 )
 def test_evaluation_is_finer_than_training(make_case, kind, n, objective, exact):
     case = make_case(text=f"n_features = {n}\nn_hidden = 1\ntrain.objective = '{objective}'")
-    trained, (fine, coarse) = training_stages(case, kind)[-1].objective, evaluation_objectives(case, kind)
+    problem = paper_problem(kind, n, 1)
+    trained, (fine, coarse) = training_parts(problem, case)[-1].objective, evaluation_objectives(problem, case)
     assert type(fine) is type(coarse) is (Exact if exact else ActiveQuasi)
     assert fine != coarse
     if exact:
-        assert fine.closed == coarse.closed == closed_form(kind)
+        assert fine.closed == coarse.closed == closed_form(problem).holds
         assert fine.nodes > coarse.nodes if fine.closed else 2 * coarse.nodes >= 3 * fine.nodes
         assert objective == "minibatch" or fine.nodes > np.max(trained.nodes)
     else:
@@ -566,18 +569,20 @@ def test_evaluation_is_finer_than_training(make_case, kind, n, objective, exact)
 
 
 def test_objectives_by_name(make_case):
-    def stages(*overrides, kind=ReLUOutput):
-        return training_stages(make_case("train.steps=100", *overrides), kind)
+    def parts(*overrides, kind=ReLUOutput):
+        case = make_case("train.steps=100", *overrides)
+        return training_parts(dataclasses.replace(problem_of(case), model=kind), case)
 
-    assert stages() == [(Exact(2, (7, 4), False), 80), (Exact(2), 100)]
-    assert stages(kind=Linear) == [(ExactQuadratic(2), 100)]
-    sets = [Exact(2, (7, 4), False, sets_of(2)), Exact(2, distribution=sets_of(2))]  # whose members are not independent
-    assert [stage.objective for stage in stages("data.kind=sets", "data.set_size=2", kind=Linear)] == sets
-    assert stages(kind=Bare) == [(Exact(2, (7, 4), False), 80), (Exact(2, closed=False), 100)]
-    assert stages("train.nodes=5") == [(Exact(2, 5, False), 80), (Exact(2, 5), 100)]
+    assert parts() == [(Exact(2, (7, 4), False), 80), (Exact(2), 100)]
+    assert parts(kind=Linear) == [(ExactQuadratic(2), 100)]
+    pairs = sets_of(2, 2)
+    sets = [Exact(2, (7, 4), False, pairs), Exact(2, distribution=pairs)]  # whose members are not independent
+    assert [part.objective for part in parts("data.kind=sets", "data.set_size=2", kind=Linear)] == sets
+    assert parts(kind=Bare) == [(Exact(2, (7, 4), False), 80), (Exact(2, closed=False), 100)]
+    assert parts("train.nodes=5") == [(Exact(2, 5, False), 80), (Exact(2, 5), 100)]
     for overrides, expected in (
         (["train.objective=minibatch", "train.batch=7"], Minibatch(2, 7)),
         (["train.objective=minibatch", "train.skip_empty=true"], ActiveMinibatch(2, 1024)),
         (["train.objective=quasi", "seed=3"], Quasi(2, 1024, 3)),
     ):
-        assert stages(*overrides, kind=Linear) == [(expected, 100)]
+        assert parts(*overrides, kind=Linear) == [(expected, 100)]

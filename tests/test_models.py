@@ -14,8 +14,13 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 
-from superjax.problem.models import KINDS, ReLUOutput, ToyModel, check_model, code_of, model_class
-from superjax.spec import Case, SweepError, modules
+from superjax.problem import members
+from superjax.problem.members import BUILT_IN, member
+from superjax.problem.models import ReLUOutput, ToyModel
+from superjax.runs.faults import check_problem
+from superjax.runs.problems import problem_of
+from superjax.spec import Case, SweepError
+from superjax.system import modules
 
 # n = 2, m = 1 of `make_case`; the grid has the axes importance and density.
 
@@ -55,6 +60,14 @@ def with_array(value: Any, **members: Any) -> type[eqx.Module]:
     return building(lambda *shape: {"V": value}, __annotations__={"V": Any}, **members)
 
 
+def check_model(case: Case) -> None:
+    check_problem(case, problem_of(case))
+
+
+def code_of(kind: str) -> str:
+    return members.code_of({"model.kind": ("model", kind)})
+
+
 def fail(*arguments: Any) -> Any:
     raise ValueError("two\nlines")
 
@@ -68,9 +81,10 @@ def check(make_case: Callable[..., Case], monkeypatch: pytest.MonkeyPatch) -> Ca
     return check
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BUILT_IN["model"])
 def test_built_in_models_pass(make_case: Callable[..., Case], kind: str) -> None:
-    check_model(make_case(f"model.kind={kind}", "optimum=true", "train.snapshots=3"))
+    optimum = "W" in BUILT_IN["model"][kind].dims
+    check_model(make_case(f"model.kind={kind}", *["optimum=true"][:optimum], "train.snapshots=3"))
 
 
 def test_models_of_the_user_pass(check: Callable[..., None]) -> None:
@@ -105,10 +119,10 @@ def test_a_module_that_cannot_be_imported(
     (tmp_path / f"{module}.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SweepError) as error:
-        model_class(f"{module}:Model")
+        member("model", f"{module}:Model")
     message = str(error.value)
     assert message.startswith(f'model.kind = "{module}:Model": cannot be imported, ' + says.format(module))
-    assert message.endswith("\n  allowed: linear, relu_output or pkg.module:Class")
+    assert message.endswith("\n  allowed: linear, relu_output, relu_hidden, two_layer or pkg.module:Class")
     assert len(message.splitlines()) == 2 and len(message) < 500
 
 
@@ -340,18 +354,18 @@ def write(folder: Path, source: str = OWN, name: str = "mine_xyz", scale: int = 
 
 
 def scale_of(kind: str = "mine_xyz:Own") -> int:
-    return sys.modules[model_class(kind).__module__].SCALE
+    return sys.modules[member("model", kind).__module__].SCALE
 
 
 def test_a_class_is_looked_for_here_then_beside_the_sweep(folder: Path, tmp_path: Path) -> None:
     one, other = write(tmp_path / "one", scale=1), write(tmp_path / "other", scale=2)
     with pytest.raises(SweepError) as error:
-        model_class("mine_xyz:Own")
+        member("model", "mine_xyz:Own")
     assert f"looked for mine_xyz.py in {folder} and the installed packages" in str(error.value)
     with modules.beside(one):
         assert scale_of() == 1
-        first = model_class("mine_xyz:Own")
-        assert model_class("mine_xyz:Outer.Inner") is first
+        first = member("model", "mine_xyz:Own")
+        assert member("model", "mine_xyz:Outer.Inner") is first
     with modules.beside(write(folder / "below", scale=4)):  # a folder in the current one
         assert scale_of() == 4
         write(folder, scale=6)
@@ -365,14 +379,14 @@ def test_a_class_is_looked_for_here_then_beside_the_sweep(folder: Path, tmp_path
 
 def test_a_module_that_was_edited_is_imported_anew(folder: Path) -> None:
     write(folder)
-    assert scale_of() == 1 and model_class("mine_xyz:Own") is model_class("mine_xyz:Own")
+    assert scale_of() == 1 and member("model", "mine_xyz:Own") is member("model", "mine_xyz:Own")
     write(folder, scale=5)
     assert scale_of() == 5
 
 
 def test_packages_and_relative_imports(folder: Path) -> None:
     write(folder / "pkg_xyz" / "inner", OWN.replace("from helper", "from .helper"))
-    assert model_class("pkg_xyz.inner.mine_xyz:Own").__module__ == "pkg_xyz.inner.mine_xyz"
+    assert member("model", "pkg_xyz.inner.mine_xyz:Own").__module__ == "pkg_xyz.inner.mine_xyz"
 
 
 @pytest.mark.parametrize(
@@ -387,7 +401,7 @@ def test_other_modules_are_not_replaced(folder: Path, name: str, says: str) -> N
     there = importlib.import_module(name)
     write(folder, name=name)
     with pytest.raises(SweepError, match=says):
-        model_class(f"{name}:Own")
+        member("model", f"{name}:Own")
     assert sys.modules[name] is there
 
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import superjax
 from superjax import SweepError
 from superjax.disk import files, lock
-from superjax.runs import checkpoint, netcdf, page, reading, runner
+from superjax.runs import checkpoint, netcdf, page, reading
+from superjax.runs.case_run import CaseRun, key_of
 from superjax.runs.checkpoint import Folder, Saved
 from superjax.runs.folder import Run, chunk_folder
 from tests.test_store import SMALL
@@ -268,7 +269,7 @@ def test_chunks_of_other_shapes_types_and_steps_are_trained_again(make_case, tmp
     def keep(task, key):
         return Folder(tmp_path / task, key, said.append)
 
-    running = runner.CaseRun("case", case, keep=keep)
+    running = CaseRun("case", case, keep=keep)
     running.train()
     first = running.finish()
     kept = running._kept
@@ -284,7 +285,7 @@ def test_chunks_of_other_shapes_types_and_steps_are_trained_again(make_case, tmp
     ]  # fmt: skip
     for i, saved in enumerate(wrong):
         kept.save(0, saved)
-        again = runner.CaseRun("case", case, keep=keep)
+        again = CaseRun("case", case, keep=keep)
         assert again.trained() == 0.0 and len(said) == i + 1 and "other models or steps" in said[-1], i
     again.train()
     assert again.finish()["W"].values.tobytes() == first["W"].values.tobytes()
@@ -542,10 +543,10 @@ def test_selecting_cases_of_a_finished_run_loses_nothing(tmp_path):
 def test_what_decides_results_is_in_one_place(make_case):
     """Keys of chunks and the comparison of runs agree; labels, drawing and thresholds are in neither."""
     case = make_case()
-    key = runner.key_of(case, "")
+    key = key_of(case, "")
     same = ["axes.density.label=Density", "axes.importance.label=x", "phases.represented=0.4", "plot.dpi=9",
             "importance=1", "importance=1.0"]  # fmt: skip
     other = ["seed=1", "train.steps=9", "axes.density.points=3", "importance=2", "train.b1=0.5", "restarts=5"]
-    assert all(runner.key_of(make_case(override), "") == key for override in same)
-    keys = [runner.key_of(make_case(override), "") for override in other]
-    assert len({key, runner.key_of(case, "code"), *keys}) == len(keys) + 2
+    assert all(key_of(make_case(override), "") == key for override in same)
+    keys = [key_of(make_case(override), "") for override in other]
+    assert len({key, key_of(case, "code"), *keys}) == len(keys) + 2

@@ -11,12 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superjax.engine.train import optimizer
-from superjax.problem.data import family, sets_of
-from superjax.problem.loss import evaluation_objectives, training_stages
-from superjax.problem.models import model_class
+from superjax.runs.problems import evaluation_objectives, problem_of, training_parts
 from superjax.runs.runner import run_case
 from superjax.spec import Case, SweepError, load
 from superjax.spec.effects import MATTERS, why_not
+from tests.parts import sets_of
 
 SMALL = "n_features = 3\nn_hidden = 2\n"
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "lion")
@@ -90,11 +89,12 @@ def test_what_does_not_matter_changes_no_objective(tree: dict[str, Any], keys: t
 
     def problem(value: Any):
         case = Case.model_validate({**tree, table: {**tree[table], key: value}})
+        found = problem_of(case)
         try:
-            stages = training_stages(case, model_class(case.model.kind))
+            parts = training_parts(found, case)
         except SweepError as error:  # too many rows, for any value
-            stages = str(error)
-        return stages, evaluation_objectives(case, model_class(case.model.kind)), family(case.data)
+            parts = str(error)
+        return parts, evaluation_objectives(found, case), found.data
 
     assert problem(data.draw(OTHER[keys])) == problem(data.draw(OTHER[keys]))
 
@@ -124,7 +124,7 @@ def test_correlation_of_features_that_are_always_active(sweep) -> None:
     active = np.array(list(np.ndindex(2, 2, 2)), bool)
 
     def law(density: float, correlation: float) -> tuple[np.ndarray, np.ndarray]:
-        data = sets_of(3)(jnp.full(3, density), jnp.float32(correlation))
+        data = sets_of(3, 3)(jnp.full(3, density), jnp.float32(correlation))
         return np.asarray(jax.vmap(data.sample)(uniforms)), np.asarray(data.probability(active))
 
     for density in 1.0, 0.5:

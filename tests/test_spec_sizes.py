@@ -6,7 +6,7 @@ from pathlib import Path
 import jaxtyping
 import pytest
 
-from superjax.runs import runner
+from superjax.runs import case_run
 from superjax.spec import Case, SweepError, load
 from superjax.spec.names import fault, of_stem
 from superjax.sweep import main, parser
@@ -82,11 +82,11 @@ def test_too_large_an_override(override: str, says: str) -> None:
     ],
 )
 def test_memory_is_checked_before_anything_is_made(settings, says, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner.machine, "usable_memory", lambda: 2**33)
-    monkeypatch.setattr(runner, "program_of", lambda *arguments: pytest.fail("a program was made"))
+    monkeypatch.setattr(case_run.machine, "usable_memory", lambda: 2**33)
+    monkeypatch.setattr(case_run, "program_of", lambda *arguments: pytest.fail("a program was made"))
     case = Case.model_validate({"n_features": 3, "n_hidden": 2, **settings})
     with pytest.raises(SweepError, match=f"models need about [0-9,]+ bytes of memory.*{says}"):
-        runner.CaseRun("s", case)
+        case_run.CaseRun("s", case)
 
 
 def test_devices_and_pipes_are_not_read() -> None:

@@ -88,6 +88,13 @@ def test_a_lost_record_of_the_settings_is_written_again(run):
     assert superjax.load(run.folder / "sweep.toml").cases == run.sweep.cases
 
 
+def test_the_manifest_is_handed_over_and_not_shared(run):
+    before = run.manifest
+    run.manifest["cases"].clear()
+    run.entry("n2_m1")["done"] = True
+    assert run.manifest == before and not run.manifest["cases"]["n2_m1"]["done"]
+
+
 def test_another_kind_of_device_is_warned_of_but_not_another_number(run):
     warnings = []
     run.warn = warnings.append

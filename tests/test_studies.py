@@ -16,8 +16,8 @@ import superjax
 from superjax import analysis, plots, spec, studies
 from superjax.disk.files import finite
 from superjax.plots import canvas
+from superjax.runs.case_run import snapshot_steps
 from superjax.runs.dataset import derive
-from superjax.runs.runner import snapshot_steps
 from superjax.spec import Case, Sweep, SweepError, packaged
 from superjax.spec.grid import Grid
 from superjax.studies import Results, basic_results

@@ -12,6 +12,7 @@ from superjax.analysis.boundary import (
     superposition_excess,
 )
 from superjax.analysis.canonical import canonical, canonical_rotation
+from superjax.analysis.dictionaries import Recovery, recovery
 from superjax.analysis.dynamics import drops, speed
 from superjax.analysis.geometry import (
     TOLERANCE,
@@ -51,6 +52,7 @@ __all__ = [
     "Component",
     "Measures",
     "Polytope",
+    "Recovery",
     "Solutions",
     "agreement",
     "best_restart",
@@ -74,6 +76,7 @@ __all__ = [
     "polytopes",
     "reached",
     "recognise",
+    "recovery",
     "represented",
     "solution_name",
     "solutions",

@@ -78,6 +78,8 @@ class Problem:
         """The numbers of one model as shapes."""
 
         def shapes(member: Any) -> Any:
+            if hasattr(member, "like"):  # its numbers are others than those of options
+                return member.like()
             options = options_of(member).model_fields
             sizes = {name: (self.n_features,) for name, field in options.items() if is_per_feature(field)}
             sizes["importance"] = (self.n_outputs,)

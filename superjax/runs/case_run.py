@@ -19,11 +19,13 @@ from superjax.problem.expectation import Exact, Objective
 from superjax.problem.members import BUILT_IN
 from superjax.problem.problem import Problem
 from superjax.runs.checkpoint import Keep, Memory
-from superjax.runs.chunks import Trained, Training
+from superjax.runs.chunks import Scored, Trained, Training
 from superjax.runs.dataset import assemble, derive, merged
 from superjax.runs.faults import check_problem
+from superjax.runs.growth import Earlier, mixed, same_models
 from superjax.runs.problems import closed_form, evaluation_objectives, laws_of, problem_of, training_parts
 from superjax.runs.stages import Trainee, stages_of
+from superjax.runs.stages.sizes import float32
 from superjax.runs.starting import given_weights, initial, with_arrays
 from superjax.spec import Case
 from superjax.spec.grid import HYPER, Grid
@@ -39,6 +41,7 @@ class Report:
 
     seconds: dict[str, float] = field(default_factory=dict)
     models: int = 0
+    taken_over: int = 0  # of the models, from a finished run with fewer
     form: str = ""  # of the kernel: fused, mapped or plain
     plain_because: str = ""
     nodes_because: str = ""  # why an exact loss takes product nodes, where the model claims a closed form
@@ -57,7 +60,8 @@ class CaseRun:
 
     `keep(task, key)` says where the chunks of a training are kept: `key` names what would be trained, exactly.
     `chunks` are the sizes of chunks of an earlier start of the run, by task; the attribute has all, also those chosen
-    here. `code` is a digest of the code of a model of the user's, "" for a built-in one.
+    here. `code` is a digest of the code of the user's members of the problem, "" if all are built in. `earlier` is a
+    finished run of the case with fewer restarts or points, whose models are taken over.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class CaseRun:
         chunks: dict[str, int] | None = None,
         init: Mapping[str, Any] | None = None,
         code: str = "",
+        earlier: Earlier | None = None,
     ):
         self.name, self.case, self.devices, self.report, self._keep = name, case, devices, Report(), keep
         self.key, self.chunks = key_of(case, code), dict(chunks or {})
@@ -82,21 +87,28 @@ class CaseRun:
         self._steps = snapshot_steps(case.train)
         self.cells = cells_of(problem, grid)
         parts = training_parts(problem, case)
-        cell = np.repeat(np.arange(grid.n_cells, dtype=np.int32), case.restarts)
+        self._cell = cell = np.repeat(np.arange(grid.n_cells, dtype=np.int32), case.restarts)
         restart = np.tile(np.arange(case.restarts, dtype=np.int32), grid.n_cells)
+        self._earlier, self._same, others = earlier, None, ()
+        if earlier is not None:
+            before = numbers_of(problem, Grid(earlier.case))
+            self._same = same_models(before, earlier.case.restarts, numbers_of(problem, grid), case.restarts)
+            trained = np.flatnonzero(self._same < 0)
+            cell, restart, others = cell[trained], restart[trained], (trained,)
+            self.report.taken_over = self.report.models - len(trained)
         self.report.form = compiled.form(parts[0].objective)
         if self.report.form == "plain":
             self.report.plain_because = compiled.refusal(parts[0].objective) or ""
         if isinstance(compiled.fine, Exact):
             self.report.nodes_because = closed_form(problem).because
-        in_stream = grid.n_cells * -(-case.restarts // case.train.streams)
+        in_stream = int(np.bincount(restart % case.train.streams).max(initial=1))
         chunk = self.chunk("train", compiled, parts[0].objective, in_stream, self.cells)
         if "evaluate" not in self.chunks:
             side_by_side = min(self.report.models, chunk * case.train.streams * compiled.mesh.size)
             with terminal.doing(f"{name}: compiling the evaluation"):
                 self.chunks["evaluate"] = compiled.evaluated_models(side_by_side, self.cells)
         self._plan = Plan(parts, schedule_factors(case.train), case.seed, self._steps)
-        init_std, init_bias = initial(case, grid, len(cell))
+        init_std, init_bias = initial(case, grid)
         given = given_weights(init, compiled.model, grid, case)
 
         def first(index: Int[np.ndarray, "..."]) -> PyTree:
@@ -109,7 +121,7 @@ class CaseRun:
             compiled, self._plan, self.cells, cell, restart % case.train.streams, chunk, first, self._evaluate,
             _score_like(problem, len(self._steps)),
         )  # fmt: skip
-        self._kept = self.kept_in("train", self._training)
+        self._kept = self.kept_in("train", self._training, *others)
         self._stages = [stage(self) for stage in stages_of(case)]
 
     def kept_in(self, task: str, training: Training, *inputs: np.ndarray) -> Keep:
@@ -119,7 +131,7 @@ class CaseRun:
 
     def train(self, process: int = 0, processes: int = 1) -> None:
         """Train and evaluate the chunks that fall to a process of several."""
-        bar = terminal.bar(self.name, self.report.models)
+        bar = terminal.bar(self.name, self.report.models - self.report.taken_over)
         with self._counted_compilation(), self.report.timed("train"), bar as tell:
             self._training.run(self._kept, tell, process, processes)
         self.report.seconds["train"] -= self.report.seconds.get("evaluate", 0.0)
@@ -156,10 +168,10 @@ class CaseRun:
         """The labelled dataset, once all is trained; searches the optimum if the case asks for it."""
         with self._counted_compilation():
             with terminal.doing(f"{self.name}: gathering what was trained"):
-                (models, diverged_at, snapshots), (evaluation, losses) = self._training.gather(self._kept)
+                (models, diverged_at, snapshots), (evaluation, losses) = self._gathered()
             late = (diverged_at < 0) & ~np.isfinite(evaluation.loss)  # weights so large
             trained = Trained(models, np.where(late, np.int32(self.case.train.steps), diverged_at), snapshots)
-            trainee, found = Trainee(models, self._training.cell, minimised(evaluation)), []
+            trainee, found = Trainee(models, self._cell, minimised(evaluation)), []
             for stage in self._stages:
                 with self.report.timed(stage.name), terminal.doing(f"{self.name}: {stage.doing}"):
                     found.append(stage.run(trainee))
@@ -170,7 +182,17 @@ class CaseRun:
                 )
                 dataset = derive(merged(dataset, found), self.case)
                 dataset["loss"].attrs["loss_kind"] = self.program.fine.name
+                if self._earlier is not None:
+                    error = max(dataset["loss"].attrs["loss_error"], self._earlier.loss_error)
+                    dataset["loss"].attrs["loss_error"] = error
         return dataset
+
+    def _gathered(self) -> Scored:
+        """All models in their order, those that were taken over among them."""
+        if self._earlier is None or self._same is None:
+            return self._training.gather(self._kept)
+        before = self._earlier.scored(self.problem, self.program.model, len(self._steps))
+        return mixed(self._same, before, self._training.gather(self._kept) if len(self._training.cell) else None)
 
     def chunk(self, task: str, compiled: Program, objective: Objective, models: int, cells: Cell) -> int:
         if task not in self.chunks:
@@ -219,6 +241,13 @@ def cells_of(problem: Problem, grid: Grid) -> Cell:
     )
 
 
+def numbers_of(problem: Problem, grid: Grid) -> dict[str, Any]:
+    """Everything that decides the training of a cell, leaves (cells, ...)."""
+    cells = cells_of(problem, grid)
+    every = {name: np.broadcast_to(value, grid.n_cells) for name, value in cells.hyper.items()}
+    return {"cells": cells._replace(hyper=every), "initial": initial(grid.case, grid)}
+
+
 def program_of(case: Case, problem: Problem, devices: int | None = None) -> Program:
     """The compiled program of a case. Raises SweepError if its problem or objective is impossible."""
     check_problem(case, problem)
@@ -233,15 +262,11 @@ def program_of(case: Case, problem: Problem, devices: int | None = None) -> Prog
     return program(shape, method, *evaluation_objectives(problem, case), devices)
 
 
-def _float32(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, np.float32)
-
-
 def _score_like(problem: Problem, snapshots: int) -> PyTree:
     """Evaluation of one model, and the losses of its snapshots."""
-    terms = _float32(len(problem.terms)) if len(problem.terms) > 1 else None
-    evaluation = Evaluation(_float32(), _float32(problem.n_outputs), _float32(), _float32(), terms)
-    return evaluation, _float32(snapshots) if snapshots else None
+    terms = float32(len(problem.terms)) if len(problem.terms) > 1 else None
+    evaluation = Evaluation(float32(), float32(problem.n_outputs), float32(), float32(), terms)
+    return evaluation, float32(snapshots) if snapshots else None
 
 
 def minimised(evaluation: Evaluation) -> Float[np.ndarray, " models"]:

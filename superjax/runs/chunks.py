@@ -126,7 +126,7 @@ class Training:
                 done += self._models(number)
             elif saved := keep.load(number):
                 done += self._models(number) * saved.step / steps
-        return done / len(self.cell)
+        return done / max(len(self.cell), 1)
 
     def gather(self, keep: Keep) -> Scored:
         """All models in their order, of `run` in all processes; trains a chunk again whose file is damaged."""

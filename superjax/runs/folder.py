@@ -15,10 +15,10 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superjax.disk import lock
 from superjax.disk.files import (
     checksum,
     finite,
@@ -34,10 +34,12 @@ from superjax.disk.files import (
 from superjax.disk.lock import Lock
 from superjax.errors import clip
 from superjax.runs import checkpoint, reading
+from superjax.runs.earlier_runs import read_manifest, refuse_differences, refuse_strangers, stored_sweep
 from superjax.runs.environment import what_decides_digits
 from superjax.runs.netcdf import write_dataset
 from superjax.runs.reading import MANIFEST
-from superjax.spec import Sweep, SweepError, parse
+from superjax.spec import Sweep, SweepError
+from superjax.spec.sweep import grows
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -62,7 +64,7 @@ class Run:
             if folder.exists() and not folder.is_dir():
                 raise SweepError(f"{folder}: is a file, must be a folder for results; choose another with --out")
             if folder.exists():
-                _refuse_strangers(folder)
+                refuse_strangers(folder)
                 self._lock = Lock(folder)
             self._read()
         except SweepError:
@@ -82,7 +84,7 @@ class Run:
         manifest = None
         if kind_of(self.folder / MANIFEST):
             try:
-                manifest = _read_manifest(self.folder / MANIFEST)
+                manifest = read_manifest(self.folder / MANIFEST)
             except SweepError:
                 if not self._fresh:
                     raise
@@ -92,8 +94,8 @@ class Run:
             self._stale += [self.path(case) for case in {*names["cases"], *self.sweep.cases}]
             return
         if manifest:
-            _refuse_differences(self.folder, self.sweep, manifest)
             self._manifest = manifest
+            self._grow(stored_sweep(self.folder, manifest))
         for case in self.sweep.cases:
             there = [name for name in (f"{case}.nc", f"{case}.png") if kind_of(self.folder / name)]  # and names fit
             if f"{case}.nc" in there and not {"sha256", "coming"}.intersection(self.entry(case)):
@@ -101,6 +103,18 @@ class Run:
                     f"{self.path(case)}: the manifest does not say what made it, and it is not replaced\n"
                     "  move it away, start over with --fresh, or choose another folder with --out"
                 )
+
+    def _grow(self, stored: Sweep) -> None:
+        """Refuse other settings than those that are `stored`, but for more restarts or points of cases that are
+        finished: these are to be run again."""
+        grown = {
+            name: case
+            for name, case in self.sweep.cases.items()
+            if name in stored.cases and grows(stored.cases[name], case) and self._is_there(name)
+        }
+        refuse_differences(self.folder, self.sweep, replace(stored, cases=stored.cases | grown))
+        for name in grown:
+            self._manifest["cases"][name] |= {"done": False, "chunks": {}}
 
     def begin(self, size: int = 0, cases: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         """Make the folder, clear it of the run that `fresh` replaces, and record the settings, and of `cases` that are
@@ -213,11 +227,24 @@ class Run:
     def missing(self, case: str) -> str:
         """Why there is nothing to draw of a case: "" if it is recorded as done and its dataset is what was written."""
         entry, path = self.entry(case), self.path(case)
-        if not entry["done"]:
+        if self._is_there(case):
+            return "" if entry["done"] else f"{case} has models that have not been run"
+        if "sha256" not in entry:
             return f"{case} has not been run"
-        if kind_of(path) != "file":
-            return f"{path.name} is gone"
-        return "" if checksum(path) in reading.checksums(entry) else f"{path.name} is damaged"
+        return f"{path.name} is {'damaged' if kind_of(path) == 'file' else 'gone'}"
+
+    def lost(self, case: str) -> bool:
+        """Whether a dataset that was recorded is gone or damaged."""
+        return "sha256" in self.entry(case) and not self._is_there(case)
+
+    def earlier(self, case: str) -> str:
+        """The checksum of the dataset of a case that was finished and has grown since, "" if there is none."""
+        return checksum(self.path(case)) if self._is_there(case) and not self.entry(case)["done"] else ""
+
+    def _is_there(self, case: str) -> bool:
+        """Whether a dataset is what was written."""
+        path, known = self.path(case), reading.checksums(self.entry(case))
+        return bool(known) and kind_of(path) == "file" and checksum(path) in known
 
     def store(self, case: str, dataset: "xr.Dataset") -> None:
         """Write a case's dataset, read it back, record it as done, and remove the chunks it was made of."""
@@ -255,50 +282,3 @@ class Run:
         own = chunk_folder(self.folder, case, self.entry(case).get("key", ""))
         folder = self._chunks / case
         return any(checkpoint.any_in(path) for path in folder.glob("*/") if path != own) if folder.is_dir() else False
-
-
-def _refuse_strangers(folder: Path) -> None:
-    """Raises SweepError if in the place of something that a run would write, or remove, there is no file or folder:
-    what a link leads to is somebody else's."""
-    places = [(folder / "chunks", "folder")]
-    for path in folder.iterdir():
-        if path.suffix in (".nc", ".png") or path.name in (MANIFEST, lock.NAME, "sweep.toml", "claims.json"):
-            places.append((path, "file"))
-    for path, folders, files in os.walk(folder / "chunks"):
-        places += [(Path(path, name), "file" if name.endswith(checkpoint.SUFFIX) else "folder") for name in folders]
-        places += [(Path(path, name), "file") for name in files]
-    for path, must in places:
-        if (kind := kind_of(path)) not in ("", must):
-            raise SweepError(
-                f"{path}: is a {kind}, must be a {must}; links are not followed\n"
-                "  move it away, or choose another folder with --out"
-            )
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        return reading.manifest(path)
-    except OSError as error:
-        raise SweepError(f"{path}: cannot be read: {error.strerror}") from None
-    except reading.Damaged as error:
-        raise SweepError(
-            f"{path}: is damaged, {error}; start over with --fresh, or choose another folder with --out\n"
-            "  if it is moved away, and every CASE.nc there is, an unfinished run goes on with its chunks"
-        ) from None
-
-
-def _refuse_differences(folder: Path, sweep: Sweep, manifest: Mapping[str, Any]) -> None:
-    advice = "  start over with --fresh, or choose another folder with --out"
-    try:
-        stored = parse(manifest["settings"], folder / "sweep.toml")
-    except SweepError as error:
-        raise SweepError(
-            f"{folder}: holds a run whose settings are refused: {clip(str(error), 300)}\n{advice}"
-        ) from None
-    if unknown := manifest["cases"].keys() - stored.cases:
-        raise SweepError(f"{folder / MANIFEST}: is damaged, has no settings of {clip(min(unknown))}\n{advice}")
-    differences = sweep.differences(stored)
-    if differences:
-        shown = differences[:3] + ([f"and {len(differences) - 3} more"] if len(differences) > 3 else [])
-        lines = "\n".join(f"  {line}" for line in shown)
-        raise SweepError(f"{folder}: holds a run with other settings\n{lines}\n{advice}")

@@ -73,7 +73,7 @@ def run(
             tell({"error": said})
             raise
         begun()
-        tell(worker.instructions(sweep, own.folder, work))
+        tell(worker.instructions(sweep, own, work))
         return _execute(sweep, own, work, start)
 
 
@@ -128,6 +128,11 @@ def _train(running: Mapping[str, CaseRun], run: Run) -> dict[str, xr.Dataset]:
             terminal.say(runner.plain_message(case_run.name, case_run.report))
         if case_run.report.nodes_because:
             terminal.say(runner.nodes_message(case_run.name, case_run.report))
+        if taken := case_run.report.taken_over:
+            terminal.say(
+                f"{case_run.name}: {taken:,} of {case_run.report.models:,} models are taken over from the finished "
+                "run, the others are trained"
+            )
         if share := case_run.trained():
             terminal.say(f"{case_run.name}: goes on, {share:.0%} of the training is done")
         case_run.train(jax.process_index(), jax.process_count())

@@ -11,6 +11,7 @@ from superjax import studies
 from superjax.runs.case_run import CaseRun, key_of
 from superjax.runs.checkpoint import Folder
 from superjax.runs.folder import Run, chunk_folder
+from superjax.runs.growth import Earlier, open_earlier
 from superjax.runs.netcdf import open_dataset
 from superjax.runs.options import Options
 from superjax.runs.problems import code_of_case
@@ -53,11 +54,12 @@ def todo(sweep: Sweep, shown: str, run: Run, options: Options) -> Todo:
         run.refuse_other_code(codes)  # all cases of a run have the same; redrawing needs none
         studies.check(sweep)
         chunks = {name: run.entry(name)["chunks"] for name in missing}
-        running = case_runs(run.folder, sweep, chunks, codes, options.devices)
+        earlier = {name: open_earlier(run.path(name)) for name in missing if run.earlier(name)}
+        running = case_runs(run.folder, sweep, chunks, codes, options.devices, earlier)
     except SweepError as error:
         raise SweepError(f"{shown}: {error}") from error
     stored = {name: open_dataset(run.path(name), case) for name, case in sweep.cases.items() if name not in missing}
-    return Todo(running, codes, {name: why for name, why in missing.items() if run.entry(name)["done"]}, stored)
+    return Todo(running, codes, {name: why for name, why in missing.items() if run.lost(name)}, stored)
 
 
 def codes_of(sweep: Sweep, names: Iterable[str], needed: Iterable[str]) -> dict[str, str]:
@@ -74,9 +76,15 @@ def codes_of(sweep: Sweep, names: Iterable[str], needed: Iterable[str]) -> dict[
 
 
 def case_runs(
-    folder: Path, sweep: Sweep, chunks: Mapping[str, dict[str, int]], codes: Mapping[str, str], devices: int | None
+    folder: Path,
+    sweep: Sweep,
+    chunks: Mapping[str, dict[str, int]],
+    codes: Mapping[str, str],
+    devices: int | None,
+    earlier: Mapping[str, Earlier],
 ) -> dict[str, CaseRun]:
-    """The cases to be run, by name, with the sizes of their chunks, which are kept in the folder."""
+    """The cases to be run, by name, with the sizes of their chunks, which are kept in the folder, and what was there of
+    those that have grown."""
 
     def keep(case: str, task: str, key: str) -> Folder:
         own = chunk_folder(folder, case, key_of(sweep.cases[case], codes[case]))
@@ -84,6 +92,8 @@ def case_runs(
 
     with beside(sweep.path):
         return {
-            name: CaseRun(name, sweep.cases[name], devices, partial(keep, name), sizes, code=codes[name])
+            name: CaseRun(
+                name, sweep.cases[name], devices, partial(keep, name), sizes, None, codes[name], earlier.get(name)
+            )
             for name, sizes in chunks.items()
         }

@@ -158,7 +158,7 @@ def training_parts(problem: Problem, case: Case) -> list[Part]:
         return [Part(search, train.steps - train.steps // _LAST), Part(last, train.steps)]
     if train.objective == "quasi":
         return [Part(Quasi(uniforms, train.batch, case.seed), train.steps)]
-    kind = ActiveMinibatch if train.skip_empty else Minibatch
+    kind = ActiveMinibatch if train.skip_empty and data.skips_empty else Minibatch
     return [Part(kind(uniforms, train.batch), train.steps)]
 
 

@@ -80,7 +80,8 @@ class Entry(_Read):
     Attributes:
         done: whether its dataset is written.
         chunks: how many models are trained or evaluated at once, by task, for a run that goes on.
-        sha256: the checksum of the dataset; `coming`: that of one that was about to replace it.
+        sha256: the checksum of the dataset; `coming`: that of one that was about to replace it. Where the case is not
+            done, it is that of a finished run with fewer models.
         key: what its chunks are kept under; code: the digest of the code of a model of the user's.
     """
 
@@ -91,6 +92,7 @@ class Entry(_Read):
     key: Digest | None = None
     code: Code | None = None
     models: Number | None = None
+    taken_over: Number | None = None
     form: str | None = None
     plain_because: str | None = None
     compile_seconds: float | None = None

@@ -13,12 +13,12 @@ from superjax.spec import Case, Sweep
 from superjax.spec.grid import Grid
 
 
-def initial(case: Case, grid: Grid, n_models: int) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
+def initial(case: Case, grid: Grid) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
     """The standard deviation of initial weights and what is added to the initial bias."""
     numbers = grid.numbers()
     std = numbers["model.init_std"]
     if isinstance(std, str):
-        std = notebook_init_std(case.n_features, case.n_hidden, n_models)
+        std = notebook_init_std(case.n_features, case.n_hidden, case.n_models)
     std, bias = (np.asarray(value, np.float32) for value in (std, numbers["model.init_bias"]))
     return np.broadcast_to(std, (grid.n_cells,)), np.broadcast_to(bias, (grid.n_cells,))
 

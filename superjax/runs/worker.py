@@ -12,6 +12,8 @@ from superjax.disk.files import checksum
 from superjax.errors import clip
 from superjax.runs import hosts
 from superjax.runs.environment import environment
+from superjax.runs.folder import Run
+from superjax.runs.growth import open_earlier
 from superjax.runs.options import Options
 from superjax.runs.planning import Todo, case_runs, codes_of
 from superjax.runs.reading import MANIFEST
@@ -19,10 +21,12 @@ from superjax.spec import Sweep, SweepError
 from superjax.system import machine, terminal
 
 
-def instructions(sweep: Sweep, folder: Path, todo: Todo) -> dict[str, Any]:
+def instructions(sweep: Sweep, run: Run, todo: Todo) -> dict[str, Any]:
     """What the first process tells the others: what is to be done, and what must be the same there."""
     chunks = {name: case_run.chunks for name, case_run in todo.running.items()}
-    return {"chunks": chunks, "manifest": checksum(folder / MANIFEST), **_settings(sweep, folder, chunks)}
+    earlier = {name: digest for name in chunks if (digest := run.earlier(name))}
+    seen = {MANIFEST: checksum(run.folder / MANIFEST), **{run.path(name).name: earlier[name] for name in earlier}}
+    return {"chunks": chunks, "earlier": list(earlier), "files": seen, **_settings(sweep, run.folder, chunks)}
 
 
 def work(sweep: Sweep, options: Options, begun: Callable[[], object]) -> int:
@@ -35,11 +39,12 @@ def work(sweep: Sweep, options: Options, begun: Callable[[], object]) -> int:
         if "error" in said:
             raise SweepError(said["error"])
         _refuse_differences(_settings(sweep, folder, said["chunks"]), said)
-        if not hosts.sees(folder / MANIFEST, said["manifest"]):
+        if not all(hosts.sees(folder / file, digest) for file, digest in said["files"].items()):
             raise SweepError(f"{folder}: is not the first process's folder, or not seen from here")
         settled.enter_context(machine.settled(options.devices, "--devices"))
         codes = codes_of(sweep, said["chunks"], said["chunks"])
-        running = case_runs(folder, sweep, said["chunks"], codes, options.devices)
+        earlier = {name: open_earlier(folder / f"{name}.nc") for name in said["earlier"]}
+        running = case_runs(folder, sweep, said["chunks"], codes, options.devices, earlier)
     except SweepError as error:
         settled.close()
         hosts.answer(str(error))

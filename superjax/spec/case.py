@@ -14,7 +14,7 @@ from superjax.problem.numbers import LEAST_DRAWN, SCALE
 from superjax.problem.options import Count, Frozen, Powers, is_per_feature, vector
 from superjax.spec.axis import Axis
 from superjax.spec.emit import dotted, toml
-from superjax.spec.fields import Dimension, Family, Importance, Model, Phases, Plot, Train
+from superjax.spec.fields import Autoencoder, Dimension, Family, Importance, Model, Phases, Plot, Train
 from superjax.spec.messages import unknown, untagged, wanted
 from superjax.spec.names import Text
 from superjax.spec.parts import Data, Target, Term
@@ -56,6 +56,9 @@ class Case(Frozen):
     train: Train = Field(Train(), description="how one model is trained")
     phases: Phases = Field(Phases(), description="thresholds of the phases")
     families: dict[Text, Family] = Field({}, description="solutions that are followed along an axis")
+    autoencoder: Autoencoder | None = Field(
+        None, description="trains a dictionary on the hidden activations of every model"
+    )
     plot: Plot = Field(Plot(), description="drawing")
     axes: dict[str, Axis] = Field({}, description="the axes of the grid, `[axes.NAME]` each")
 
@@ -78,7 +81,7 @@ class Case(Frozen):
         """The values of a field with a number for every feature, before any axis."""
         return vector(lookup_field(self, path), self.size_of(path))
 
-    def size_of(self, path: Keys) -> int:
+    def size_of(self, path: Location) -> int:
         """Entries of a field with a number for every feature; importance has one for every output."""
         return self.n_outputs if path == ("importance",) else self.n_features
 

@@ -18,6 +18,7 @@ from superjax.problem.numbers import single
 from superjax.spec.axis import Axis
 from superjax.spec.case import Case
 from superjax.spec.emit import dotted, toml
+from superjax.spec.fields import Autoencoder
 from superjax.spec.messages import Source, source, validate
 from superjax.spec.overrides import Override
 from superjax.spec.presets import PRESETS
@@ -166,6 +167,8 @@ MATTERS: dict[str, tuple[tuple[Need, ...], ...]] = {
     "train.b2": ((_one_of("train.optimizer", "adam", "adamw", "lion", "rmsprop"),),),
     "train.eps": ((_one_of("train.optimizer", "adam", "adamw", "rmsprop"),),),
     "train.momentum": ((_one_of("train.optimizer", "sgd"),),),
+    "autoencoder.penalty": ((_one_of("autoencoder.kind", "l1"),),),
+    "autoencoder.k": ((_one_of("autoencoder.kind", "topk"),),),
     "plot.threshold": ((_one_of("optimum", True),), (_one_of("study", "phase_diagram"),)),
 }
 
@@ -231,7 +234,7 @@ def _value(tree: dict[str, Any], path: str) -> Any:
 def _default(keys: Keys) -> Any:
     if keys == ("study",):
         return ""
-    value: Any = Case.model_fields[keys[0]].default
+    value: Any = Autoencoder(width=1) if keys[0] == "autoencoder" else Case.model_fields[keys[0]].default
     for key in keys[1:]:
         value = getattr(value, key, None)
     return value

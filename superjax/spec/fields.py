@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from superjax.errors import refusal
 from superjax.problem import numbers
-from superjax.problem.numbers import Decay, Normal, Positive, Small, Weight
+from superjax.problem.numbers import Decay, NonNegative, Normal, Positive, Small, Weight
 from superjax.problem.options import (
     BY_KIND,
     LIST,
@@ -135,6 +135,29 @@ class Family(Frozen):
     )
     along: str = Field(description="the name of the axis that it is followed along")
     start: Normal = Field(description="the value of the axis to begin at, or the nearest one")
+
+
+class Autoencoder(Frozen):
+    """A dictionary (sparse autoencoder) for the hidden activations of every model, trained with Adam, whose learning
+    rate falls along a cosine."""
+
+    width: Dimension = Field(description="the number of its latents")
+    kind: Literal["l1", "topk"] = Field(
+        "l1",
+        description="`l1` adds `penalty` times the sum of the latents to the squared error; `topk` keeps the `k` "
+        "largest latents",
+    )
+    penalty: NonNegative = Field(0.1, description="how much the sum of the latents counts")
+    k: Count = Field(1, description="how many latents are kept")
+    steps: Count = Field(2000, description="how many steps it is trained")
+    batch: Count = Field(1024, description="fresh activations a step")
+    learning_rate: Small = Field(0.003, description="the learning rate at first")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Autoencoder":
+        if self.k > self.width:
+            raise refusal(f"must be <= autoencoder.width = {self.width}", "k")
+        return self
 
 
 class Phases(Frozen):

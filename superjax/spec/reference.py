@@ -1,10 +1,11 @@
 """The reference of the sweep file, made from its tables:
 
-    python -m superjax.spec.reference            writes docs/sweep_file.md and docs/sweep.schema.json
-    python -m superjax.spec.reference --check    says which of them is not current, and ends with status 1
+    python -m superjax.spec.reference            writes it into docs/
+    python -m superjax.spec.reference --check    says which file is not current, and ends with status 1
 
-The text of docs/sweep_file.md is written by hand; the tables between `<!-- table: NAME -->` and `<!-- end -->` are made
-here.
+The files are sweep_file.md, sweep.schema.json and extending.md. The text of the pages is written by hand. What stands
+between `<!-- table: NAME -->` or `<!-- recipe: NAME -->` and `<!-- end -->` is made here, a recipe from the files in
+docs/recipes/NAME/.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from superjax.spec.axis import Axis
 from superjax.spec.case import Case
 from superjax.spec.effects import MATTERS
 from superjax.spec.emit import toml
-from superjax.spec.fields import Family, Head, Model, Phases, Plot, Train
+from superjax.spec.fields import Autoencoder, Family, Head, Model, Phases, Plot, Train
 from superjax.spec.parts import Data, Term
 from superjax.spec.schema import schema
 
@@ -39,6 +40,7 @@ _TABLES: dict[str, tuple[str, Any]] = {
     "term": ("terms.NAME.", Term),
     "train": ("train.", Train),
     "family": ("families.NAME.", Family),
+    "autoencoder": ("autoencoder.", Autoencoder),
     "phases": ("phases.", Phases),
     "plot": ("plot.", Plot),
 }
@@ -46,12 +48,23 @@ _PARTS = {"models": "model", "distributions": "data", "targets": "target", "term
 
 
 def page(text: str) -> str:
-    """The page with its tables made anew."""
+    """The page with its tables and recipes made anew."""
+    make = {"table": table, "recipe": recipe}
 
     def anew(match: re.Match[str]) -> str:
-        return f"{match[1]}\n{table(match[2])}\n{match[3]}"
+        return f"{match[1]}\n{make[match[2]](match[3])}\n{match[4]}"
 
-    return re.sub(r"(<!-- table: (\w+) -->)\n.*?(<!-- end -->)", anew, text, flags=re.DOTALL)
+    return re.sub(r"(<!-- (table|recipe): (\w+) -->)\n.*?(<!-- end -->)", anew, text, flags=re.DOTALL)
+
+
+def recipe(name: str) -> str:
+    """The code of a recipe and its sweep file."""
+    code, sweep = (
+        f"[`{name}{suffix}`](recipes/{name}/{name}{suffix}):\n\n```{language}\n"
+        f"{(DOCS / 'recipes' / name / f'{name}{suffix}').read_text(encoding='utf-8').strip()}\n```"
+        for suffix, language in ((".py", "python"), (".toml", "toml"))
+    )
+    return f"{code}\n\n{sweep}\n"
 
 
 def table(name: str) -> str:
@@ -148,9 +161,9 @@ def _says(cls: type) -> str:
 
 def files() -> dict[Path, str]:
     """The files with what they should be."""
-    text = DOCS / "sweep_file.md"
+    pages = [DOCS / "sweep_file.md", DOCS / "extending.md"]
     return {
-        text: page(text.read_text(encoding="utf-8")),
+        **{path: page(path.read_text(encoding="utf-8")) for path in pages},
         DOCS / "sweep.schema.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
     }
 

@@ -58,18 +58,34 @@ class Sweep:
         return lines
 
 
-def decisive(case: Case) -> dict[str, str]:
+def decisive(case: Case, alone: bool = False) -> dict[str, str]:
     """The settings that decide results, as TOML by dotted key: two cases with equal ones have the same models, cell by
     cell, and may share what was trained.
 
     Phases, drawing and labels are none, nor are title, section and study of the sweep: they can be changed at any
     time. The order of axes and of families is one, as it is that of the results; the order of other keys is not, nor
     is 1 against 1.0. Values that are written otherwise (a range, a list) differ, even where the numbers are equal.
+
+    `alone`: those that decide the results of a model alone, not how many restarts and points there are besides.
     """
-    drawing = {"phases": True, "plot": True, "axes": {"__all__": {"label"}}}
-    tree = case.model_dump(exclude=drawing, exclude_none=True)
+    number = {"points", "range", "values", "scale"} if alone else set()
+    others = {"phases": True, "plot": True, "axes": {"__all__": {"label", *number}}}
+    if alone:
+        others["restarts"] = True
+    tree = case.model_dump(exclude=others, exclude_none=True)
     order = {name: toml(list(getattr(case, name))) for name in ("axes", "families")}
     return {**order, **{dotted(path): toml(value) for path, value in flatten(tree)}}
+
+
+def grows(earlier: Case, case: Case) -> bool:
+    """Whether two cases differ in restarts and points alone, so that models of one may be models of the other.
+
+    The standard deviation of the authors' notebook depends on the number of models: with it all are others."""
+    return (
+        decisive(earlier) != decisive(case)
+        and decisive(earlier, alone=True) == decisive(case, alone=True)
+        and case.model.init_std != "notebook"
+    )
 
 
 class Given(NamedTuple):

@@ -7,7 +7,7 @@ it is kept, resumed and shared as the case's own training is.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -40,6 +40,7 @@ class Found(NamedTuple):
     coordinates: Mapping[str, Any] = {}
 
 
+@runtime_checkable
 class Running(Protocol):
     """What a stage may use of the case that is under way."""
 

@@ -1,0 +1,66 @@
+"""What a folder may hold of an earlier run, and what is refused: strangers' files, a damaged record, other settings."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from superjax.disk import lock
+from superjax.disk.files import kind_of
+from superjax.errors import clip
+from superjax.runs import checkpoint, reading
+from superjax.runs.reading import MANIFEST
+from superjax.spec import Sweep, SweepError, parse
+
+_ADVICE = "  start over with --fresh, or choose another folder with --out"
+
+
+def refuse_strangers(folder: Path) -> None:
+    """Raises SweepError if in the place of something that a run would write, or remove, there is no file or folder:
+    what a link leads to is somebody else's."""
+    places = [(folder / "chunks", "folder")]
+    for path in folder.iterdir():
+        if path.suffix in (".nc", ".png") or path.name in (MANIFEST, lock.NAME, "sweep.toml", "claims.json"):
+            places.append((path, "file"))
+    for path, folders, files in os.walk(folder / "chunks"):
+        places += [(Path(path, name), "file" if name.endswith(checkpoint.SUFFIX) else "folder") for name in folders]
+        places += [(Path(path, name), "file") for name in files]
+    for path, must in places:
+        if (kind := kind_of(path)) not in ("", must):
+            raise SweepError(
+                f"{path}: is a {kind}, must be a {must}; links are not followed\n"
+                "  move it away, or choose another folder with --out"
+            )
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        return reading.manifest(path)
+    except OSError as error:
+        raise SweepError(f"{path}: cannot be read: {error.strerror}") from None
+    except reading.Damaged as error:
+        raise SweepError(
+            f"{path}: is damaged, {error}; start over with --fresh, or choose another folder with --out\n"
+            "  if it is moved away, and every CASE.nc there is, an unfinished run goes on with its chunks"
+        ) from None
+
+
+def stored_sweep(folder: Path, manifest: Mapping[str, Any]) -> Sweep:
+    """The settings of the run in a folder."""
+    try:
+        stored = parse(manifest["settings"], folder / "sweep.toml")
+    except SweepError as error:
+        raise SweepError(
+            f"{folder}: holds a run whose settings are refused: {clip(str(error), 300)}\n{_ADVICE}"
+        ) from None
+    if unknown := manifest["cases"].keys() - stored.cases:
+        raise SweepError(f"{folder / MANIFEST}: is damaged, has no settings of {clip(min(unknown))}\n{_ADVICE}")
+    return stored
+
+
+def refuse_differences(folder: Path, sweep: Sweep, stored: Sweep) -> None:
+    differences = sweep.differences(stored)
+    if differences:
+        shown = differences[:3] + ([f"and {len(differences) - 3} more"] if len(differences) > 3 else [])
+        lines = "\n".join(f"  {line}" for line in shown)
+        raise SweepError(f"{folder}: holds a run with other settings\n{lines}\n{_ADVICE}")

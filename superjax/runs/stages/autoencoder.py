@@ -1,0 +1,224 @@
+"""Dictionaries on the hidden activations of every trained model: one sparse autoencoder each, all at once.
+
+To the engine an autoencoder is a model as any other, whose inputs are the activations of a trained one; the cells of
+this training are the models of the case.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import lax
+from jaxtyping import Array, Float, Int, PyTree
+
+from superjax import analysis
+from superjax.engine.engine import Part, Plan, Shape, program, schedule_factors
+from superjax.engine.train import Cell, Evaluation, Method
+from superjax.errors import SweepError
+from superjax.problem.data.activations import Activations, activations_of
+from superjax.problem.expectation import ActiveMinibatch, ActiveQuasi, Minibatch, Quasi
+from superjax.problem.members import bound_model
+from superjax.problem.models.dictionary import Dictionary
+from superjax.problem.problem import Laws, Problem
+from superjax.problem.targets import Identity
+from superjax.problem.terms import L1, Squared
+from superjax.runs.chunks import Trained, Training
+from superjax.runs.stages.base import Found, Running, Stage, Trainee, Variables
+from superjax.runs.stages.refine import hyper_of
+from superjax.runs.stages.sizes import float32
+from superjax.spec import Case, Train
+
+_SAMPLES = 2**14  # of activations that dictionaries are measured on
+
+
+class Measured(NamedTuple):
+    """What a dictionary makes of the activations of its model.
+
+    Attributes:
+        fvu: fraction of the variance of the activations that it leaves unexplained.
+        l0: mean number of active latents, where some feature is active.
+        firing: how often each latent is active, where some feature is.
+    """
+
+    fvu: Float[Array, ""]
+    l0: Float[Array, ""]
+    firing: Float[Array, " latents"]
+
+
+class Autoencoders(Stage):
+    """The stage `autoencoder`."""
+
+    name = stem = "autoencoder"
+    doing = "training dictionaries"
+    labels = {
+        "latent": "number of the latent of the dictionary",
+        "autoencoder_encoder": "weights of the dictionary's encoder",
+        "autoencoder_encoder_bias": "bias of the dictionary's encoder",
+        "autoencoder_decoder": "weights of the dictionary's decoder: column k is the direction of latent k, at norm 1",
+        "autoencoder_decoder_bias": "bias of the dictionary's decoder",
+        "autoencoder_loss": "mean squared error of the activations, summed over hidden dimensions",
+        "autoencoder_diverged_at": "first step whose gradient was not finite, -1 if there is none",
+        "autoencoder_fvu": "fraction of the variance of the activations that is unexplained",
+        "autoencoder_l0": "mean number of active latents where some feature is active",
+        "autoencoder_firing": "how often the latent is active where some feature is active",
+        "autoencoder_dead": "fraction of the latents that are never active",
+        "autoencoder_feature_cosine": "mean over represented features of the largest cosine with a latent",
+        "autoencoder_latent_cosine": "mean over latents that are not dead of the largest cosine with a feature",
+        "autoencoder_matched_cosine": "mean cosine of represented features and latents, assigned one to one",
+        "autoencoder_recovered": "fraction of the represented features with a latent of cosine above 0.9",
+    }
+
+    @staticmethod
+    def asked(case: Case) -> bool:
+        return case.autoencoder is not None
+
+    @staticmethod
+    def check(case: Case, problem: Problem) -> None:
+        if not hasattr(problem.model, "hidden"):
+            raise SweepError(f"autoencoder needs a model with a method hidden(x), {problem.model.__name__} has none")
+        if "W" not in problem.model.dims:
+            raise SweepError(f"autoencoder compares with the directions W, {problem.model.__name__} has none")
+
+    def __init__(self, running: Running):
+        self._running, options = running, running.case.autoencoder
+        assert options is not None
+        self.problem = problem_on(running.problem, options.width, options.k if options.kind == "topk" else 0)
+        self._train = Train(steps=options.steps, learning_rate=options.learning_rate)
+        uniforms, empty = self.problem.data.n_uniforms(running.case.n_hidden), not self.problem.data.skips_empty
+        self._fresh = (Minibatch if empty else ActiveMinibatch)(uniforms, options.batch)
+        fixed = Quasi if empty else ActiveQuasi
+        fine, second = fixed(uniforms, _SAMPLES, 2**32 + 3), fixed(uniforms, _SAMPLES // 2, 2**32 + 4)
+        swept = frozenset({"learning_rate"} & {path.removeprefix("autoencoder.") for path in running.grid.fields})
+        self.program = program(Shape(self.problem, 1, swept), Method(), fine, second, running.devices)
+        models = running.case.n_models
+        cells = self._cells(Trainee(_zeros(running.program.model), np.zeros(1, np.int32), np.zeros(1, np.float32)))
+        running.chunk("autoencoder", self.program, self._fresh, models, cells)
+        if "autoencoder-evaluate" not in running.chunks:
+            running.chunks["autoencoder-evaluate"] = self.program.evaluated_models(models, cells)
+
+    def _cells(self, trained: Trainee) -> Cell:
+        """The numbers of every dictionary: those of its model, and of the options that an axis sweeps."""
+        running, fields, models = self._running, self._running.grid.fields, len(trained.cell)
+        options = running.case.autoencoder
+        assert options is not None
+
+        def number(name: str) -> np.ndarray:
+            values = np.asarray(fields.get(f"autoencoder.{name}", getattr(options, name)), np.float32)
+            return np.broadcast_to(values, running.grid.n_cells)[trained.cell]
+
+        source = jax.tree.map(lambda x: x[trained.cell], running.cells.laws.data)
+        importance = np.ones((models, self.problem.n_features), np.float32)
+        terms = (self.problem.terms[0](importance), *(term(number("penalty")) for term in self.problem.terms[1:]))
+        hyper = dict(hyper_of(self._train))
+        if "learning_rate" in self.program.shape.swept:
+            hyper["learning_rate"] = number("learning_rate")
+        return Cell(Laws(self.problem.data(trained.models, source), self.problem.target(), terms), hyper)
+
+    def run(self, trained: Trainee) -> Found:
+        running, program = self._running, self.program
+        cells, number = self._cells(trained), np.arange(len(trained.cell), dtype=np.int32)
+
+        def first(index: Int[np.ndarray, "..."]) -> PyTree:
+            flat = index.ravel().astype(np.int32) % running.case.restarts  # the restart: equal in all cells
+            one = np.ones(len(flat), np.float32)
+            models = program.initialise(running.case.seed, flat, one, 0 * one, running.chunks["autoencoder"])
+            return jax.tree.map(lambda x: x.reshape(*index.shape, *x.shape[1:]), models)
+
+        def score(found: Trained, cell: Int[np.ndarray, " models"]) -> Evaluation:
+            return program.evaluate(found.models, cells, cell, running.chunks["autoencoder-evaluate"])
+
+        plan = Plan([Part(self._fresh, self._train.steps)], schedule_factors(self._train), running.case.seed)
+        terms = float32(len(self.problem.terms)) if len(self.problem.terms) > 1 else None
+        score_like = Evaluation(float32(), float32(self.problem.n_outputs), float32(), float32(), terms)
+        training = Training(
+            program, plan, cells, number, 0 * number, running.chunks["autoencoder"], first, score, score_like
+        )
+        keep = running.kept_in("autoencoder", training, *jax.tree.leaves(trained.models))
+        training.run(keep)
+        (dictionaries, diverged_at, _), evaluation = training.gather(keep)
+        measured = self.measure(dictionaries, cells.laws)
+        return Found(self._labelled(dictionaries, diverged_at, evaluation, measured), {
+            "latent": np.arange(self.problem.n_hidden)
+        })  # fmt: skip
+
+    def measure(self, dictionaries: PyTree, laws: Laws) -> Measured:
+        """What dictionaries, leaves (models, ...), make of the activations of their models."""
+        uniforms = self.program.fine.draw(jax.random.key(0))
+        found = jax.jit(lambda *both: lax.map(lambda one: measured(*one, uniforms), both))(dictionaries, laws.data)
+        return jax.tree.map(np.asarray, found)
+
+    def _labelled(
+        self, dictionaries: PyTree, diverged_at: np.ndarray, evaluation: Evaluation, found: Measured
+    ) -> Variables:
+        grid = self._running.grid
+        dims = (*grid.dims, "restart")
+
+        def by_restart(flat: np.ndarray) -> np.ndarray:
+            return grid.unflatten(flat.reshape(grid.n_cells, -1, *flat.shape[1:]))
+
+        arrays = {name: np.asarray(getattr(dictionaries, name)) for name in Dictionary.dims}
+        arrays["decoder"] = np.asarray(jax.vmap(lambda one: one.directions())(dictionaries))
+        return {
+            **{
+                f"autoencoder_{name}": ((*dims, *own), by_restart(arrays[name]))
+                for name, own in Dictionary.dims.items()
+            },
+            "autoencoder_loss": (dims, by_restart(evaluation.loss)),
+            "autoencoder_diverged_at": (dims, by_restart(diverged_at)),
+            "autoencoder_fvu": (dims, by_restart(found.fvu)),
+            "autoencoder_l0": (dims, by_restart(found.l0)),
+            "autoencoder_firing": ((*dims, "latent"), by_restart(found.firing)),
+            "autoencoder_dead": (dims, by_restart((found.firing == 0).mean(-1).astype(np.float32))),
+        }
+
+    @staticmethod
+    def derive(dataset: xr.Dataset, case: Case) -> Variables:
+        if "autoencoder_decoder" not in dataset or "W" not in dataset:
+            return {}
+        W = dataset["W"].values
+        represented = analysis.norm(W) >= case.phases.represented
+        alive = dataset["autoencoder_firing"].values > 0
+        found = analysis.recovery(W, dataset["autoencoder_decoder"].values, represented, alive)
+        return {f"autoencoder_{name}": ((*case.axes, "restart"), values) for name, values in found._asdict().items()}
+
+
+@functools.lru_cache(maxsize=64)
+def problem_on(problem: Problem, width: int, top_k: int) -> Problem:
+    """The problem of dictionaries on the activations of the models of a problem: the squared error, and the L1 norm of
+    the latents unless the largest `top_k` of them alone stay."""
+    m = problem.n_hidden
+    terms, names = ((Squared,), ("squared",)) if top_k else ((Squared, L1), ("squared", "l1"))
+    model = bound_model(Dictionary, True, (("top_k", min(top_k, width)),))
+    return Problem(model, activations_of(problem), Identity, terms, names, m, width, m)
+
+
+def measured(dictionary: Dictionary, data: Activations, uniforms: Float[Array, "uniforms samples"]) -> Measured:
+    """What one dictionary makes of activations of its model: of inputs that are not all 0, where there is a way to draw
+    them; the others are added as what they are."""
+    active, none = data.some_active() if data.skips_empty else 1.0, None
+    h = jax.vmap(data.sample_active if data.skips_empty else data.sample, -1)(uniforms)
+    error, square = _errors(dictionary, h)
+    mean, error, square = active * jnp.mean(h, axis=0), active * error, active * square
+    if data.skips_empty:
+        none = data.model.hidden(jnp.zeros(data.problem.n_features))[None]
+        more_error, more_square = _errors(dictionary, none)
+        mean = mean + (1 - active) * none[0]
+        error, square = error + (1 - active) * more_error, square + (1 - active) * more_square
+    variance = square - jnp.sum(mean * mean)
+    latents = jax.vmap(dictionary.hidden)(h) > 0
+    firing = jnp.mean(latents, axis=0, dtype=jnp.float32)
+    return Measured(error / jnp.where(variance > 0, variance, jnp.nan), jnp.sum(firing), firing)
+
+
+def _errors(dictionary: Dictionary, h: Float[Array, "samples hidden"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Means of ‖h - h'‖² and of ‖h‖²."""
+    miss = jax.vmap(dictionary)(h) - h
+    return jnp.mean(jnp.sum(miss * miss, axis=-1)), jnp.mean(jnp.sum(h * h, axis=-1))
+
+
+def _zeros(model: PyTree) -> PyTree:
+    """One model of zeros, of such shapes."""
+    return jax.tree.map(lambda x: np.zeros((1, *x.shape), x.dtype), model)

@@ -1,0 +1,193 @@
+"""Dictionaries on the activations of trained models, against hand-made ones and a plain loop."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from superjax import analysis
+from superjax.engine.engine import schedule_factors
+from superjax.engine.random import root_key
+from superjax.problem.models.dictionary import Dictionary
+from superjax.runs.case_run import CaseRun
+from superjax.runs.stages.autoencoder import measured, problem_on
+from superjax.spec import SweepError, Train, load
+
+SWEEP = """
+restarts = 2
+n_features = 5
+n_hidden = 2
+data.density = 0.2
+train.steps = 60
+[autoencoder]
+width = 6
+steps = 40
+batch = 64
+[axes.density]
+field = "data.density"
+values = [0.4, 0.1]
+[axes.penalty]
+field = "autoencoder.penalty"
+values = [0.01, 0.3]
+"""
+
+
+def case_of(tmp_path, *overrides, text=SWEEP):
+    (tmp_path / "dictionaries.toml").write_text(text)
+    (case,) = load(tmp_path / "dictionaries.toml", *overrides).cases.values()
+    return case
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    running = CaseRun("dictionaries", case_of(tmp_path_factory.mktemp("sweep")))
+    running.train()
+    return running, running.finish()
+
+
+def pentagon() -> np.ndarray:
+    angle = 2 * np.pi * np.arange(5) / 5
+    return np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
+
+
+def test_a_dictionary_of_the_features_themselves_recovers_all():
+    W, order = 1.2 * pentagon(), np.array([3, 1, 4, 0, 2])
+    found = analysis.recovery(W, pentagon()[:, order], np.ones(5, bool), np.ones(5, bool))
+    np.testing.assert_allclose(found, (1, 1, 1, 1), rtol=1e-6)
+
+
+def test_what_is_missing_dead_or_not_represented_counts_as_such():
+    directions = np.stack([pentagon()[:, 0], pentagon()[:, 2], [0, 1]], axis=1)
+    # Features 0 and 2 are found; the nearest of the other three is 72 degrees from one of them.
+    found = analysis.recovery(pentagon(), directions, np.ones(5, bool), np.array([True, True, False]))
+    near = np.cos(2 * np.pi / 5)
+    np.testing.assert_allclose(found.feature_cosine, (2 + 3 * near) / 5, rtol=1e-5)
+    np.testing.assert_allclose([found.latent_cosine, found.matched_cosine, found.recovered], [1, 1, 0.4], rtol=1e-6)
+    one = analysis.recovery(pentagon(), directions, np.arange(5) == 0, np.array([True, True, False]))
+    np.testing.assert_allclose([one.feature_cosine, one.matched_cosine, one.recovered], [1, 1, 1], rtol=1e-6)
+    np.testing.assert_allclose(one.latent_cosine, (1 + np.cos(4 * np.pi / 5)) / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("represented, alive", [(False, True), (True, False)])
+def test_nothing_to_compare_is_nan(represented, alive):
+    found = analysis.recovery(pentagon(), pentagon(), np.full(5, represented), np.full(5, alive))
+    assert np.isnan(found).all()
+
+
+def test_leading_dimensions_are_kept():
+    W = np.broadcast_to(pentagon(), (3, 2, 2, 5))
+    found = analysis.recovery(W, W, np.ones((3, 2, 5), bool), np.ones((3, 2, 5), bool))
+    assert {values.shape for values in found} == {(3, 2)}
+
+
+def test_the_measures_of_a_hand_made_dictionary_are_those_of_plain_numpy(finished):
+    running, dataset = finished
+    data = running._stages[0].problem.data
+    W, density = pentagon(), 0.3
+    model = running.problem.new(jax.random.key(0), 1.0)
+    model = type(model)(5, 2, 0.0, key=jax.random.key(0))
+    leaves, structure = jax.tree.flatten(model)
+    model = jax.tree.unflatten(structure, [jnp.asarray(W) if leaf.shape == W.shape else leaf for leaf in leaves])
+    source = running.problem.data(jnp.full(5, density))
+    dictionary = Dictionary(2, 5, 1.0, key=jax.random.key(1))
+    parts = {"encoder": W.T, "encoder_bias": np.full(5, -0.1), "decoder": 3 * W, "decoder_bias": np.zeros(2)}
+    dictionary = jax.tree.unflatten(
+        jax.tree.structure(dictionary), [jnp.asarray(parts[name], jnp.float32) for name in Dictionary.dims]
+    )
+    uniforms = jax.random.uniform(jax.random.key(2), (6, 2**15))
+    found = measured(dictionary, data(model, source), uniforms)
+
+    u = np.random.default_rng(0).random((2**18, 5))
+    x = np.where(u < density, u / density, 0)
+    h = x @ W.T
+    f = np.maximum(h @ W - 0.1, 0)
+    miss = f @ W.T - h
+    fvu = np.mean(np.sum(miss**2, 1)) / np.sum(np.var(h, axis=0))
+    some = (x > 0).any(1)
+    np.testing.assert_allclose(found.fvu, fvu, rtol=0.02)
+    np.testing.assert_allclose(found.l0, (f > 0).sum(1)[some].mean(), rtol=0.02)
+    np.testing.assert_allclose(found.firing, (f > 0)[some].mean(0), rtol=0.03)
+
+
+def test_the_stage_trains_what_a_plain_loop_over_one_of_them_does(finished):
+    """Of one dictionary, step by step, with the same initial weights and the same draws."""
+    running, dataset = finished
+    case, stage = running.case, running._stages[0]
+    at = {"density": 1, "penalty": 0, "restart": 1}
+    W = jnp.asarray(dataset["W"].isel(at).values)
+    density = jnp.full(5, case.axes["density"].values[1], jnp.float32)
+    source, penalty = running.problem.data(density), case.axes["penalty"].values[0]
+
+    def loss(arrays, uniforms):
+        encoder, encoder_bias, decoder, decoder_bias = arrays
+        h = jax.vmap(lambda u: W @ source.sample_active(u), -1)(uniforms)
+        h0 = jnp.zeros((1, 2))
+        some = 1 - (1 - density[0]) ** 5
+
+        def mean(h):
+            f = jax.nn.relu((h - decoder_bias) @ encoder.T + encoder_bias)
+            units = decoder / jnp.linalg.norm(decoder, axis=0)
+            error = jnp.sum((f @ units.T + decoder_bias - h) ** 2, axis=1)
+            return jnp.mean(error + penalty * jnp.sum(f, axis=1))
+
+        return (some * mean(h) + (1 - some) * mean(h0)) / density[0]
+
+    start = stage.problem.new(jax.random.fold_in(jax.random.fold_in(root_key(case.seed), 0), 1), 1.0)
+    arrays = [getattr(start, name) for name in Dictionary.dims]
+    factors = schedule_factors(Train(steps=case.autoencoder.steps))
+    key = jax.random.fold_in(jax.random.fold_in(root_key(case.seed), 1), 0)
+    state = optax.scale_by_adam().init(arrays)
+    step_of = jax.jit(lambda arrays, uniforms: jax.grad(loss)(arrays, uniforms))
+    for step in range(case.autoencoder.steps):
+        uniforms = jax.random.uniform(jax.random.fold_in(key, step), (6, case.autoencoder.batch))
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = optax.scale_by_adam().update(step_of(arrays, uniforms), state)
+        rate = case.autoencoder.learning_rate * factors[step]
+        arrays = [array - rate * update for array, update in zip(arrays, updates, strict=True)]
+    arrays[2] = arrays[2] / jnp.linalg.norm(arrays[2], axis=0)
+    for name, array in zip(Dictionary.dims, arrays, strict=True):
+        np.testing.assert_allclose(dataset[f"autoencoder_{name}"].isel(at).values, array, atol=2e-4)
+
+
+def test_a_penalty_changes_no_model_that_the_dictionaries_are_of(finished):
+    _, dataset = finished
+    W = dataset["W"].values
+    np.testing.assert_array_equal(W[:, 0], W[:, 1])
+    assert not np.array_equal(dataset["autoencoder_encoder"].values[:, 0], dataset["autoencoder_encoder"].values[:, 1])
+    assert (dataset["autoencoder_l0"].values[:, 1] <= dataset["autoencoder_l0"].values[:, 0]).all()
+
+
+def test_what_a_dataset_says_of_dictionaries(finished):
+    _, dataset = finished
+    norms = np.linalg.norm(dataset["autoencoder_decoder"].values, axis=-2)
+    np.testing.assert_allclose(norms, 1, rtol=1e-5)
+    assert dataset["autoencoder_decoder"].dims == ("density", "penalty", "restart", "hidden", "latent")
+    assert all(dataset[name].attrs["long_name"].strip() for name in dataset if str(name).startswith("autoencoder"))
+    dead = (dataset["autoencoder_firing"].values == 0).mean(-1)
+    np.testing.assert_allclose(dataset["autoencoder_dead"].values, dead, rtol=1e-6)
+
+
+def test_of_the_largest_k_latents_no_more_are_active(tmp_path):
+    case = case_of(
+        tmp_path, 'autoencoder.kind="topk"', "autoencoder.k=2", text=SWEEP.split("[axes.penalty]")[0]
+    )
+    running = CaseRun("topk", case)
+    running.train()
+    dataset = running.finish()
+    assert (dataset["autoencoder_l0"].values <= 2 + 1e-6).all() and (dataset["autoencoder_l0"].values > 0.5).all()
+    assert running._stages[0].problem == problem_on(running.problem, 6, 2)
+
+
+@pytest.mark.parametrize(
+    "overrides, says",
+    [
+        (("autoencoder.k=7", 'autoencoder.kind="topk"'), "must be <= autoencoder.width = 6"),
+        (("autoencoder.k=2",), 'has no effect with autoencoder.kind = "l1"'),
+        (('model.kind="two_layer"',), "compares with the directions W"),
+        (("autoencoder.width=0",), "must be >= 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_training(tmp_path, overrides, says):
+    with pytest.raises(SweepError, match=says):
+        CaseRun("refused", case_of(tmp_path, *overrides))
