@@ -44,7 +44,7 @@ class Laws(eqx.Module):
         return _joined([term.weights() for term in self.terms])
 
 
-def _joined(parts: list[Float[Array, " values"]]) -> Float[Array, " values"]:
+def _joined(parts: list[Float[Array, " _"]]) -> Float[Array, " values"]:
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
 
 
