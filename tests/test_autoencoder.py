@@ -126,9 +126,9 @@ def test_the_stage_trains_what_a_plain_loop_over_one_of_them_does(finished):
         some = 1 - (1 - density[0]) ** 5
 
         def mean(h):
-            f = jax.nn.relu((h - decoder_bias) @ encoder.T + encoder_bias)
-            units = decoder / jnp.linalg.norm(decoder, axis=0)
-            error = jnp.sum((f @ units.T + decoder_bias - h) ** 2, axis=1)
+            f = jax.nn.relu((h - decoder_bias[None]) @ encoder.T + encoder_bias[None])
+            units = decoder / jnp.linalg.norm(decoder, axis=0, keepdims=True)
+            error = jnp.sum((f @ units.T + decoder_bias[None] - h) ** 2, axis=1)
             return jnp.mean(error + penalty * jnp.sum(f, axis=1))
 
         return (some * mean(h) + (1 - some) * mean(h0)) / density[0]
@@ -145,7 +145,7 @@ def test_the_stage_trains_what_a_plain_loop_over_one_of_them_does(finished):
             updates, state = optax.scale_by_adam().update(step_of(arrays, uniforms), state)
         rate = case.autoencoder.learning_rate * factors[step]
         arrays = [array - rate * update for array, update in zip(arrays, updates, strict=True)]
-    arrays[2] = arrays[2] / jnp.linalg.norm(arrays[2], axis=0)
+    arrays[2] = arrays[2] / jnp.linalg.norm(arrays[2], axis=0, keepdims=True)
     for name, array in zip(Dictionary.dims, arrays, strict=True):
         np.testing.assert_allclose(dataset[f"autoencoder_{name}"].isel(at).values, array, atol=2e-4)
 

@@ -54,7 +54,7 @@ def _of_one(cosine: Float[np.ndarray, "features latents"]) -> tuple[float, float
         return (np.nan,) * 4
     best = cosine.max(axis=1)
     matched = cosine[linear_sum_assignment(-cosine)]
-    return best.mean(), cosine.max(axis=0).mean(), matched.mean(), (best > FOUND).mean()
+    return float(best.mean()), float(cosine.max(axis=0).mean()), float(matched.mean()), float((best > FOUND).mean())
 
 
 def _units(columns: Float[np.ndarray, "... rows columns"]) -> Float[np.ndarray, "... rows columns"]:

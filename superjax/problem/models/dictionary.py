@@ -53,4 +53,4 @@ class Dictionary(ToyModel):
 
 
 def _units(columns: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
-    return columns / jnp.sqrt(jnp.maximum(jnp.sum(columns * columns, axis=0), 1e-12))
+    return columns / jnp.sqrt(jnp.maximum(jnp.sum(columns * columns, axis=0, keepdims=True), 1e-12))

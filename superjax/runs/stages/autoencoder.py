@@ -20,7 +20,7 @@ from superjax.engine.train import Cell, Evaluation, Method
 from superjax.errors import SweepError
 from superjax.problem.data.activations import Activations, activations_of
 from superjax.problem.expectation import ActiveMinibatch, ActiveQuasi, Minibatch, Quasi
-from superjax.problem.members import bound_model
+from superjax.problem.members import bound, bound_model
 from superjax.problem.models.dictionary import Dictionary
 from superjax.problem.problem import Laws, Problem
 from superjax.problem.targets import Identity
@@ -191,8 +191,9 @@ def problem_on(problem: Problem, width: int, top_k: int) -> Problem:
     the latents unless the largest `top_k` of them alone stay."""
     m = problem.n_hidden
     terms, names = ((Squared,), ("squared",)) if top_k else ((Squared, L1), ("squared", "l1"))
-    model = bound_model(Dictionary, True, (("top_k", min(top_k, width)),))
-    return Problem(model, activations_of(problem), Identity, terms, names, m, width, m)
+    model = bound_model(Dictionary, True, (("top_k", top_k),))
+    parts = tuple(bound(term, m, ()) for term in terms)
+    return Problem(model, activations_of(problem), bound(Identity, m, ()), parts, names, m, width, m)
 
 
 def measured(dictionary: Dictionary, data: Activations, uniforms: Float[Array, "uniforms samples"]) -> Measured:
