@@ -147,11 +147,10 @@ def test_the_model_and_target_of_the_page_are_trained(tmp_path, monkeypatch):
 def test_the_distribution_term_and_study_of_the_page_make_a_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path)
-    term = next(block for block in blocks(DOCS / "extending.md", "toml") if "myterms" in block)
-    density = '[axes.density]\nfield = "data.density"\nvalues = [0.5, 1]\n'
-    (tmp_path / "mine.toml").write_text(f'study = "mystudy"\n{SWEEP}{term}{density}')
+    parts = '[terms.energy]\nkind = "myterms:Energy"\nstrength = 0.1\n[axes.density]\nfield = "data.density"\n'
+    (tmp_path / "mine.toml").write_text(f'study = "mystudy"\n{SWEEP}{parts}values = [0.5, 1]\n')
     overrides = ["data.kind=mydata:Exponential", "data.scale=2", "train.objective=minibatch", "train.batch=64"]
-    assert main(["mine.toml", *overrides, "axes.strength.values=[0.1]"]) == 0
+    assert main(["mine.toml", *overrides]) == 0
     assert (tmp_path / "results" / "mine" / "losses.png").exists()
     data = superjax.open(tmp_path / "results" / "mine" / "mine.nc")
     assert (data["objective"] > data["loss"]).all() and (data["term_energy"] > 0).all()
