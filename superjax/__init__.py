@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from superjax.runs.runner import run
     from superjax.spec import Case, Sweep, SweepError, available, load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Case", "Sweep", "SweepError", "analysis", "available", "load", "open", "oracle", "plots", "run", "theory"]
 
 _HOMES = {

@@ -62,8 +62,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m superjax.sweep",
         description="Train every toy model of a sweep at once, and draw what superposition does.",
         epilog='KEY=VALUE sets any field of the sweep, as restarts=3, axes.density.points=40, "importance=[1, 0.5]" '
-        "or case.n3_m2.train.steps=500; cases=a,b selects cases. With --all it applies to all sweeps, of an axis or "
-        "a case to those that have it. See the README for the sweep file.",
+        "or case.n3_m2.train.steps=500; cases=a,b selects cases. With --all it goes to every sweep where it has an "
+        "effect; one of an axis or a case goes to the sweeps that have it. docs/sweep_file.md has all fields.",
         allow_abbrev=False,
     )
     commands.add_argument("sweep", nargs="?", metavar="NAME|FILE.toml", help="a packaged sweep or a sweep file")
@@ -71,8 +71,8 @@ def parser() -> argparse.ArgumentParser:
     commands.add_argument("--out", type=_folder, default=Path("results"), metavar="DIR", help="default: %(default)s")
     commands.add_argument("--fresh", action="store_true", help="start over if the folder holds another run")
     commands.add_argument("--figures-only", action="store_true", help="redraw a finished run, train nothing")
-    commands.add_argument("--strict", action="store_true", help="fail if a model diverged")
-    commands.add_argument("--devices", type=int, metavar="N", help="how many devices to use (default: all)")
+    commands.add_argument("--strict", action="store_true", help="exit status 1 if a model diverged")
+    commands.add_argument("--devices", type=int, metavar="N", help="use the first N devices (default: all)")
     commands.add_argument(
         "--distributed",
         metavar="auto|HOST:PORT,PROCESSES,PROCESS",

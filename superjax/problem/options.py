@@ -7,7 +7,7 @@ compiled program, and is an attribute of the class.
 """
 
 import types
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.fields import FieldInfo
@@ -40,12 +40,18 @@ class Options(Frozen):
     """The options of a member of a problem. Their meaning is the description of the field."""
 
 
+class Must(NamedTuple):
+    """Marks a field with what a message says that it must be, where its type alone would not say it well."""
+
+    be: str
+
+
 class Powers(Frozen):
     """A power law: feature i = 0, 1, ... has `first` times ratioⁱ, or `first` times (i + 1)^-zipf."""
 
-    ratio: numbers.Ratio | None = None
-    zipf: numbers.Exponent | None = None
-    first: numbers.Positive = 1.0
+    ratio: numbers.Ratio | None = Field(None, description="feature i has `first` times `ratio`ⁱ, i = 0, 1, ...")
+    zipf: numbers.Exponent | None = Field(None, description="or feature i has `first` / (i + 1)^`zipf`")
+    first: numbers.Positive = Field(1.0, description="the value of the first feature")
 
     @model_validator(mode="after")
     def _check(self) -> "Powers":
@@ -77,6 +83,7 @@ PerFeature = Annotated[
     Annotated[numbers.Density, NUMBER] | Annotated[list[numbers.Density], LIST] | Annotated[Powers, TABLE],
     BY_KIND,
     PER_FEATURE,
+    Must("a number in (0, 1], a list of them, one a feature, or {ratio = ...} or {zipf = ...}"),
 ]
 """Densities: a number for all features, a list with one for each, or a power law."""
 

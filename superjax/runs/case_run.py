@@ -1,6 +1,5 @@
 """One case of a sweep under way: cells and restarts into models, models trained and evaluated, everything labelled."""
 
-import bisect
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -28,8 +27,9 @@ from superjax.runs.problems import closed_form, evaluation_objectives, laws_of, 
 from superjax.runs.stages import Trainee, stages_of
 from superjax.runs.stages.sizes import float32
 from superjax.runs.starting import given_weights, initial, with_arrays
-from superjax.spec import Case, Train
+from superjax.spec import Case
 from superjax.spec.grid import HYPER, Grid
+from superjax.spec.snapshots import snapshot_steps
 from superjax.spec.sweep import decisive
 from superjax.system import machine, terminal
 from superjax.system.clock import timed
@@ -260,25 +260,6 @@ def program_of(case: Case, problem: Problem, devices: int | None = None) -> Prog
     method = Method(case.train.optimizer, clip, case.train.normalize, case.train.decayed)
     shape = Shape(problem, case.train.streams, swept, "n_hidden" in fields)
     return program(shape, method, *evaluation_objectives(problem, case), devices)
-
-
-def snapshot_steps(train: Train) -> list[int]:
-    """The steps after which weights are kept: as listed, or that many log-spaced ones up to the last. Where these
-    would be less than a step apart, every step is one, and only what follows is log-spaced."""
-    if isinstance(train.snapshots, list):
-        return train.snapshots
-    count, last = train.snapshots, train.steps
-    if len(spaced := _log_spaced(1, last, count)) == count:
-        return spaced
-    # The first of the log-spaced: the smallest step from which they are a step apart or more.
-    first = 1 + bisect.bisect_left(
-        range(1, count), True, key=lambda first: (last / first) ** (1 / (count - first)) * first >= first + 1
-    )
-    return [*range(1, first), *_log_spaced(first, last, count - first + 1)]
-
-
-def _log_spaced(first: int, last: int, count: int) -> list[int]:
-    return sorted({int(round(step)) for step in np.geomspace(last, first, count)})
 
 
 def _score_like(problem: Problem, snapshots: int) -> PyTree:

@@ -21,18 +21,22 @@ AXIS = "{axis}"  # in the message of a refusal: the key of the axis, which does 
 class Axis(Frozen):
     """One dimension of a sweep: the field or fields it sets, and their values as a range or a list."""
 
-    field: str | None = None
-    fields: Annotated[list[str], Field(min_length=1)] | None = None
-    scale: Literal["linear", "log"] = "linear"
-    range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-    points: Count | None = None
+    field: str | None = Field(None, description="the path of the field that it sets, as `data.density`")
+    fields: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="or the paths of several, which share the dimension"
+    )
+    scale: Literal["linear", "log"] = Field("linear", description="how the points of a range are spaced and drawn")
+    range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="first and last value"
+    )
+    points: Count | None = Field(None, description="how many values the range has")
     values: (
         Annotated[
             list[Annotated[Annotated[float, NUMBER] | Annotated[list[float], LIST], BY_KIND]], Field(min_length=1)
         ]
         | None
-    ) = None
-    label: Text | None = None
+    ) = Field(None, description="instead of a range: the values, with several fields a row of numbers each")
+    label: Text | None = Field(None, description="the name of the axis in figures")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -35,24 +35,32 @@ _POWERS = frozenset({"ratio", "zipf", "first"})
 class Case(Frozen):
     """One static variant of a sweep: shapes, model, data, training, and the axes of its grid."""
 
-    restarts: Count = 10
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    n_features: Dimension
-    n_hidden: Dimension
-    importance: Importance = Field(
-        default=1.0, description="a number > 0, a list of numbers >= 0, or {ratio = a number > 0} or {zipf = a number}"
+    restarts: Count = Field(10, description="how many models with different initial weights are trained in every cell")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        0,
+        description="the seed of all random numbers; initial weights come from it and the number of the restart, and "
+        "are the same in all cells",
     )
-    optimum: bool = False
-    model: Model = Model()
-    data: Data = Data()
-    target: Target = Target()
-    terms: dict[Text, Term] = {}
-    train: Train = Train()
-    phases: Phases = Phases()
-    families: dict[Text, Family] = {}
-    autoencoder: Autoencoder | None = None
-    plot: Plot = Plot()
-    axes: dict[str, Axis] = {}
+    n_features: Dimension = Field(description="n, the number of features")
+    n_hidden: Dimension = Field(description="m, the number of hidden dimensions; an axis may set smaller numbers")
+    importance: Importance = Field(1.0, description="how much the error of each output counts")
+    optimum: bool = Field(
+        False,
+        description="whether the best solution of every cell is searched after training, which adds the `optimum_...` "
+        "variables",
+    )
+    model: Model = Field(Model(), description="what the network computes")
+    data: Data = Field(Data(), description="where inputs come from")
+    target: Target = Field(Target(), description="what should come out")
+    terms: dict[Text, Term] = Field({}, description="what is minimised, `[terms.NAME]` each")
+    train: Train = Field(Train(), description="how one model is trained")
+    phases: Phases = Field(Phases(), description="thresholds of the phases")
+    families: dict[Text, Family] = Field({}, description="solutions that are followed along an axis")
+    autoencoder: Autoencoder | None = Field(
+        None, description="trains a dictionary on the hidden activations of every model"
+    )
+    plot: Plot = Field(Plot(), description="drawing")
+    axes: dict[str, Axis] = Field({}, description="the axes of the grid, `[axes.NAME]` each")
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from superjax.problem.options import (
     Count,
     Frozen,
     Index,
+    Must,
     Powers,
 )
 from superjax.spec.names import Text
@@ -31,6 +32,7 @@ Importance = Annotated[
     Annotated[Positive, NUMBER] | Annotated[list[numbers.Importance], LIST] | Annotated[Powers, TABLE],
     BY_KIND,
     PER_FEATURE,
+    Must("a number > 0, a list of numbers >= 0, or {ratio = a number > 0} or {zipf = a number}"),
 ]
 
 
@@ -39,11 +41,17 @@ class ModelKind(Kind):
     weights, and what is added to its initial bias."""
 
     part: ClassVar[str] = "model"
-    kind: str = "relu_output"
-    init_std: Annotated[Annotated[Positive, NUMBER] | Annotated[Literal["notebook"], NAME], BY_KIND] = Field(
-        default=0.4, description='a number > 0 or "notebook"'
+    kind: str = Field("relu_output", description="the toy model")
+    init_std: Annotated[
+        Annotated[Positive, NUMBER] | Annotated[Literal["notebook"], NAME],
+        BY_KIND,
+        Must('a number > 0 or "notebook"'),
+    ] = Field(
+        0.4,
+        description='standard deviation of the initial weights; `"notebook"` is that of the authors\' notebook, '
+        "√(2/((n + models) m))",
     )
-    init_bias: Weight = 0.0
+    init_bias: Weight = Field(0.0, description="a number that is added to the initial bias `b`")
 
 
 if TYPE_CHECKING:
@@ -53,33 +61,53 @@ else:
 
 
 class Train(Frozen):
-    """How one model is trained. `batch`: samples a step; `skip_empty`: minibatches without inputs that are all 0, whose
-    loss is added exactly; `nodes`: quadrature nodes a feature, None chooses;
-    `streams`: independent sequences of batches among the restarts; `snapshots`: steps whose weights are kept;
-    `normalize`: what the loss is divided by before the optimiser sees it; `decayed`: what `weight_decay` concerns, all
-    arrays or those of two dimensions and more."""
+    """How one model is trained."""
 
-    objective: Literal["exact", "quasi", "minibatch"] = "exact"
-    steps: Count = 1000
-    batch: Count = 1024
-    skip_empty: bool = False
-    nodes: Annotated[int, Field(ge=1, le=NODES)] | None = None
-    streams: Count = 1
-    optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "lion"] = "adam"
-    learning_rate: Small = 0.03
-    weight_decay: Normal = 0.0
-    decayed: Literal["all", "weights"] = "all"
-    b1: Decay = 0.9
-    b2: Decay = 0.999
-    eps: Small = 1e-8
-    momentum: Decay = 0.0
-    schedule: Literal["constant", "cosine", "linear"] = "cosine"
-    warmup_steps: Index = 0
-    clip_norm: Positive | None = None
-    normalize: Literal["density", "features", "none"] = "density"
-    snapshots: Annotated[Annotated[Count, NUMBER] | Annotated[list[Index], LIST], BY_KIND] = Field(
-        default=[], description="a number of log-spaced steps or an increasing list of steps"
+    objective: Literal["exact", "quasi", "minibatch"] = Field(
+        "exact",
+        description="`exact`: the expected loss itself; `quasi`: the mean over a fixed quasi-random sample; "
+        "`minibatch`: fresh samples at every step",
     )
+    steps: Count = Field(1000, description="how many steps the optimiser takes")
+    batch: Count = Field(1024, description="samples a step")
+    skip_empty: bool = Field(
+        False,
+        description="whether samples that are all 0 are left out and their part of the loss is added exactly: as "
+        "unbiased, with 1/50 of the variance at n_features = 2 and density 0.01",
+    )
+    nodes: Annotated[int, Field(ge=1, le=NODES)] | None = Field(
+        None, description="quadrature nodes a feature; by default chosen by n_features"
+    )
+    streams: Count = Field(
+        1,
+        description="independent sequences of minibatches, at most one a restart; restart k is trained on stream "
+        "k mod `streams`",
+    )
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "lion"] = Field("adam", description="the optimiser of optax")
+    learning_rate: Small = Field(0.03, description="the learning rate, before the schedule")
+    weight_decay: Normal = Field(0.0, description="weight decay; a negative one lets weights grow")
+    decayed: Literal["all", "weights"] = Field(
+        "all", description="what `weight_decay` acts on: all arrays, or `weights`, those of two or more dimensions"
+    )
+    b1: Decay = Field(0.9, description="how slowly the running mean of gradients forgets")
+    b2: Decay = Field(0.999, description="the same of squared gradients")
+    eps: Small = Field(1e-8, description="the small number in the denominator of an update")
+    momentum: Decay = Field(0.0, description="the momentum of `sgd`")
+    schedule: Literal["constant", "cosine", "linear"] = Field(
+        "cosine", description="how the learning rate falls to 0 by the last step; `constant` keeps it"
+    )
+    warmup_steps: Index = Field(0, description="over how many first steps the learning rate rises from 0")
+    clip_norm: Positive | None = Field(None, description="a gradient with a larger norm is scaled down to this one")
+    normalize: Literal["density", "features", "none"] = Field(
+        "density",
+        description="what the loss is divided by before the optimiser sees it: the mean density, the number of "
+        "outputs, or nothing",
+    )
+    snapshots: Annotated[
+        Annotated[Count, NUMBER] | Annotated[list[Index], LIST],
+        BY_KIND,
+        Must("a number of log-spaced steps or an increasing list of steps"),
+    ] = Field([], description="the steps after which weights are kept: a list of them, or how many, log-spaced")
 
     @model_validator(mode="after")
     def _check(self) -> "Train":
@@ -95,28 +123,35 @@ class Train(Frozen):
 
 class Family(Frozen):
     """A solution that is followed along an axis: from the axis's value nearest to `start` both ways, every cell
-    starting from the weights found in the one before. `W` is where it begins: the name of a solution ("2 digons":
-    ideal polytopes of norm 1, of the first features) or weights, n_hidden rows of n_features numbers."""
+    starting from the weights found in the one before."""
 
-    W: Annotated[Annotated[list[list[Weight]], LIST] | Annotated[str, NAME], BY_KIND] = Field(
-        description='the name of a solution, as "2 digons", or n_hidden rows of n_features numbers'
+    W: Annotated[
+        Annotated[list[list[Weight]], LIST] | Annotated[str, NAME],
+        BY_KIND,
+        Must('the name of a solution, as "2 digons", or n_hidden rows of n_features numbers'),
+    ] = Field(
+        description='where it begins: the name of a solution, as `"2 digons"` or `"triangle + digon"` (ideal polytopes '
+        "of norm 1, of the first features), or weights, `n_hidden` rows of `n_features` numbers"
     )
-    along: str
-    start: Normal
+    along: str = Field(description="the name of the axis that it is followed along")
+    start: Normal = Field(description="the value of the axis to begin at, or the nearest one")
 
 
 class Autoencoder(Frozen):
-    """A dictionary (sparse autoencoder) for the hidden activations of every model. `width`: its latents; `kind`: "l1"
-    adds `penalty` times the sum of the latents to the squared error, "topk" keeps the largest `k`. Adam trains it for
-    `steps` steps of `batch` fresh activations each; its `learning_rate` falls along a cosine."""
+    """A dictionary (sparse autoencoder) for the hidden activations of every model, trained with Adam, whose learning
+    rate falls along a cosine."""
 
-    width: Dimension
-    kind: Literal["l1", "topk"] = "l1"
-    penalty: NonNegative = 0.1
-    k: Count = 1
-    steps: Count = 2000
-    batch: Count = 1024
-    learning_rate: Small = 0.003
+    width: Dimension = Field(description="the number of its latents")
+    kind: Literal["l1", "topk"] = Field(
+        "l1",
+        description="`l1` adds `penalty` times the sum of the latents to the squared error; `topk` keeps the `k` "
+        "largest latents",
+    )
+    penalty: NonNegative = Field(0.1, description="how much the sum of the latents counts")
+    k: Count = Field(1, description="how many latents are kept")
+    steps: Count = Field(2000, description="how many steps it is trained")
+    batch: Count = Field(1024, description="fresh activations a step")
+    learning_rate: Small = Field(0.003, description="the learning rate at first")
 
     @model_validator(mode="after")
     def _check(self) -> "Autoencoder":
@@ -126,22 +161,28 @@ class Autoencoder(Frozen):
 
 
 class Phases(Frozen):
-    """Thresholds: a feature is represented from this norm, superposed from this interference."""
+    """Thresholds of the phases."""
 
-    represented: Positive = 0.5
-    superposed: Positive = 0.1
+    represented: Positive = Field(0.5, description="a feature is represented from this norm on")
+    superposed: Positive = Field(0.1, description="a represented feature is superposed from this interference on")
 
 
 class Plot(Frozen):
-    """Drawing: maps are hatched where more than this fraction of restarts disagree; dots per inch."""
+    """Drawing."""
 
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    dpi: Annotated[int, Field(ge=1, le=1200)] = 200
+    threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="maps are hatched where more than this fraction of restarts disagree with the optimum"
+    )
+    dpi: Annotated[int, Field(ge=1, le=1200)] = Field(
+        200, description="dots per inch, the same for all cases; fewer for a figure of more than 100 million pixels"
+    )
 
 
 class Head(Frozen):
-    """What a sweep file says of itself; a `study` is one of `superjax.studies` or pkg.module, "" is none."""
+    """What a sweep file says of itself."""
 
-    title: Text = ""
-    section: Text = ""
-    study: str | None = None
+    title: Text = Field("", description="the heading of the figures")
+    section: Text = Field("", description="the section of the paper that it is about")
+    study: str | None = Field(
+        None, description='figures and claims: a packaged study, your own as `pkg.module`, or `""` for plain maps'
+    )

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from superjax.errors import SweepError, clip, near
-from superjax.problem.options import KINDS, Powers
+from superjax.problem.options import KINDS, Must, Powers
 from superjax.spec.aliases import ALIASES
 from superjax.spec.axis import AXIS, Axis
 from superjax.spec.emit import dotted, toml
@@ -105,8 +105,9 @@ def wanted(root: type[BaseModel], problem: ErrorDetails) -> str:
     """What `root` allows, by the type of pydantic's error."""
     kind, loc, context = problem["type"], untagged(problem["loc"]), problem.get("ctx", {})
     info = _model(root, loc[:-1]).model_fields.get(str(loc[-1])) if loc else None
-    if info and info.description and kind.endswith(("_type", "literal_error", "tag_invalid")):
-        return f"must be {info.description}"
+    must = next((mark.be for mark in info.metadata if isinstance(mark, Must)), "") if info else ""
+    if must and kind.endswith(("_type", "literal_error", "tag_invalid")):
+        return f"must be {must}"
     if kind not in _WANTED:
         return problem["msg"]
     hint = near(problem["input"], re.findall("'(.*?)'", context.get("expected", "")))

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import ConfigDict, create_model, model_validator
+from pydantic import ConfigDict, Field, create_model, model_validator
 
 from superjax.errors import SweepError, near, refusal
 from superjax.problem.members import BUILT_IN, OWN, member, options_of
@@ -16,7 +16,7 @@ class Kind(Frozen):
     """A table that says by `kind` which member of a part it is of."""
 
     part: ClassVar[str]
-    kind: str
+    kind: str = Field(description="which member it is")
 
     @model_validator(mode="after")
     def _check_kind(self) -> "Kind":
@@ -41,21 +41,21 @@ class DataKind(Kind):
     """The distribution of the inputs, a built-in name or "pkg.module:Class", and its options."""
 
     part: ClassVar[str] = "data"
-    kind: str = "independent"
+    kind: str = Field("independent", description="the distribution of the inputs")
 
 
 class TargetKind(Kind):
     """What should come out, a built-in name or "pkg.module:name", and its options."""
 
     part: ClassVar[str] = "target"
-    kind: str = "identity"
+    kind: str = Field("identity", description="what the model should return for an input")
 
 
 class TermKind(Kind):
     """A term of the loss, a built-in name or "pkg.module:Class" (by default the name of the table), and its options."""
 
     part: ClassVar[str] = "terms"
-    kind: str = ""
+    kind: str = Field("", description="which term it is, by default the one that NAME says")
 
 
 if TYPE_CHECKING:

@@ -98,9 +98,7 @@ class Distribution(eqx.Module):
 
 
 class Densities(options.Options):
-    density: PerFeature = Field(
-        1.0, description="a number in (0, 1], a list of them, one a feature, or {ratio = ...} or {zipf = ...}"
-    )
+    density: PerFeature = Field(1.0, description="the probability 1 − S that a feature is active")
 
 
 class Sparse(Distribution):

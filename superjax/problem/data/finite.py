@@ -25,8 +25,8 @@ class Finite(Independent):
     skips_empty: ClassVar[bool] = False
 
     class Options(Densities):
-        points: Count = Field(100, description="how many inputs there are")
-        unit_norm: bool = Field(False, description="whether inputs are scaled to norm 1")
+        points: Count = Field(100, description="how many inputs are drawn")
+        unit_norm: bool = Field(False, description="every input that is not 0 is scaled to norm 1")
 
     def sample(self, uniforms: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
         """One input of the law that the points are drawn from."""

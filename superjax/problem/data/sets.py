@@ -30,9 +30,13 @@ class Sets(Sparse):
     enumerable: ClassVar[bool] = True
 
     class Options(Densities):
-        set_size: Count = Field(1, description="how many consecutive features make a set")
+        set_size: Count = Field(
+            1, description="how many consecutive features make a set; all of a set have one density"
+        )
         correlation: numbers.Correlation = Field(
-            0.0, description="how strongly the members of a set depend on each other, from -1 to 1"
+            0.0,
+            description="ρ, how strongly the members of a set depend on each other: above 0 they are active together, "
+            "below 0 as few at once as the density allows",
         )
 
     @classmethod

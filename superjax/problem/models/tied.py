@@ -26,7 +26,8 @@ class Linear(ToyModel):
 
     class Options(options.Options):
         activation: Activation | None = Field(
-            None, description="the activation of the output; by default that of the name of the model"
+            None,
+            description="the activation of the output, by default nothing for `linear` and a ReLU for `relu_output`",
         )
 
     def __init__(self, n_features: int, n_hidden: int, init_std: float | Float[Array, ""], *, key: Key[Array, ""]):

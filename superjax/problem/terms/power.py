@@ -16,7 +16,7 @@ class Power(Error):
     power: Float[Array, ""]
 
     class Options(options.Options):
-        power: numbers.Power = Field(4.0, description="the power of the absolute error, at least 1")
+        power: numbers.Power = Field(4.0, description="p, the power of the absolute error")
 
     def values(
         self, model: Any, x: Float[Array, " n_features"], y: Float[Array, " n_outputs"]

@@ -6,6 +6,7 @@ separate, then become triangles, then the triangles an antiprism, each with a ki
 """
 
 from superjax.spec import Case, SweepError
+from superjax.spec.snapshots import snapshot_steps
 from superjax.studies.learning_dynamics.claims import claims
 from superjax.studies.learning_dynamics.figures import figures
 from superjax.studies.learning_dynamics.view import SET
@@ -15,8 +16,6 @@ __all__ = ["check", "claims", "figures"]
 
 def check(case: Case) -> None:
     """Raise SweepError unless it is one model during training: uniform, or of two sets of three in space."""
-    from superjax.runs.case_run import snapshot_steps
-
     if case.axes:
         raise SweepError("draws models during training: needs a sweep without axes")
     if sum(step > 0 for step in snapshot_steps(case.train)) < 3:
