@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from superjax.plots.canvas import fitted, heading
 from superjax.plots.maps import BLUE, value_map
@@ -32,11 +33,12 @@ def figure(case: Case, data: xr.Dataset, name: str) -> Figure:
             _line(ax, case, values, last)
         else:
             ax.bar(np.arange(values.size), values.values, color=BLUE)
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
             ax.set(xlabel="restart", ylim=(0, top))
         ax.set_title(title)
     options = case.autoencoder
     assert options is not None
-    kind = f"the largest {options.k} latents" if options.kind == "topk" else "an L1 penalty"
+    kind = f"the {options.k} largest latents" if options.kind == "topk" else "an L1 penalty"
     parts = [
         f"{name}: dictionaries of {options.width} latents with {kind} on the activations of every model, "
         f"{options.steps} steps; {'mean of' if last else 'all'} {case.restarts} restarts"
