@@ -24,6 +24,7 @@ from superjax.runs.dataset import assemble, derive, merged
 from superjax.runs.faults import check_problem
 from superjax.runs.growth import Earlier, mixed, same_models
 from superjax.runs.problems import closed_form, evaluation_objectives, laws_of, problem_of, training_parts
+from superjax.runs.prolonging import starting_weights
 from superjax.runs.stages import Trainee, stages_of
 from superjax.runs.stages.sizes import float32
 from superjax.runs.starting import given_weights, initial, with_arrays
@@ -42,6 +43,7 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)
     models: int = 0
     taken_over: int = 0  # of the models, from a finished run with fewer
+    started_from: str = ""  # the checksum of the dataset that they started from
     form: str = ""  # of the kernel: fused, mapped or plain
     plain_because: str = ""
     nodes_because: str = ""  # why an exact loss takes product nodes, where the model claims a closed form
@@ -96,6 +98,13 @@ class CaseRun:
             trained = np.flatnonzero(self._same < 0)
             cell, restart, others = cell[trained], restart[trained], (trained,)
             self.report.taken_over = self.report.models - len(trained)
+        given = given_weights(init, compiled.model, grid, case)
+        if case.start_from:
+            found, self.report.started_from = starting_weights(name, case, problem, compiled.model)
+            given = {**found, **given}
+            others = (*others, *given.values())
+        if earlier is not None:
+            given = {array: values[trained] for array, values in given.items()}
         self.report.form = compiled.form(parts[0].objective)
         if self.report.form == "plain":
             self.report.plain_because = compiled.refusal(parts[0].objective) or ""
@@ -109,7 +118,6 @@ class CaseRun:
                 self.chunks["evaluate"] = compiled.evaluated_models(side_by_side, self.cells)
         self._plan = Plan(parts, schedule_factors(case.train), case.seed, self._steps)
         init_std, init_bias = initial(case, grid)
-        given = given_weights(init, compiled.model, grid, case)
 
         def first(index: Int[np.ndarray, "..."]) -> PyTree:
             flat = index.ravel()
@@ -182,6 +190,8 @@ class CaseRun:
                 )
                 dataset = derive(merged(dataset, found), self.case)
                 dataset["loss"].attrs["loss_kind"] = self.program.fine.name
+                if self.report.started_from:
+                    dataset.attrs["started_from"] = f"{self.case.start_from}, SHA-256 {self.report.started_from}"
                 if self._earlier is not None:
                     error = max(dataset["loss"].attrs["loss_error"], self._earlier.loss_error)
                     dataset["loss"].attrs["loss_error"] = error

@@ -50,6 +50,10 @@ class Earlier(NamedTuple):
         losses = self._flat("loss_snapshots", 1) if snapshots else None
         return Scored(Trained(self._models(model), self._flat("diverged_at"), kept), (evaluation, losses))
 
+    def models(self, model: PyTree) -> PyTree:
+        """Its models as they were trained, leaves (models, ...); `model` has the types and shapes of one."""
+        return self._models(model)
+
     def _models(self, model: PyTree, suffix: str = "", more: int = 0) -> PyTree:
         names = {id(getattr(model, name)): name for name in type(model).dims}
         return jax.tree.map(lambda own: self._flat(f"{names[id(own)]}{suffix}", own.ndim + more), model)
@@ -73,19 +77,28 @@ def open_earlier(path: Path) -> Earlier:
     return Earlier(case, dataset)
 
 
+def matched(
+    earlier: Mapping[str, Any], earlier_restarts: int, numbers: Mapping[str, Any], restarts: int
+) -> Int[np.ndarray, " models"]:
+    """For every model of a case the number of the earlier one of equal numbers and restart, -1 if there is none.
+
+    `numbers` are arrays (cells, ...), and so are the `earlier` ones."""
+    cells = {row: number for number, row in enumerate(_rows(earlier))}
+    cell = np.array([cells.get(row, -1) for row in _rows(numbers)])[:, None]
+    restart = np.arange(restarts)
+    return np.where((cell >= 0) & (restart < earlier_restarts), cell * earlier_restarts + restart, -1).ravel()
+
+
 def same_models(
     earlier: Mapping[str, Any], earlier_restarts: int, numbers: Mapping[str, Any], restarts: int
 ) -> Int[np.ndarray, " models"]:
     """For every model of a case the number of the earlier one that is the same, -1 if there is none.
 
-    `numbers` are all that decide the training of a cell, arrays (cells, ...), and so are the `earlier` ones. Raises
-    SweepError if an earlier model is not among those of the case: it would be lost.
+    `numbers` are all that decide the training of a cell, as for `matched`. Raises SweepError if an earlier model is not
+    among those of the case: it would be lost.
     """
-    cells = {row: number for number, row in enumerate(_rows(earlier))}
-    cell = np.array([cells.get(row, -1) for row in _rows(numbers)])[:, None]
-    restart = np.arange(restarts)
-    same = np.where((cell >= 0) & (restart < earlier_restarts), cell * earlier_restarts + restart, -1).ravel()
-    total = len(cells) * earlier_restarts
+    same = matched(earlier, earlier_restarts, numbers, restarts)
+    total = len(set(_rows(earlier))) * earlier_restarts
     if lost := total - len(np.unique(same[same >= 0])):
         raise SweepError(
             f"{lost:,} of the {total:,} models that are trained are not in the sweep any more\n"

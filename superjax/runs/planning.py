@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from superjax import studies
+from superjax.errors import clip
 from superjax.runs.case_run import CaseRun, key_of
 from superjax.runs.checkpoint import Folder
 from superjax.runs.folder import Run, chunk_folder
@@ -15,6 +16,7 @@ from superjax.runs.growth import Earlier, open_earlier
 from superjax.runs.netcdf import open_dataset
 from superjax.runs.options import Options
 from superjax.runs.problems import code_of_case
+from superjax.runs.prolonging import dataset_of
 from superjax.spec import Sweep, SweepError
 from superjax.system import terminal
 from superjax.system.modules import beside
@@ -49,6 +51,12 @@ def todo(sweep: Sweep, shown: str, run: Run, options: Options) -> Todo:
     if options.figures_only and missing:
         what = "; ".join(missing.values())
         raise SweepError(f"{run.folder}: cannot be redrawn, {what}; leave --figures-only out")
+    for name, case in sweep.cases.items():
+        if case.start_from and dataset_of(name, case).resolve() == run.path(name).resolve():
+            raise SweepError(
+                f"{shown}: start_from = {clip(case.start_from)}: a run cannot start from its own folder\n"
+                "  choose another one with --out, or copy the sweep file under another name"
+            )
     try:
         codes = codes_of(sweep, sweep.cases if missing else (), missing)
         run.refuse_other_code(codes)  # all cases of a run have the same; redrawing needs none

@@ -41,6 +41,11 @@ class Case(Frozen):
         description="the seed of all random numbers; initial weights come from it and the number of the restart, and "
         "are the same in all cells",
     )
+    start_from: Text = Field(
+        "",
+        description="the folder of a finished run, as `results/NAME`: every model starts from the weights that the "
+        "model of the same case, cell and restart has there, and is trained on under new settings of `train`",
+    )
     n_features: Dimension = Field(description="n, the number of features")
     n_hidden: Dimension = Field(description="m, the number of hidden dimensions; an axis may set smaller numbers")
     importance: Importance = Field(1.0, description="how much the error of each output counts")

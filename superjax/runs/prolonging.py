@@ -1,0 +1,56 @@
+"""Training that goes on from the models of a finished run, under new settings.
+
+It is another training, not the end of the first: the optimiser starts anew, and so does the schedule. A longer first
+training would be no continuation of a shorter one either, since schedules and what the exact loss is taken with depend
+on the number of steps.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import PyTree
+
+from superjax.disk.files import checksum
+from superjax.errors import SweepError
+from superjax.problem.problem import Problem
+from superjax.runs.growth import matched, open_earlier
+from superjax.runs.problems import laws_of
+from superjax.spec import Case
+from superjax.spec.grid import Grid
+
+
+def dataset_of(name: str, case: Case) -> Path:
+    """The dataset that a case starts from: that of its name, or the only one there is."""
+    folder = Path(case.start_from).expanduser()
+    path, there = folder / f"{name}.nc", sorted(folder.glob("*.nc"))
+    return there[0] if len(there) == 1 and path not in there else path
+
+
+def starting_weights(name: str, case: Case, problem: Problem, model: PyTree) -> tuple[dict[str, np.ndarray], str]:
+    """The weights that all models of a case start from, by array, and the checksum of the dataset that has them.
+    Raises SweepError if there is no such run, or if it has no model for one of the case."""
+    path = dataset_of(name, case)
+    where = f"{name}: start_from"
+    if not path.is_file():
+        raise SweepError(f"{where}: there is no {path}; it must be the folder of a finished run with a case {name}")
+    earlier = open_earlier(path)
+    arrays = type(model).dims
+    for array in arrays:
+        there = earlier.dataset.get(array)
+        if there is None or there.shape[len(there.shape) - len(arrays[array]) :] != getattr(model, array).shape:
+            raise SweepError(f"{where}: {path} has another model, without {array} {getattr(model, array).shape}")
+    before, now = ({"laws": laws_of(problem, Grid(one)), "m": _n_hidden(one)} for one in (earlier.case, case))
+    same = matched(before, earlier.case.restarts, now, case.restarts)
+    if missing := int((same < 0).sum()):
+        raise SweepError(
+            f"{where}: {missing:,} of {len(same):,} models have none in {path} of the same cell and restart\n"
+            "  it must have the same axes of the problem, and as many restarts"
+        )
+    models = earlier.models(model)
+    return {array: np.asarray(getattr(models, array))[same] for array in arrays}, checksum(path)
+
+
+def _n_hidden(case: Case) -> np.ndarray:
+    """How many hidden dimensions every cell has."""
+    grid = Grid(case)
+    return np.broadcast_to(np.asarray(grid.fields.get("n_hidden", case.n_hidden), float), grid.n_cells)

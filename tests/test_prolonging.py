@@ -1,0 +1,69 @@
+"""Training that goes on from the models of a finished run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import superjax
+from superjax.disk.files import checksum
+from superjax.sweep import main
+
+SWEEP = """
+restarts = 3
+n_features = 3
+n_hidden = 2
+train.steps = 40
+[axes.density]
+field = "data.density"
+values = [0.5, 0.2]
+"""
+
+
+@pytest.fixture
+def first(tmp_path, monkeypatch):
+    """A finished run in results/first."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "first.toml").write_text(SWEEP)
+    (tmp_path / "more.toml").write_text('start_from = "results/first"\n' + SWEEP)
+    assert main(["first.toml"]) == 0
+    return superjax.open("results/first/first.nc")
+
+
+def test_every_model_starts_from_its_own_weights(first):
+    assert main(["more.toml", "train.snapshots=[0]"]) == 0
+    more = superjax.open("results/more/more.nc")
+    np.testing.assert_array_equal(more["W_snapshots"].values[..., 0, :, :], first["W"].values)
+    np.testing.assert_array_equal(more["b_snapshots"].values[..., 0, :], first["b"].values)
+    assert more.attrs["started_from"].endswith(checksum(Path("results/first/first.nc")))
+    # Python's `run` does the same.
+    (same,) = superjax.run(superjax.load("more.toml", "train.snapshots=[0]")).values()
+    np.testing.assert_array_equal(same["W"].values, more["W"].values)
+
+
+def test_fewer_cells_and_restarts_and_another_order_find_theirs(first):
+    assert main(["more.toml", "restarts=2", "axes.density.values=[0.2]", "train.snapshots=[0]"]) == 0
+    more = superjax.open("results/more/more.nc")
+    np.testing.assert_array_equal(more["W_snapshots"].values[0, :, 0], first["W"].values[1, :2])
+
+
+@pytest.mark.parametrize(
+    "overrides, says",
+    [
+        (("restarts=4",), "2 of 8 models have none"),
+        (("axes.density.values=[0.5,0.3]",), "3 of 6 models have none"),
+        (("importance=2",), "6 of 6 models have none"),
+        (("n_hidden=1",), "has another model, without W (1, 3)"),
+        (('start_from="results/none"',), "there is no results/none/more.nc"),
+        (('start_from="results/more"',), "there is no results/more/more.nc"),
+    ],
+)
+def test_what_has_no_model_to_start_from_is_refused(first, capsys, overrides, says):
+    assert main(["more.toml", *overrides]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_run_never_starts_from_its_own_folder(first, capsys):
+    assert main(["first.toml", 'start_from="results/first"', "--fresh"]) == 2
+    assert "cannot start from its own folder" in capsys.readouterr().err
+    np.testing.assert_array_equal(superjax.open("results/first/first.nc")["W"].values, first["W"].values)
