@@ -55,7 +55,7 @@ def test_fewer_cells_and_restarts_and_another_order_find_theirs(first):
         (("importance=2",), "6 of 6 models have none"),
         (("n_hidden=1",), "has another model, without W (1, 3)"),
         (('start_from="results/none"',), "there is no results/none/more.nc"),
-        (('start_from="results/more"',), "there is no results/more/more.nc"),
+        (('start_from="results/more"',), "cannot start from its own folder"),
     ],
 )
 def test_what_has_no_model_to_start_from_is_refused(first, capsys, overrides, says):
