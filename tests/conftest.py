@@ -71,3 +71,10 @@ def make_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., "Case"]
         return case
 
     return make
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Heavy tests are slow ones too."""
+    for item in items:
+        if "heavy" in item.keywords:
+            item.add_marker(pytest.mark.slow)

@@ -108,8 +108,8 @@ def test_numbers_equal_those_of_each_cell_alone(name):
             write(tree, path, value, 3)
         alone = Case.model_validate(tree)
         np.testing.assert_allclose(numbers["importance"][cell], alone.importance_vector(), rtol=1e-15)
-        np.testing.assert_allclose(numbers["density"][cell], alone.density_vector(), rtol=1e-15)
-        expected = {name: getattr(alone.train, name) for name in HYPER} | {"init_std": alone.model.init_std}
+        np.testing.assert_allclose(numbers["data.density"][cell], alone.density_vector(), rtol=1e-15)
+        expected = {name: getattr(alone.train, name) for name in HYPER} | {"model.init_std": alone.model.init_std}
         for number, value in expected.items():
             found = numbers[number][cell] if np.ndim(numbers[number]) else numbers[number]
             assert found == (np.inf if value is None else value), number

@@ -306,7 +306,7 @@ def segment(w, b, start, end):
     """Mean squared error along a segment of one feature, and its derivatives by w and b."""
 
     def loss(w, b):
-        return Squared(None).segment(Affine(w[None], b[None]), start[None], end[None], start[None], end[None])[0]
+        return Squared(jnp.ones(1)).segment(Affine(w[None], b[None]), start[None], end[None], start[None], end[None])[0]
 
     return loss(w, b), *jax.grad(loss, (0, 1))(w, b)
 

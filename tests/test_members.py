@@ -215,7 +215,6 @@ def padded(rows: Any, n_rows: int) -> Any:
 def test_the_exact_loss_is_that_of_many_samples(model: str, target: str, term: str, data: str) -> None:
     """Every value of all terms, to five standard errors of independent samples and half a percent."""
     case, problem, laws = made(model, laws_with(data, 2)[0], target, terms_with(term))
-    check_problem(case, problem)
     one = jax.tree.map(lambda x: x[0], models_of(problem))
     fine, _ = evaluation_objectives(problem, case)
     rows = fine.rows(laws, fine.draw(jax.random.key(0)))
@@ -265,6 +264,7 @@ def test_the_fast_form_is_the_plain_one_and_gradients_are_differences(
     that is minimised, in float64, against central differences of it."""
     table = laws_with(data, 2)[-1] | ({"points": 16} if data == "finite" else {})
     case, problem, laws = made(model, table, target, terms_with(term))
+    check_problem(case, problem)
     if problem.data.points:
         objective: Any = FullBatch(problem.data.n_uniforms(2), problem.data.points, (1,))
     else:
@@ -289,12 +289,12 @@ def test_the_fast_form_is_the_plain_one_and_gradients_are_differences(
 
     def loss(vector: Any) -> Any:
         parts = [part.reshape(x.shape) for part, x in zip(jnp.split(vector, sizes), flat, strict=True)]
-        rows = objective.rows(wide, jax.tree.map(lambda x: x.astype(vector.dtype), draw))
         sums = kernel.row_sum(objective.row_values, "plain")(jax.tree.unflatten(tree, parts), wide, rows)
         return wide.weights() @ sums * objective.row_weight
 
+    single = laws, objective.rows(laws, draw)
     with double():
-        wide = jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float64)), laws)
+        wide, rows = jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float64)), single)
         h = 1e-6
         shifted = point + h * np.concatenate([np.eye(len(point)), -np.eye(len(point))])
         losses, gradient = jax.jit(lambda shifted, point: (jax.lax.map(loss, shifted), jax.grad(loss)(point)))(

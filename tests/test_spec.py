@@ -247,10 +247,18 @@ WRONG = [
     ("data.density", "0", "must be > 0"),
     ("data.density", "1.5", "must be <= 1"),
     ("data.density", "nan", "must be a finite number"),
-    ("data.density", "true", "must be a number in (0, 1] or a list of them"),
-    ("data.density", '"abc"', "must be a number in (0, 1] or a list of them"),
+    (
+        "data.density",
+        "true",
+        "must be a number in (0, 1], a list of them, one a feature, or {ratio = ...} or {zipf = ...}",
+    ),
+    (
+        "data.density",
+        '"abc"',
+        "must be a number in (0, 1], a list of them, one a feature, or {ratio = ...} or {zipf = ...}",
+    ),
     ("data.density", "[0.5, 0.5]", "must have n_features = 3 entries, has 2"),
-    ("data.kind", '"independant"', 'must be one of "independent" or "sets"; did you mean independent?'),
+    ("data.kind", '"independant"', '"finite" or "pkg.module:Class"; did you mean independent?'),
     ("data.set_size", "3", 'has no effect with data.kind = "independent"; it needs data.kind = "sets" (case s)'),
     ("data.correlation", "0.5", 'has no effect with data.kind = "independent"; it needs data.kind = "sets"'),
     ("data.correlation", "1.5", "must be <= 1"),
@@ -261,7 +269,7 @@ WRONG = [
     ("importance.ratio", "-1", "must be > 0"),
     ("importance.ratio", "1e+300", "must not overflow at n_features = 3"),
     ("model.kind", '"relu_ouput"', "did you mean relu_output?"),
-    ("model.kind", '"pkg.module"', '"linear", "relu_output" or "pkg.module:Class"'),
+    ("model.kind", '"pkg.module"', 'must be "linear", "relu_output", "relu_hidden", "two_layer" or "pkg.module:Class"'),
     ("model.init_std", '"notebok"', 'must be a number > 0 or "notebook"'),
     ("model.init_std", "0", "must be > 0"),
     ("train.optimizer", '"adan"', "did you mean adam?"),
@@ -349,7 +357,11 @@ def test_wrong_value(key: str, value: str, says: str) -> None:
             axis(field='"train.steps"'),
             'axes.d.field = "train.steps", is static, the same in all cells; make it a case',
         ),
-        (axis(field='"n_hidden"'), 'axes.d.field = "n_hidden", is static'),
+        (axis(field='"n_features"'), 'axes.d.field = "n_features", is static'),
+        (
+            axis(field='"n_hidden"'),
+            "axes.d.range = [0.1, 1], 0.1 is refused: an axis over n_hidden has whole numbers from 1 to n_hidden = 2",
+        ),
         (axis(field='"train.optimizer"'), "is static"),
         (axis(field='"optimum"'), "is static"),
         (axis(field='"train"'), "is static"),
@@ -390,7 +402,7 @@ def test_wrong_axis(text: str, says: str) -> None:
     [
         ("n_hidden = 2", "s.toml: n_features is missing (case s)"),
         ("n_feature = 3\nn_hidden = 2", "s.toml: n_feature = 3, unknown key; did you mean n_features?"),
-        (SMALL + "importance = {}", "s.toml: importance.ratio is missing"),
+        (SMALL + "importance = {}", "s.toml: importance = {}, must have one of ratio and zipf"),
         (SMALL + "case = 3", "s.toml: case = 3, must be tables [case.NAME]"),
         (SMALL + "[case]\na = 3", "s.toml: case = {a = 3}, must be tables [case.NAME]"),
         (SMALL + '[case."a/b"]', 's.toml: case "a/b" is no file name'),
@@ -742,8 +754,11 @@ def test_sweepable(path: str) -> None:
 
 def test_reserved_names_are_those_of_a_dataset() -> None:
     from superjax.runs.dataset import _LABELS
+    from superjax.runs.stages import STAGES
 
-    variables = {name for name in _LABELS if not name.startswith(spec.RESERVED_STEMS)}
+    names = {*_LABELS, *(name for stage in STAGES for name in stage.labels)}
+    own = {"W1", "W2"}  # of a model that other models need not mind; axes beside it are checked against its dims
+    variables = {name for name in names - own if not name.startswith(spec.RESERVED_STEMS)}
     rest = "restart feature hidden snapshot step phase_kind W_snapshots b_snapshots loss_snapshots solution".split()
     assert variables.union(rest) == spec.RESERVED
     assert list(case(SMALL + axis("superposition")).axes) == ["superposition"]

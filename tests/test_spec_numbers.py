@@ -55,7 +55,7 @@ def test_what_is_accepted_survives_as_float32(tmp_path: Path, path: str, value: 
         return
     found = numbers(accepted)
     assert all(survives(array) for array in found.values())
-    squared = [found[name] for name in ("density", "init_std", "clip_norm")] + [found["importance"].max(-1)]
+    squared = [found[name] for name in ("data.density", "model.init_std", "clip_norm")] + [found["importance"].max(-1)]
     assert all(survives(array**2) for array in squared)
     assert set(HYPER) <= set(found)
 

@@ -205,7 +205,7 @@ def loss_one(
     return losses[0] if error else sum(losses[1:], losses[0])
 
 
-def _by_term(cell: Cell, values: Float[Array, " values"]) -> list[tuple[Any, Array]]:
+def _by_term(cell: Cell, values: Float[Array, " values"]) -> list[tuple[Any, Float[Array, " _"]]]:
     """The terms, and of all values side by side those of each."""
     sizes = [term.weights().shape[-1] for term in cell.laws.terms]
     parts = jnp.split(values, np.cumsum(sizes)[:-1]) if len(sizes) > 1 else [values]

@@ -252,9 +252,9 @@ def program_of(case: Case, problem: Problem, devices: int | None = None) -> Prog
     """The compiled program of a case. Raises SweepError if its problem or objective is impossible."""
     check_problem(case, problem)
     fields = {path for axis in case.axes.values() for path in axis.names}
-    training_parts(problem, case)
-    for stage in stages_of(case):
+    for stage in stages_of(case):  # first: it says what asked for the exact loss
         stage.check(case, problem)
+    training_parts(problem, case)
     swept = frozenset(name for name in HYPER if f"train.{name}" in fields)
     clip = case.train.clip_norm is not None or "clip_norm" in swept
     method = Method(case.train.optimizer, clip, case.train.normalize, case.train.decayed)

@@ -4,6 +4,7 @@ Everything that will be traced later is traced here, so that what the user's cod
 superjax.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -116,6 +117,9 @@ def faults(case: Case, problem: Problem, thorough: bool = True) -> Iterator[str]
     def call(model: Any, x: Any) -> Any:
         return model(x)
 
+    if more and not _takes_outputs(cls):
+        yield f"has as many outputs as features, {n}, the target has {outputs}; take one with n_outputs, as two_layer"
+        return
     model, error = tried(jax.eval_shape, build, jax.random.key(0), number)
     if error is not None:
         yield (
@@ -142,6 +146,12 @@ def faults(case: Case, problem: Problem, thorough: bool = True) -> Iterator[str]
         yield from _gradient_faults(call, model, x, outputs)
         yield from _repetition_faults(build, call, model, x)
         yield from _number_faults(build, call, case, arrays)
+
+
+def _takes_outputs(cls: Any) -> bool:
+    """Whether a class of models can be built with another number of outputs than of features."""
+    taken, error = tried(lambda: inspect.signature(cls.__init__).parameters.values())
+    return error is not None or any(one.name == "n_outputs" or one.kind is one.VAR_KEYWORD for one in taken)
 
 
 def _array_faults(arrays: dict[str, Any], dims: dict[str, Any]) -> Iterator[str]:

@@ -91,7 +91,7 @@ def _explain(
         text = f"unknown key{hint}"
     else:
         text = wanted(root, problem)
-    if problem["type"] == "refused" and isinstance(got, dict):  # something about a whole axis
+    if problem["type"] == "refused" and isinstance(got, dict) and loc[:1] == ("axes",):  # something about a whole axis
         field = None if {"field", "fields"} & got.keys() else _field_named(root, str(loc[-1]))
         hint = near(loc[-1], [name for name in tree["axes"] if name != loc[-1]])
         hint = f"; did you mean field = {toml(field)}?" if field else hint

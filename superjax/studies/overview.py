@@ -15,6 +15,8 @@ from superjax import analysis
 from superjax.plots.canvas import fitted, heading
 from superjax.plots.maps import BLUE, PHASE_COLOURS, VERMILION, hatch, phase_handles, phase_map, value_map
 from superjax.spec import Case
+from superjax.studies import dictionaries
+from superjax.studies.axes import axis_of, sorted_map
 from superjax.studies.captions import spread
 from superjax.studies.results import Results
 
@@ -23,15 +25,16 @@ MAX_WEIGHTS = 400  # features whose weights are drawn
 MAX_VALUES = 6  # of a further axis
 MAX_MAPS = 48  # of a figure
 MAX_FAMILIES = 8
-_DRAWN = 1e-100, 1e100  # sizes beyond which matplotlib cannot make an axis
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """One figure per case."""
-    title = f"{results.sweep.title}\n" if results.sweep.title else ""
-    return {
-        name: overview(results.sweep.cases[name], data, f"{title}{name}") for name, data in results.datasets.items()
-    }
+    """One figure per case, and one of its dictionaries if it has them."""
+    title, found = f"{results.sweep.title}\n" if results.sweep.title else "", {}
+    for name, data in results.datasets.items():
+        found[name] = overview(results.sweep.cases[name], data, f"{title}{name}")
+        if "autoencoder_fvu" in data:
+            found[f"{name}_autoencoder"] = dictionaries.figure(results.sweep.cases[name], data, f"{title}{name}")
+    return found
 
 
 def overview(case: Case, data: xr.Dataset, name: str) -> Figure:
@@ -129,7 +132,7 @@ def _weights(case: Case, data: xr.Dataset) -> Figure:
 
 def _lines(case: Case, data: xr.Dataset) -> Figure:
     """Norm and interference of every feature, and the loss, along the axis, with the spread over restarts."""
-    x, label, log = _axis(case, data, next(iter(case.axes)))
+    x, label, log = axis_of(case, data, next(iter(case.axes)))
     figure = Figure(figsize=(6, 9), layout="constrained")
     axes = figure.subplots(3, 1, sharex=True)
     present = data["norm"] >= case.phases.represented  # the direction of a feature without a norm means nothing
@@ -152,7 +155,7 @@ def _losses(case: Case, data: xr.Dataset) -> Figure:
     """For models without weights whose phases are known: the loss alone."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     ax = figure.subplots()
-    axes = [_axis(case, data, dim) for dim in case.axes]
+    axes = [axis_of(case, data, dim) for dim in case.axes]
     for (_, label, log), set_axis in zip(axes, (_set_x, _set_y), strict=False):
         set_axis(ax, label, log)
     if len(axes) == 1:
@@ -160,7 +163,7 @@ def _losses(case: Case, data: xr.Dataset) -> Figure:
     elif len(axes) == 2:
         loss = data["loss"].where(np.isfinite(data["loss"])).min("restart").values
         highest = float(np.max(loss, where=np.isfinite(loss), initial=0.0)) or 1.0
-        mesh = _sorted_map(value_map, ax, axes[0][0], axes[1][0], loss, vmin=0.0, vmax=highest)
+        mesh = sorted_map(value_map, ax, axes[0][0], axes[1][0], loss, vmin=0.0, vmax=highest)
         figure.colorbar(mesh, ax=ax, label="loss of the best restart")
     else:
         ax.hist(data["loss"].values[np.isfinite(data["loss"].values)], bins=50, color=BLUE)
@@ -198,8 +201,8 @@ def _draw_loss(ax: Axes, x: np.ndarray, data: xr.Dataset) -> None:
 def _maps(case: Case, data: xr.Dataset) -> Figure:
     """A map of every feature's phase and of the number superposed, a row for every value of the further axes."""
     *rest, first, second = case.axes
-    x, x_label, x_log = _axis(case, data, first)
-    y, y_label, y_log = _axis(case, data, second)
+    x, x_label, x_log = axis_of(case, data, first)
+    y, y_label, y_log = axis_of(case, data, second)
     shown = min(case.n_features, MAX_FEATURES)
     points = list(itertools.product(*_rows(case, data).values()))
     figure = Figure(figsize=(3.2 * (shown + 1) + 0.8, 3.0 * len(points) + 1.4), layout="constrained")
@@ -211,13 +214,13 @@ def _maps(case: Case, data: xr.Dataset) -> Figure:
         lost = _diverged(data).isel(place).transpose(first, second).values & ~unknown
         for feature, ax in enumerate(axes[:-1]):
             ax.set(xscale="log" if x_log else "linear", yscale="log" if y_log else "linear")
-            _sorted_map(phase_map, ax, x, y, phase[..., feature])
+            sorted_map(phase_map, ax, x, y, phase[..., feature])
             ax.set_title(f"feature {feature}")
         count = np.where(unknown, np.nan, (phase == analysis.PHASES.index("superposed")).sum(-1))
         axes[-1].set(xscale=axes[0].get_xscale(), yscale=axes[0].get_yscale(), title="number superposed")
-        mesh = _sorted_map(value_map, axes[-1], x, y, count, vmin=0.0, vmax=float(case.n_features))
+        mesh = sorted_map(value_map, axes[-1], x, y, count, vmin=0.0, vmax=float(case.n_features))
         figure.colorbar(mesh, ax=axes[-1], ticks=MaxNLocator(integer=True))
-        where = ", ".join(f"{fitted(dim, 2)} = {_axis(case, data, dim)[0][k]:.3g}" for dim, k in place.items())
+        where = ", ".join(f"{fitted(dim, 2)} = {axis_of(case, data, dim)[0][k]:.3g}" for dim, k in place.items())
         axes[0].set_ylabel(f"{where}\n{y_label}" if where else y_label)
         for ax in axes:
             hatch(ax, np.sort(x), np.sort(y), lost[np.argsort(x)][:, np.argsort(y)], "xxxx")
@@ -228,27 +231,3 @@ def _maps(case: Case, data: xr.Dataset) -> Figure:
         handles.append(Patch(facecolor="none", edgecolor="black", hatch="xxxx", label="some restarts diverged"))
     figure.legend(handles=handles, loc="outside lower left", ncols=5, frameon=False)
     return figure
-
-
-def _sorted_map(draw, ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, **keywords):
-    i, j = np.argsort(x), np.argsort(y)
-    return draw(ax, x[i], y[j], values[i][:, j], **keywords)
-
-
-def _axis(case: Case, data: xr.Dataset, dim: str) -> tuple[np.ndarray, str, bool]:
-    """Values along a dimension, its label, and whether it is logarithmic.
-
-    A dimension is drawn by the number of its points if it has several coordinates, or values that repeat, are too near
-    to each other to be told apart, or too large or small for matplotlib.
-    """
-    axis = case.axes[dim]
-    values = data[dim].values if dim in data.coords else np.arange(float(data.sizes[dim]))
-    size = np.abs(values[values != 0])
-    extreme = size.size > 0 and bool(size.min() < _DRAWN[0] or size.max() > _DRAWN[1])
-    if len(axis.names) > 1 or len(np.unique(values)) < len(values) or extreme or _too_near(values):
-        return np.arange(float(data.sizes[dim])), f"point of {fitted(dim, 2)}", False
-    return values, fitted(axis.label or dim, 2.4, lines=2), axis.scale == "log"
-
-
-def _too_near(values: np.ndarray) -> bool:
-    return bool(0 < np.ptp(values) < 1e-9 * np.abs(values).max())

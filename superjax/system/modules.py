@@ -47,8 +47,9 @@ def find(name: str) -> tuple[Path, Path] | None:
     for folder in folders():
         path = folder.joinpath(*name.split("."))
         for file in path / "__init__.py", path.with_name(f"{path.name}.py"):
-            if file.is_file():
-                return folder, file
+            with suppress(OSError):  # a name that is too long for a file
+                if file.is_file():
+                    return folder, file
     return None
 
 

@@ -1,0 +1,228 @@
+"""A user's own distribution, target, term and model, from a file beside the sweep file and the command line."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from superjax.sweep import main
+
+CODE = '''
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from superjax.problem import Count, Distribution, Error, NonNegative, Options, Positive, Target, Term, ToyModel
+
+
+class Scaled(Distribution):
+    """Uniform numbers of a size, the first `zeros` of them 0."""
+
+    size: Float[Array, ""]
+
+    class Options(Options):
+        size: Positive = 1.0
+        zeros: Count = 1
+
+    def sample(self, uniforms):
+        return jnp.where(jnp.arange(self.n_features) < self.zeros, 0.0, self.size * uniforms)
+
+
+class Wide(Distribution):
+    def sample(self, uniforms):
+        return jnp.concatenate([uniforms, uniforms])
+
+
+def double(x):
+    return 2 * x
+
+
+def total(x):
+    return jnp.sum(x)[None]
+
+
+class Times(Target):
+    factor: Float[Array, ""]
+
+    class Options(Options):
+        factor: Positive = 1.0
+
+    def __call__(self, x):
+        return self.factor * x
+
+
+class Weights(Term):
+    """The sum of squares of W."""
+
+    strength: Float[Array, ""]
+
+    class Options(Options):
+        strength: NonNegative = 0.0
+
+    def values(self, model, x, y):
+        return jnp.sum(jnp.square(model.W))[None]
+
+    def weights(self):
+        return self.strength[None]
+
+
+class Short(Error):
+    def values(self, model, x, y):
+        return jnp.square(model(x) - y)[:1]
+
+
+class Wave(eqx.Module):
+    W: Array
+    frequency: ClassVar[int]
+    dims: ClassVar = {"W": ("hidden", "feature")}
+
+    class Options(Options):
+        frequency: Count = 1
+
+    def __init__(self, n_features, n_hidden, init_std, *, key):
+        self.W = init_std * jax.random.normal(key, (n_hidden, n_features))
+
+    def __call__(self, x):
+        return self.W.T @ jnp.sin(self.frequency * (self.W @ x))
+'''
+SWEEP = """
+n_features = 3
+n_hidden = 2
+restarts = 2
+[train]
+steps = 2
+learning_rate = 1e-30
+"""
+SAMPLED = "train.objective=quasi"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    importlib.invalidate_caches()
+    (tmp_path / "own_parts.py").write_text(CODE)
+    return tmp_path
+
+
+def trained(folder: Path, *overrides: str) -> xr.Dataset:
+    (folder / "mine.toml").write_text(SWEEP)
+    assert main(["mine.toml", *overrides]) == 0
+    with xr.open_dataset(folder / "results" / "mine" / "mine.nc", engine="h5netcdf") as data:
+        return data.load()
+
+
+def refused(folder: Path, capsys: pytest.CaptureFixture, *overrides: str) -> str:
+    """The message of a run that is refused, before anything is trained."""
+    (folder / "mine.toml").write_text(SWEEP)
+    assert main(["mine.toml", *overrides]) == 2
+    said = capsys.readouterr()
+    assert len(said.err.strip().splitlines()) <= 6 and "Traceback" not in said.err and "100%" not in said.err
+    assert not list(folder.glob("results/mine/*.nc"))
+    return said.err
+
+
+def test_a_distribution_with_options(folder):
+    """A number as an axis, a count from the file: what is missed by a model of nothing is its variance and mean."""
+    data = trained(folder, SAMPLED, "model.init_std=1e-9", "data={kind='own_parts:Scaled', zeros=2}",
+                   "axes.size={field='data.size', values=[0.5, 2]}")  # fmt: skip
+    np.testing.assert_allclose(data["loss"].values, np.repeat([[0.5**2 / 3], [4 / 3]], 2, 1), rtol=1e-3)
+    assert data["size"].attrs["long_name"] == "data.size"
+    assert np.isnan(data["explained"][..., :2]).all()  # they do not vary
+
+
+def test_a_target_function(folder):
+    data = trained(folder, SAMPLED, "model.init_std=1e-9", "target.kind=own_parts:double")
+    np.testing.assert_allclose(data["loss"], 3 * 4 / 3, rtol=1e-3)
+
+
+def test_a_target_with_an_option_as_an_axis(folder):
+    data = trained(folder, SAMPLED, "model.init_std=1e-9", "target.kind=own_parts:Times",
+                   "axes.factor={field='target.factor', values=[1, 3]}")  # fmt: skip
+    np.testing.assert_allclose(data["loss"].values[:, 0], [1, 9], rtol=1e-3)
+
+
+def test_a_target_of_another_length(folder):
+    data = trained(folder, SAMPLED, "model.kind=two_layer", "target.kind=own_parts:total")
+    assert data["W2"].dims == ("restart", "output", "hidden") and data.sizes["output"] == 1
+
+
+def test_a_term_as_an_axis(folder):
+    data = trained(folder, SAMPLED, "terms.decay={kind='own_parts:Weights'}",
+                   "axes.strength={field='terms.decay.strength', values=[0, 0.5]}")  # fmt: skip
+    squares = (data["W"] ** 2).sum(("hidden", "feature"))
+    np.testing.assert_allclose(data["term_decay"], squares * data["strength"], rtol=1e-5)
+    np.testing.assert_allclose(data["objective"], data["loss"] + data["term_decay"], rtol=1e-5)
+
+
+def test_a_model_with_an_option(folder):
+    """The option is part of the model: it changes what comes out, from the same weights."""
+    one, two = (trained(folder, SAMPLED, f"model={{kind='own_parts:Wave', frequency={k}}}", "model.init_std=1.0")
+                for k in (1, 2))  # fmt: skip
+    np.testing.assert_array_equal(one["W"], two["W"])
+    assert (one["loss"] != two["loss"]).all()
+
+
+REFUSALS = [
+    # wrong options
+    (["data={kind='own_parts:Scaled', zeros=0}", SAMPLED], "data.zeros"),
+    (["data={kind='own_parts:Scaled', size=-1.0}", SAMPLED], "data.size"),
+    (["data={kind='own_parts:Scaled', sise=2.0}", SAMPLED], "did you mean size?"),
+    (["model={kind='own_parts:Wave', frequency=1.5}"], "model.frequency"),
+    (["terms.decay={kind='own_parts:Weights', strengh=1.0}"], "did you mean strength?"),
+    (["data.kind=own_parts:Scaled", SAMPLED, "axes.a={field='data.zeros', values=[1, 2]}"], "is static"),
+    # no such member
+    (["data.kind=own_parts:Absent"], "has no attribute 'Absent'"),
+    (["data.kind=own_parts:double"], "must be a class that inherits superjax.problem.Distribution"),
+    (["target.kind=own_parts:Scaled"], "must be a function of one input, or a class that inherits"),
+    (["terms.mine={kind='own_parts:Wave'}"], "must be a class that inherits superjax.problem.Term"),
+    (["target.kind=absent_parts:double"], "looked for absent_parts.py in"),
+    # shapes
+    (["data.kind=own_parts:Wide", SAMPLED], "sample(uniforms) has shape (6,), must be (3,)"),
+    (["target.kind=own_parts:total"], "must have that of the target, (1,)"),
+    (["terms.short={kind='own_parts:Short'}"], "values(model, x, y) has shape (1,), must be (3,)"),
+    (["terms.decay={kind='own_parts:Weights', strength=1.0}", "model.kind=two_layer"], "raises AttributeError"),
+    # what does not go together
+    (["data.kind=own_parts:Scaled"], "Scaled cannot be; use train.objective"),
+    (["data.kind=own_parts:Scaled", SAMPLED, "optimum=true"], "Scaled cannot be enumerated"),
+]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"), REFUSALS, ids=lambda value: "" if isinstance(value, str) else " ".join(value)
+)
+def test_what_is_wrong_is_said_in_one_message(folder, capsys, overrides, says):
+    assert says in refused(folder, capsys, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["data.kind=finite", "train.objective=minibatch"], 'train.objective = "minibatch", must be "exact" with'),
+        (["data.kind=finite", "train.objective=quasi"], 'must be "exact" with data.kind = "finite"'),
+        (["terms.l1.strength=0.1", "model.kind=own_parts:Wave"], "needs a model with a method hidden(x)"),
+        (["terms={squared={}, power={}}"], "must have one error at most, as squared or power"),
+        (["terms={squared={}, mine={kind='own_parts:Short'}}"], "must have one error at most"),
+        (["terms.l1.power=3.0"], 'is no option of the term "l1", it has strength'),
+        (["terms.squared.strength=0.5"], 'is no option of the term "squared", it has no options'),
+        (["terms.mine={strength=0.5}"], 'must have kind = "squared", "power", "l1" or "pkg.module:Class"'),
+        (["axes.m={field='n_hidden', values=[1, 2.5]}"], "2.5 is refused: an axis over n_hidden has whole numbers"),
+        (["axes.m={field='n_hidden', values=[1, 3]}"], "3 is refused: an axis over n_hidden has whole numbers from 1"),
+        (["axes.m={field='n_hidden', values=[0, 2]}"], "0 is refused"),
+        (["data.points=5"], 'it needs data.kind = "finite"'),
+        (["data={kind='one_sparse', density=0.5}"], 'has no effect with data.kind = "one_sparse"'),
+        (["model.activation=sine"], "model.activation"),
+        (["model={kind='two_layer', activation='tanh'}"], 'has no effect with model.kind = "two_layer"'),
+        (["importance={ratio=0.5, zipf=1.0}"], "must have one of ratio and zipf"),
+        (["data.density={zipf=-1.0}"], "makes data.density 2 of feature 1, must be in (0, 1]"),
+        (["target.kind=and_pairs", "n_features=4"], "model(x) has shape (4,), must have that of the target, (6,)"),
+        (["train.decayed=weights"], "has no effect with train.optimizer"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else " ".join(value),
+)
+def test_what_cannot_be_is_said_in_one_message(folder, capsys, overrides, says):
+    assert says in refused(folder, capsys, *overrides)

@@ -1,0 +1,70 @@
+"""The recipes of docs/extending.md: each a file of the user's and a sweep file, run from a folder with nothing else."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import superjax
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPES = sorted(path.name for path in (ROOT / "docs" / "recipes").iterdir())
+
+
+def of_absolute(data):
+    best = float(data["loss"].min())
+    assert best < 0.01, "two neurons a feature compute |x|"
+    assert {"W1", "W2"} <= set(data) and data["W2"].dims[-2:] == ("feature", "hidden")
+
+
+def of_magnitudes(data):
+    # The loss of knowing nothing but means falls with the exponent; a model is better than that.
+    assert (np.diff(data["loss"].min("restart").mean("density")) < 0).all()
+
+
+def of_penalty(data):
+    loss, term = data["loss"].min("restart").values, data["term_sparse"].isel(restart=0).values
+    assert (np.diff(loss) > -1e-6).all() and term[0] == 0
+    np.testing.assert_allclose(data["objective"], data["loss"] + data["term_sparse"], rtol=1e-5)
+    superposed = (data["optimum_phase"] == 2).sum("feature").values
+    assert superposed[0] == 4 and superposed[-1] == 0, "a strong penalty removes superposition"
+
+
+def of_counts(data):
+    pass  # its claim says it
+
+
+def of_dictionaries(data):
+    assert data["autoencoder_recovered"].mean("restart").max() > 0.8
+
+
+CHECKS = {"absolute": of_absolute, "counts": of_counts, "dictionaries": of_dictionaries, "magnitudes": of_magnitudes,
+          "penalty": of_penalty}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_runs_from_an_empty_folder(name, tmp_path):
+    folder = tmp_path / "empty"
+    shutil.copytree(ROOT / "docs" / "recipes" / name, folder)
+    ran = subprocess.run(
+        [sys.executable, "-m", "superjax.sweep", f"{name}.toml"], cwd=folder, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    out = folder / "results" / name
+    assert list(out.glob("*.png"))
+    claims = json.loads((out / "claims.json").read_text())
+    assert all(claim["holds"] for claim in claims), claims
+    CHECKS[name](superjax.open(out / f"{name}.nc"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_page_prints_the_files_that_are_tested(name):
+    page = (ROOT / "docs" / "extending.md").read_text()
+    for file in sorted((ROOT / "docs" / "recipes" / name).glob("*.*")):
+        language = {".py": "python", ".toml": "toml"}[file.suffix]
+        assert f"```{language}\n{file.read_text()}```" in page, f"{file.name} is not in docs/extending.md"
