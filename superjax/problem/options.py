@@ -83,7 +83,7 @@ PerFeature = Annotated[
     Annotated[numbers.Density, NUMBER] | Annotated[list[numbers.Density], LIST] | Annotated[Powers, TABLE],
     BY_KIND,
     PER_FEATURE,
-    Must("a number in (0, 1] or a list of them, or {ratio = ...} or {zipf = ...}"),
+    Must("a number in (0, 1], a list of them, one a feature, or {ratio = ...} or {zipf = ...}"),
 ]
 """Densities: a number for all features, a list with one for each, or a power law."""
 
