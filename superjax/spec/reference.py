@@ -100,7 +100,7 @@ def _meaning(path: str, info: FieldInfo) -> str:
     first = text.partition(" ")[0]
     text = text if first.endswith(",") or first == "n" else text[:1].upper() + text[1:]
     needs = [_either([need.text for need in alternatives]) for alternatives in MATTERS.get(path, ())]
-    return f"{text}." + (f" *Only with* {', *and* '.join(needs)}." if needs else "")
+    return f"{text}." + (f" *Only with* {'; *and* '.join(needs)}." if needs else "")
 
 
 def _either(texts: list[str]) -> str:
@@ -156,7 +156,7 @@ def _members(part: str) -> str:
 
 def _says(cls: type) -> str:
     """The first paragraph of what a class says of itself."""
-    return " ".join((inspect.getdoc(cls) or "").partition("\n\n")[0].split())
+    return " ".join(str(inspect.getdoc(cls) or "").partition("\n\n")[0].split())
 
 
 def files() -> dict[Path, str]:
