@@ -200,7 +200,7 @@ def test_what_is_wrong_is_said_in_one_message(folder, capsys, overrides, says):
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["data.kind=finite", "train.objective=minibatch"], 'train.objective=minibatch (command line): must be "exact" with'),
+        (["data.kind=finite", "train.objective=minibatch"], '=minibatch (command line): must be "exact" with'),
         (["data.kind=finite", "train.objective=quasi"], 'must be "exact" with data.kind = "finite"'),
         (["terms.l1.strength=0.1", "model.kind=own_parts:Wave"], "needs a model with a method hidden(x)"),
         (["terms={squared={}, power={}}"], "must have one error at most, as squared or power"),
