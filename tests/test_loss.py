@@ -32,6 +32,7 @@ from superjax.problem.expectation import (
     Quasi,
 )
 from superjax.problem.expectation.exact import MAX_ROWS
+from superjax.problem.members import bound
 from superjax.problem.models import Linear, ReLUOutput
 from superjax.problem.proof import closed
 from superjax.problem.terms import Squared
@@ -573,13 +574,15 @@ def test_objectives_by_name(make_case):
         case = make_case("train.steps=100", *overrides)
         return training_parts(dataclasses.replace(problem_of(case), model=kind), case)
 
-    assert parts() == [(Exact(2, (7, 4), False), 80), (Exact(2), 100)]
+    data = bound(Independent, 2, ())
+    search = Exact(2, (7, 4), False, data), 80
+    assert parts() == [search, (Exact(2, distribution=data), 100)]
     assert parts(kind=Linear) == [(ExactQuadratic(2), 100)]
     pairs = sets_of(2, 2)
     sets = [Exact(2, (7, 4), False, pairs), Exact(2, distribution=pairs)]  # whose members are not independent
     assert [part.objective for part in parts("data.kind=sets", "data.set_size=2", kind=Linear)] == sets
-    assert parts(kind=Bare) == [(Exact(2, (7, 4), False), 80), (Exact(2, closed=False), 100)]
-    assert parts("train.nodes=5") == [(Exact(2, 5, False), 80), (Exact(2, 5), 100)]
+    assert parts(kind=Bare) == [search, (Exact(2, None, False, data), 100)]
+    assert parts("train.nodes=5") == [(Exact(2, 5, False, data), 80), (Exact(2, 5, True, data), 100)]
     for overrides, expected in (
         (["train.objective=minibatch", "train.batch=7"], Minibatch(2, 7)),
         (["train.objective=minibatch", "train.skip_empty=true"], ActiveMinibatch(2, 1024)),
