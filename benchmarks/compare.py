@@ -26,15 +26,14 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from superjax.problem.loss import training_stages
 
 import superjax
 from benchmarks import pytorch_loop, rates
 from superjax.disk.files import write_json, write_text
 from superjax.engine import engine
-from superjax.problem.models import model_class
-from superjax.runs import runner
+from superjax.runs.case_run import program_of
 from superjax.runs.environment import environment
+from superjax.runs.problems import problem_of, training_parts
 from superjax.system.machine import usable_cores
 
 LOOPS = ("straightforward", "fresh", "shared")  # PyTorch: as first written, tuned, tuned with one batch for all models
@@ -249,8 +248,9 @@ def measure(workload: Workload, repeats: int) -> dict[str, Any]:
 
 def engine_form(workload: Workload) -> str:
     case = workload.sweep().cases[workload.name]
-    [stage] = training_stages(case, model_class(case.model.kind))
-    return runner.program_of(case).form(stage.objective)
+    problem = problem_of(case)
+    [part] = training_parts(problem, case)
+    return program_of(case, problem).form(part.objective)
 
 
 def mean_losses(workload: Workload, W: np.ndarray) -> dict[str, float]:

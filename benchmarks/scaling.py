@@ -100,10 +100,9 @@ def measure_models(models: str) -> dict[str, float]:
 
 def measure_sizes(features: str, hidden: str) -> dict[str, Any]:
     """Nanoseconds a model-sample of minibatch training, what a run of one step costs subtracted."""
-    from superjax.problem.loss import training_stages
 
-    from superjax.problem.models import model_class
-    from superjax.runs import runner
+    from superjax.runs.case_run import program_of
+    from superjax.runs.problems import problem_of, training_parts
 
     n, m = int(features), int(hidden)
     minibatch = ["train.objective=minibatch", f"train.batch={BATCH}", "axes.density.points=8", "restarts=1"]
@@ -113,7 +112,8 @@ def measure_sizes(features: str, hidden: str) -> dict[str, Any]:
 
     steps = int(np.clip(2e6 / (n * m), 50, 5000))
     case = sweep_of(n, m, 8, *minibatch).cases["map"]
-    form = runner.program_of(case).form(training_stages(case, model_class(case.model.kind))[0].objective)
+    problem = problem_of(case)
+    form = program_of(case, problem).form(training_parts(problem, case)[0].objective)
     ns = 1e9 * (seconds(1 + steps) - seconds(1)) / (SIZE_MODELS * BATCH * steps)
     size = {"n_features": n, "n_hidden": m, "form": form}
     return {**size, "ns_per_model_sample": ns, "gflops": 10 * n * m / ns, "peak_memory_gib": peak_memory_gib()}

@@ -51,7 +51,7 @@ def recovery(
 
 def _of_one(cosine: Float[np.ndarray, "features latents"]) -> tuple[float, float, float, float]:
     if not cosine.size or not np.isfinite(cosine).all():
-        return (np.nan,) * 4
+        return np.nan, np.nan, np.nan, np.nan
     best = cosine.max(axis=1)
     matched = cosine[linear_sum_assignment(-cosine)]
     return float(best.mean()), float(cosine.max(axis=0).mean()), float(matched.mean()), float((best > FOUND).mean())

@@ -72,7 +72,8 @@ class Problem:
         model = self.model(self.n_features, self.n_hidden, init_std, key=key, **more)
         if "b" not in self.model.dims:
             return model
-        return eqx.tree_at(lambda m: m.b, model, model.b + init_bias)
+        bias: Any = getattr(model, "b")  # noqa: B009 - a ToyModel need not have one
+        return eqx.tree_at(lambda m: m.b, model, bias + init_bias)
 
     def laws(self) -> Laws:
         """The numbers of one model as shapes."""

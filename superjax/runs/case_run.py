@@ -91,7 +91,7 @@ class CaseRun:
         parts = training_parts(problem, case)
         self._cell = cell = np.repeat(np.arange(grid.n_cells, dtype=np.int32), case.restarts)
         restart = np.tile(np.arange(case.restarts, dtype=np.int32), grid.n_cells)
-        self._earlier, self._same, others = earlier, None, ()
+        self._earlier, self._same, others, trained = earlier, None, (), slice(None)
         if earlier is not None:
             before = numbers_of(problem, Grid(earlier.case))
             self._same = same_models(before, earlier.case.restarts, numbers_of(problem, grid), case.restarts)
@@ -103,8 +103,7 @@ class CaseRun:
             found, self.report.started_from = starting_weights(name, case, problem, compiled.model)
             given = {**found, **given}
             others = (*others, *given.values())
-        if earlier is not None:
-            given = {array: values[trained] for array, values in given.items()}
+        given = {array: values[trained] for array, values in given.items()}
         self.report.form = compiled.form(parts[0].objective)
         if self.report.form == "plain":
             self.report.plain_because = compiled.refusal(parts[0].objective) or ""
@@ -281,4 +280,4 @@ def _score_like(problem: Problem, snapshots: int) -> PyTree:
 
 def minimised(evaluation: Evaluation) -> Float[np.ndarray, " models"]:
     """What is minimised, of every model: the loss, or the sum of all terms."""
-    return evaluation.loss if evaluation.terms is None else np.sum(evaluation.terms, axis=-1)
+    return np.asarray(evaluation.loss if evaluation.terms is None else np.sum(evaluation.terms, axis=-1))

@@ -1,7 +1,7 @@
 """One clear message from the errors of pydantic: the place, the key, what it got, what is allowed."""
 
 import re
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -152,7 +152,7 @@ def _model(root: type[BaseModel], loc: Location) -> type[BaseModel]:
     if loc[:1] == ("autoencoder",):
         return Autoencoder
     if loc[:1] == ("terms",):
-        return root.model_fields["terms"].annotation.__args__[1]
+        return get_args(root.model_fields["terms"].annotation)[1]
     if loc == ("importance",) or len(loc) > 1:
         return Powers
     return type(root.model_fields[str(loc[0])].default) if loc else root

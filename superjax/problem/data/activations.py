@@ -51,4 +51,5 @@ def activations_of(problem: Problem) -> type[Activations]:
     """The activations of the models of a problem."""
     about = {"__doc__": Activations.__doc__, "__module__": __name__}
     static = {"problem": problem, "n_features": problem.n_hidden, "skips_empty": problem.data.skips_empty}
-    return type(Activations)("Activations", (Activations,), {**about, **static})
+    kind: Any = type(Activations)
+    return kind("Activations", (Activations,), {**about, **static})

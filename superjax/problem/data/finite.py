@@ -1,6 +1,6 @@
 """A finite set of inputs, drawn once, as in the study of double descent."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -36,6 +36,6 @@ class Finite(Independent):
         square = jnp.sum(x * x)
         return x * jnp.where(square > 0, 1 / jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
-    def moments(self) -> None:
+    def moments(self) -> Any:
         """Those of the points are not those of the law."""
         return None

@@ -17,14 +17,14 @@ from typing import ClassVar
 import equinox as eqx
 from jaxtyping import Array, Float, Key
 
-from superjax.problem.options import Options
+from superjax.problem import options
 
 
 class ToyModel(eqx.Module):
     """What a model has. A user's class need not inherit it: any Equinox module class with a table `dims` counts."""
 
     dims: ClassVar[dict[str, tuple[str, ...]]]
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[options.Options]] = options.Options
 
     @abstractmethod
     def __init__(self, n_features: int, n_hidden: int, init_std: float | Float[Array, ""], *, key: Key[Array, ""]): ...

@@ -5,7 +5,7 @@ this training are the models of the case.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -204,7 +204,8 @@ def measured(dictionary: Dictionary, data: Activations, uniforms: Float[Array, "
     error, square = _errors(dictionary, h)
     mean, error, square = active * jnp.mean(h, axis=0), active * error, active * square
     if data.skips_empty:
-        none = data.model.hidden(jnp.zeros(data.problem.n_features))[None]
+        model: Any = data.model
+        none = model.hidden(jnp.zeros(data.problem.n_features))[None]
         more_error, more_square = _errors(dictionary, none)
         mean = mean + (1 - active) * none[0]
         error, square = error + (1 - active) * more_error, square + (1 - active) * more_square
