@@ -110,7 +110,7 @@ def test_activations(make_case, kind, activation):
 
 
 def test_the_default_activation_is_that_of_the_name(make_case):
-    W, b = np.random.default_rng(0).normal(size=(1, 2)), np.full(2, 0.1)
+    W, b = np.random.default_rng(0).normal(size=(1, 2)), np.full(2, -0.3)
     losses = []
     for kind, activation in ("linear", "identity"), ("relu_output", "relu"):
         plain, named = (exact_loss(make_case(f"model.kind={kind}", *more), W=W, b=b)
