@@ -1,6 +1,7 @@
 """A user's own distribution, target, term and model, from a file beside the sweep file and the command line."""
 
 import importlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def trained(folder: Path, *overrides: str) -> xr.Dataset:
+    shutil.rmtree(folder / "results", ignore_errors=True)
     (folder / "mine.toml").write_text(SWEEP)
     assert main(["mine.toml", *overrides]) == 0
     with xr.open_dataset(folder / "results" / "mine" / "mine.nc", engine="h5netcdf") as data:

@@ -110,10 +110,14 @@ def test_activations(make_case, kind, activation):
 
 
 def test_the_default_activation_is_that_of_the_name(make_case):
+    W, b = np.random.default_rng(0).normal(size=(1, 2)), np.full(2, -0.3)
+    losses = []
     for kind, activation in ("linear", "identity"), ("relu_output", "relu"):
-        plain, named = (run(make_case("train.steps=30", *more, f"model.kind={kind}"))
+        plain, named = (exact_loss(make_case(f"model.kind={kind}", *more), W=W, b=b)
                         for more in ([], [f"model.activation={activation}"]))  # fmt: skip
-        np.testing.assert_allclose(plain["W"], named["W"], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(plain, named, rtol=1e-6)
+        losses.append(plain)
+    assert (np.array(losses[0]) != losses[1]).all()
 
 
 # --- outputs --------------------------------------------------------------------------------------
@@ -162,7 +166,7 @@ def test_a_penalty_of_strength_0_is_none(make_case):
     np.testing.assert_allclose(data["term_squared"], data["loss"], rtol=1e-6)
     assert not data["term_l1"][0].values.any() and "objective" not in plain and "term_squared" not in plain
     size = data["term_l1"][1:].min("restart") / data["strength"][1:]  # Σ E|h| of the best
-    assert float(size[1]) < 0.2 * float(size[0])
+    assert float(size[1]) < 0.8 * float(size[0])
     loss = data["loss"].min("restart").values
     assert loss[0] < loss[1] < loss[2]
 
@@ -272,10 +276,10 @@ LAWS = [
 @pytest.mark.parametrize(("field", "law", "written"), LAWS)
 def test_power_laws(make_case, field, law, written):
     """The same numbers as written out, with an axis over any number of the law too."""
-    text = "n_features = 3\nn_hidden = 2\n"
+    text = f"n_features = 3\nn_hidden = 2\n{field} = {law}\n"
 
     def numbers(*more):
-        return Grid(make_case(f"{field}={law}", *more, text=text)).numbers()[field]
+        return Grid(make_case(*more, text=text)).numbers()[field]
 
     np.testing.assert_allclose(numbers(), [written], rtol=1e-12)
     for part in law.strip("{}").split(", "):
@@ -292,8 +296,9 @@ def test_models_of_a_power_law_are_those_of_its_numbers(make_case):
     quick = ("train.steps=20", "restarts=2", "train.nodes=2", "data.density=0.5")
     text = "n_features = 3\nn_hidden = 2\n"
     plain = run(make_case(*quick, "importance=[1, 0.25, 0.0625]", text=text))
-    swept = run(make_case(*quick, "importance.zipf=1.0", axis("a", "importance.zipf", [1, 0]), text=text))
-    ratio = run(make_case(*quick, "importance.ratio=0.5", axis("a", "importance.ratio", [0.25, 0.5]), text=text))
+    swept = run(make_case(*quick, axis("a", "importance.zipf", [1, 0]), text=text + "importance.zipf = 1.0\n"))
+    law = text + "importance.ratio = 0.5\n"
+    ratio = run(make_case(*quick, axis("a", "importance.ratio", [0.25, 0.5]), text=law))
     np.testing.assert_array_equal(ratio["W"].isel(a=0), plain["W"])
     equal = run(make_case(*quick, "importance=1.0", text=text))
     np.testing.assert_array_equal(swept["W"].isel(a=1), equal["W"])

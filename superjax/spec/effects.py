@@ -39,7 +39,10 @@ def _one_of(path: str, *values: Any) -> Need:
 
 
 def _not(path: str, value: Any) -> Need:
-    return Need(path, f"{path} other than {toml(value)}", lambda tree: _value(tree, path) != value)
+    def met_by(tree: dict[str, Any]) -> bool:
+        return _value(tree, path) != value or any(path in axis.names for axis in _axes(tree))
+
+    return Need(path, f"{path} other than {toml(value)}", met_by)
 
 
 def _between(path: str, least: int, most: int, text: str) -> Need:
