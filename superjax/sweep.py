@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from superjax import __version__, spec
 from superjax.errors import SweepError, clip
 from superjax.runs.options import Options
+from superjax.spec import sweep_files
 from superjax.system import interrupt, machine, terminal
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ def _main(argv: list[str], resume: _Resume) -> int:
 
 def _run(name: str, overrides: list[str], options: Options, resume: _Resume) -> int:
     """One sweep, by all processes that run it."""
+    sweep_files.read(name)  # what is no sweep is said at once
     start = time.perf_counter()
     _import_jax()
     from superjax.runs import one_sweep

@@ -1,12 +1,14 @@
 """Sweep files as they are on disk, read without a look at what they say."""
 
+import os
 import stat
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from superjax.errors import SweepError, clip
+from superjax.errors import SweepError, clip, near
 from superjax.spec import packaged
+from superjax.spec.emit import toml
 from superjax.spec.sizes import FILE, bounded
 
 
@@ -14,6 +16,30 @@ def available() -> dict[str, str]:
     """Name and title of the packaged sweeps. Raises SweepError if one of them is no TOML."""
     sweeps = {name: (path, shown(path)) for name, path in packaged.sweeps().items()}
     return {name: str(parsed(content(*at), at[1]).get("title", "")) for name, at in sweeps.items()}
+
+
+def read(name: str | os.PathLike[str]) -> tuple[Path, str, dict[str, Any]]:
+    """The path of the packaged sweep NAME, or of a file, what messages call it, and what it says, as TOML. Raises
+    SweepError."""
+    if not isinstance(name, str | os.PathLike) or not isinstance(text := os.fspath(name), str):
+        raise SweepError(f"{clip(repr(name))}: is no sweep, must be the name of one or the path of a file")
+    if not isinstance(name, str) or text.lower().endswith(".toml") or "/" in text or os.sep in text:
+        path, called = Path(text), text
+    else:
+        path = _find(text)
+        called = shown(path)
+    return path, called, parsed(content(path, called), called)
+
+
+def _find(name: str) -> Path:
+    sweeps = packaged.sweeps()
+    if name not in sweeps:
+        allowed, there = clip(", ".join(sweeps), 500), os.listdir()
+        here = f"; the file in this folder is {name}.toml" if f"{name}.toml" in there else ""
+        if name in there:
+            here = "; a file or folder in this folder has that name, a sweep file's must end in .toml"
+        raise SweepError(f"{clip(toml(name))}: unknown sweep{near(name, sweeps)}{here}\n  allowed: {allowed}")
+    return sweeps[name]
 
 
 def shown(path: Path) -> str:
