@@ -13,6 +13,7 @@ from superjax.problem.models.dictionary import Dictionary
 from superjax.runs.case_run import CaseRun
 from superjax.runs.stages.autoencoder import measured, problem_on
 from superjax.spec import SweepError, Train, load
+from superjax.studies import dictionaries
 
 SWEEP = """
 restarts = 2
@@ -175,6 +176,26 @@ def test_of_the_largest_k_latents_no_more_are_active(tmp_path):
     dataset = running.finish()
     assert (dataset["autoencoder_l0"].values <= 2 + 1e-6).all() and (dataset["autoencoder_l0"].values > 0.5).all()
     assert running._stages[0].problem == problem_on(running.problem, 6, 2)
+
+
+@pytest.mark.parametrize("axes", [(), ("density",), ("density", "penalty"), ("third", "density", "penalty")])
+def test_the_figure_draws_what_the_dataset_has(finished, axes):
+    running, dataset = finished
+    case, every = running.case, {**running.case.axes, "third": running.case.axes["density"]}
+    data = dataset.isel({dim: 0 for dim in ("density", "penalty") if dim not in axes})
+    data = data.expand_dims(third=[1.0, 2.0]) if "third" in axes else data
+    figure = dictionaries.figure(case.model_copy(update={"axes": {dim: every[dim] for dim in axes}}), data, "name")
+    recovered = data["autoencoder_recovered"]
+    ax = figure.axes[0]
+    if not axes:
+        np.testing.assert_allclose([bar.get_height() for bar in ax.patches], recovered)
+    elif len(axes) == 1:  # densities 0.4 and 0.1, in order
+        np.testing.assert_allclose(ax.lines[0].get_ydata(), recovered.mean("restart")[::-1])
+    else:
+        drawn = ax.collections[0].get_array().reshape(2, 2).T  # (density, penalty), both in order
+        shown = recovered.isel(third=0) if "third" in axes else recovered
+        np.testing.assert_allclose(drawn, shown.mean("restart")[::-1], rtol=1e-6)
+    assert ("first of 2 values of third" in figure._suptitle.get_text()) == ("third" in axes)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ SHOWN = {  # variable -> title, and the largest value there can be
 def figure(case: Case, data: xr.Dataset, name: str) -> Figure:
     """Four measures over the last two axes, along one axis, or of every model; of further axes the first value."""
     first, last = ([None, None, *case.axes])[-2:]
-    further = [dim for dim in case.axes if dim not in (first, last)]
+    further = {dim: data.sizes[dim] for dim in case.axes if dim not in (first, last)}
     data = data.isel(dict.fromkeys(further, 0))
     found = Figure(figsize=(17, 4.6) if first else (12, 4), layout="constrained")
     for ax, (variable, (title, most)) in zip(found.subplots(1, 4), SHOWN.items(), strict=True):
@@ -43,7 +43,10 @@ def figure(case: Case, data: xr.Dataset, name: str) -> Figure:
         f"{name}: dictionaries of {options.width} latents with {kind} on the activations of every model, "
         f"{options.steps} steps; {'mean of' if last else 'all'} {case.restarts} restarts"
     ]
-    parts += [f"drawn: {', '.join(f'{fitted(dim, 2)} = {float(data[dim]):.3g}' for dim in further)}"] if further else []
+    if further:
+        parts.append(
+            f"drawn: {', '.join(f'the first of {n} values of {fitted(dim, 2)}' for dim, n in further.items())}"
+        )
     heading(found, "\n".join(parts), 12)
     return found
 
