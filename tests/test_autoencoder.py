@@ -203,7 +203,7 @@ def test_the_figure_draws_what_the_dataset_has(finished, axes):
     [
         (("autoencoder.k=7", 'autoencoder.kind="topk"'), "must be <= autoencoder.width = 6"),
         (("autoencoder.k=2",), 'has no effect with autoencoder.kind = "l1"'),
-        (('model.kind="two_layer"',), "compares with the directions W"),
+        (('model.kind="two_layer"',), "needs a model with weights W"),
         (("autoencoder.width=0",), "must be >= 1"),
     ],
 )

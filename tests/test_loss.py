@@ -533,7 +533,7 @@ def test_rows_of_many_features_are_counted_by_arithmetic(n):
 @pytest.mark.parametrize("nodes", [1025, 8000, 2**31 - 1])
 def test_as_many_nodes_as_take_long_are_refused(nodes):
     for n, in_closed_form in ((1, False), (1, True), (2, True), (60, True)):
-        with pytest.raises(SweepError, match="of 1024 nodes a feature"):
+        with pytest.raises(SweepError, match="at most 1024 nodes a feature"):
             Exact(n, nodes, in_closed_form, max_rows=2**62 if n < 60 else MAX_ROWS)
 
 

@@ -50,11 +50,11 @@ def test_fewer_cells_and_restarts_and_another_order_find_theirs(first):
 @pytest.mark.parametrize(
     "overrides, says",
     [
-        (("restarts=4",), "2 of 8 models have none"),
-        (("axes.density.values=[0.5,0.3]",), "3 of 6 models have none"),
-        (("importance=2",), "6 of 6 models have none"),
+        (("restarts=4",), "has 3 restarts, this sweep has 4"),
+        (("axes.density.values=[0.5,0.3]",), "1 of 2 cells are not in"),
+        (("importance=2",), "2 of 2 cells are not in"),
         (("n_hidden=1",), "has another model, without W (1, 3)"),
-        (('start_from="results/none"',), "there is no results/none/more.nc"),
+        (('start_from="results/none"',), "there is no folder"),
         (('start_from="results/more"',), "cannot start from its own folder"),
     ],
 )

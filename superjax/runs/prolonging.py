@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from superjax.disk.files import checksum
-from superjax.errors import SweepError
+from superjax.errors import SweepError, clip
 from superjax.problem.problem import Problem
 from superjax.runs.growth import matched, open_earlier
 from superjax.runs.problems import laws_of
@@ -29,10 +29,12 @@ def dataset_of(name: str, case: Case) -> Path:
 def starting_weights(name: str, case: Case, problem: Problem, model: PyTree) -> tuple[dict[str, np.ndarray], str]:
     """The weights that all models of a case start from, by array, and the checksum of the dataset that has them.
     Raises SweepError if there is no such run, or if it has no model for one of the case."""
-    path = dataset_of(name, case)
-    where = f"{name}: start_from"
+    path, where = dataset_of(name, case), f"{name}: start_from = {clip(case.start_from)}"
     if not path.is_file():
-        raise SweepError(f"{where}: there is no {path}; it must be the folder of a finished run with a case {name}")
+        if not path.parent.is_dir():
+            raise SweepError(f"{where}: there is no folder {path.parent.absolute()}")
+        there = ", ".join(sorted(file.name for file in path.parent.glob("*.nc"))) or "no dataset"
+        raise SweepError(f"{where}: must be the folder of a finished run with a case {name}; it has {clip(there, 300)}")
     earlier = open_earlier(path)
     arrays = type(model).dims
     for array in arrays:
@@ -40,11 +42,15 @@ def starting_weights(name: str, case: Case, problem: Problem, model: PyTree) -> 
         if there is None or there.shape[len(there.shape) - len(arrays[array]) :] != getattr(model, array).shape:
             raise SweepError(f"{where}: {path} has another model, without {array} {getattr(model, array).shape}")
     before, now = ({"laws": laws_of(problem, Grid(one)), "m": _n_hidden(one)} for one in (earlier.case, case))
-    same = matched(before, earlier.case.restarts, now, case.restarts)
-    if missing := int((same < 0).sum()):
+    same, restarts = matched(before, earlier.case.restarts, now, case.restarts), earlier.case.restarts
+    if case.restarts > restarts:
         raise SweepError(
-            f"{where}: {missing:,} of {len(same):,} models have none in {path} of the same cell and restart\n"
-            "  it must have the same axes of the problem, and as many restarts"
+            f"{where}: {path} has {restarts} restarts, this sweep has {case.restarts}; give that run more first"
+        )
+    if missing := int((same < 0).sum()) // case.restarts:
+        raise SweepError(
+            f"{where}: {missing:,} of {len(same) // case.restarts:,} cells are not in {path}\n"
+            "  every point needs one there of equal importances, densities and other numbers of the problem"
         )
     models = earlier.models(model)
     return {array: np.asarray(getattr(models, array))[same] for array in arrays}, checksum(path)

@@ -56,10 +56,12 @@ class Exact:
         count = self.distribution.n_rows(self.n_features, nodes, self.closed)
         if count > self.max_rows or most > MAX_NODES:
             rows = f"{count:,}" if count < MANY else "more than 10^18"
+            fits = self.distribution.n_rows(self.n_features, 1, self.closed) <= self.max_rows
+            fewer = ", or fewer train.nodes" if fits else ""
             raise SweepError(
                 f'train.objective = "exact" needs {rows} quadrature rows at n_features = {self.n_features}, at most '
-                f"{self.max_rows} are allowed, of {MAX_NODES} nodes a feature; "
-                'use train.objective = "quasi" or "minibatch", or fewer train.nodes'
+                f"{self.max_rows} are allowed, and at most {MAX_NODES} nodes a feature; "
+                f'use train.objective = "quasi" or "minibatch"{fewer}'
             )
 
     def _affordable(self, nodes: int) -> int:

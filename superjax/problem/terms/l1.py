@@ -19,7 +19,7 @@ class L1(Term):
     of_hidden: ClassVar[bool] = True
 
     class Options(options.Options):
-        strength: numbers.NonNegative = Field(0.0, description="the factor of the term")
+        strength: numbers.NonNegative = Field(0.01, description="the factor of the term")
 
     def values(self, model: Any, x: Float[Array, " n_features"], y: Float[Array, " n_outputs"]) -> Float[Array, " 1"]:
         """Σₖ |hₖ| of one input."""

@@ -77,10 +77,11 @@ class Autoencoders(Stage):
 
     @staticmethod
     def check(case: Case, problem: Problem) -> None:
-        if not hasattr(problem.model, "hidden"):
-            raise SweepError(f"autoencoder needs a model with a method hidden(x), {problem.model.__name__} has none")
-        if "W" not in problem.model.dims:
-            raise SweepError(f"autoencoder compares with the directions W, {problem.model.__name__} has none")
+        if not hasattr(problem.model, "hidden") or problem.model.dims.get("W") != ("hidden", "feature"):
+            raise SweepError(
+                f'model.kind = "{case.model.kind}": [autoencoder] needs a model with weights W, ("hidden", "feature"), '
+                "and a method hidden(x), as linear, relu_output and relu_hidden have"
+            )
 
     def __init__(self, running: Running):
         self._running, options = running, running.case.autoencoder
