@@ -258,9 +258,10 @@ def test_an_override_of_all_need_have_an_effect_in_one_sweep():
             all_sweeps.resolve(texts)
 
 
+@pytest.mark.heavy
 def test_the_true_atlas_reduced(tmp_path):
-    """Every packaged sweep from the command line. Takes a minute or more: most of it compiles the programs of all
-    cases, which no reduction spares."""
+    """Every packaged sweep from the command line. Takes minutes: most of it compiles the programs of all cases, which
+    no reduction spares. (Each study draws from a run of its own in the tests of studies.)"""
     small = ["restarts=1", "train.steps=3", "axes.importance.points=3", "axes.density.points=3", "plot.dpi=30",
              "axes.perturbed.points=3", "case.three_correlated_pairs.optimum=false",
              "case.correlated_pairs.optimum=false"]  # fmt: skip
