@@ -12,13 +12,14 @@ import equinox as eqx
 from superjax.problem import source
 from superjax.problem.data import DISTRIBUTIONS, Distribution
 from superjax.problem.models import MODELS, ToyModel
-from superjax.problem.options import Options, static_names
+from superjax.problem.options import Options, number_names, static_names
 from superjax.problem.targets import TARGETS, Target, of_function
 from superjax.problem.terms import TERMS, Term
 from superjax.problem.user_code import one_line, refusal, tried
 from superjax.system import modules
 
 BUILT_IN: dict[str, dict[str, Any]] = {"model": MODELS, "data": DISTRIBUTIONS, "target": TARGETS, "terms": TERMS}
+_KEYS = frozenset({"kind", "init_std", "init_bias"})  # of the tables of parts
 OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _BASES: dict[str, tuple[type, str]] = {
     "model": (ToyModel, "must be an equinox.Module class with a `dims` table of its arrays"),
@@ -58,7 +59,38 @@ def member(part: str, kind: str | type, path: str = "") -> Any:
     own = getattr(found, "Options", Options)
     if not (isinstance(own, type) and issubclass(own, Options)):
         raise refusal(path, kind, "its Options must be a class that inherits superjax.problem.Options")
+    if fault := _options_fault(part, found, own):
+        raise refusal(path, kind, fault)
     return found
+
+
+def _options_fault(part: str, cls: type, own: type[Options]) -> str:
+    """What is wrong with the options of a user's member, "" if nothing is."""
+    base, numbers = _BASES[part][0], set(number_names(own))
+    known = {name for kind in BUILT_IN[part].values() if issubclass(cls, kind) for name in kind.Options.model_fields}
+    for name, field in own.model_fields.items():
+        if name in _KEYS or name not in known and hasattr(base, name):
+            return f"its option {name} has a name that is taken, rename it"
+        if field.is_required():
+            return f"its option {name} has no default"
+    if part == "model":
+        if real := sorted(numbers):
+            return f"its option {real[0]} is a real number: the numbers of a model are its trained arrays"
+        return ""
+    fields = {field.name for field in dataclasses.fields(cls) if not field.metadata.get("static")}
+    fields -= {"importance"} if part == "terms" else set()
+    for name in sorted(numbers ^ fields):
+        has, lacks = ("option", "field") if name in numbers else ("field", "option")
+        return f"it has the {has} {name} and no {lacks} of that name: every number needs both"
+    return ""
+
+
+def own_options(part: str, kind: str, table: Any) -> Options:
+    """The options of a member as its table in the sweep file gives them, the others at their defaults. Raises
+    ValidationError."""
+    options = options_of(member(part, kind))
+    given = table.model_fields_set if table is not None else set()
+    return options.model_validate({name: getattr(table, name) for name in options.model_fields if name in given})
 
 
 def options_of(cls: type) -> type[Options]:

@@ -101,6 +101,12 @@ class CaseRun:
         given = given_weights(init, compiled.model, grid, case)
         if case.start_from:
             found, self.report.started_from = starting_weights(name, case, problem, compiled.model)
+            before = earlier.dataset.attrs.get("started_from", "") if earlier else self.report.started_from
+            if not before.endswith(self.report.started_from):
+                raise SweepError(
+                    f"{name}: start_from = {case.start_from} has other models now than when this run began\n"
+                    "  start over with --fresh, or choose another folder with --out"
+                )
             given = {**found, **given}
             others = (*others, *given.values())
         given = {array: values[trained] for array, values in given.items()}

@@ -16,6 +16,7 @@ from superjax.problem import proof
 from superjax.problem.members import BUILT_IN
 from superjax.problem.problem import Problem
 from superjax.problem.user_code import one_line, refusal, tried
+from superjax.runs.problems import closed_form
 from superjax.spec import RESERVED, RESERVED_STEMS, Case
 from superjax.spec.emit import toml
 from superjax.spec.parts import kinds_of
@@ -33,6 +34,9 @@ def check_problem(case: Case, problem: Problem) -> None:
         "model.kind": lambda: faults(case, problem, case.model.kind not in BUILT_IN["model"]),
         **{f"terms.{name}.kind": lambda k=k: _term_faults(problem, k) for k, name in enumerate(problem.names)},
     }
+    swept = {path for axis in case.axes.values() for path in axis.names}
+    if "n_hidden" in swept and not any("hidden" in dims for dims in problem.model.dims.values()):
+        raise refusal("model.kind", case.model.kind, "has no dimension hidden, which an axis over n_hidden sweeps")
     for path, of_part in found.items():
         kind = kinds.get(path, ("terms", "squared"))[1]
         for fault in of_part():  # the first one: each relies on those before
@@ -53,6 +57,14 @@ def _data_faults(problem: Problem) -> Iterator[str]:
         return
     yield from _wrong_shape("sample(uniforms)", (n,), lambda data, u: data.sample(u), data, _shape(count))
     yield from _wrong_shape("activity()", (), lambda data: data.activity(), data)
+    for flag, methods in _OTHER_WAYS.items():
+        for method in methods if getattr(problem.data, flag) else ():
+            if (
+                _owner(problem.data, "sample") is not _owner(problem.data, method)
+                and issubclass(_owner(problem.data, "sample"), _owner(problem.data, method))
+                and not _is_built_in(_owner(problem.data, "sample"))
+            ):
+                yield f"overrides sample but not {method}, which says of what: override it too, or set {flag} = False"
     if problem.data.skips_empty:
         yield from _wrong_shape("some_active()", (), lambda data: data.some_active(), data)
         more = _shape(count + 1)
@@ -63,6 +75,10 @@ def _data_faults(problem: Problem) -> Iterator[str]:
         rows, error = tried(problem.data.n_rows, n, 2, False)
         if error is not None or not isinstance(rows, int):
             yield f"n_rows({n}, 2, False) must be a whole number, {one_line(error) if error else f'is {rows!r}'}"
+            return
+        table, error = tried(problem.data.segments, n, 1, False) if rows <= _LARGE else (None, None)
+        if error is not None:
+            yield f"segments({n}, 1, False) raises {one_line(error)}"
 
 
 def _target_faults(problem: Problem) -> Iterator[str]:
@@ -90,6 +106,30 @@ def _term_faults(problem: Problem, k: int) -> Iterator[str]:
     yield from _wrong_shape(
         "values(model, x, y)", weights.shape, lambda term, model, x, y: term.values(model, x, y), term, model, x, y
     )
+    if problem.terms[k].has_segment and closed_form(problem).holds:
+        yield from _wrong_shape(
+            "segment(model, start, end, y_start, y_end)",
+            weights.shape,
+            lambda term, model, *ends: term.segment(model, *ends),
+            *(term, model, x, x, y, y),
+        )
+
+
+# What a distribution says of itself in another way than by `sample`, and what says it.
+_OTHER_WAYS = {
+    "enumerable": ("probability",),
+    "uncorrelated": ("moments",),
+    "skips_empty": ("sample_active", "some_active"),
+}
+
+
+def _owner(cls: type, name: str) -> type:
+    """The class that defines a method, of a class that has it."""
+    return next(one for one in cls.__mro__ if name in vars(one))
+
+
+def _is_built_in(cls: type) -> bool:
+    return cls.__module__.startswith("superjax.")
 
 
 def _wrong_shape(what: str, wanted: tuple[int, ...], call: Callable[..., Any], *arguments: Any) -> Iterator[str]:

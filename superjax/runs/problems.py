@@ -22,7 +22,7 @@ from superjax.problem.expectation import (
     Quasi,
 )
 from superjax.problem.expectation.exact import MAX_NODES, MAX_ROWS, default_nodes
-from superjax.problem.members import bound, bound_model, code_of, member, of_numbers, options_of, statics
+from superjax.problem.members import bound, bound_model, code_of, member, of_numbers, own_options, statics
 from superjax.problem.problem import Laws, Problem
 from superjax.problem.proof import Closed
 from superjax.problem.terms.squared import Squared
@@ -66,10 +66,7 @@ def problem_of(case: Case) -> Problem:
 
 def _static(part: str, kind: str, table: object) -> tuple[tuple[str, object], ...]:
     """The static options of a member, from its table in the sweep file."""
-    options = options_of(member(part, kind))
-    if table is None:
-        return statics(options())
-    return statics(options.model_construct(**{name: getattr(table, name) for name in options.model_fields}))
+    return statics(own_options(part, kind, table))
 
 
 def laws_of(problem: Problem, grid: Grid) -> Laws:
@@ -223,13 +220,14 @@ def exchangeable(
     problem: Problem, laws: Laws
 ) -> tuple[Float[np.ndarray, "cells n_features"], Float[np.ndarray, "cells n_features"], int]:
     """Which features of a cell may be exchanged: importances and other numbers that must be equal, and the size of sets
-    that may only be so as wholes. Where outputs are others than features, importances say nothing."""
+    that may only be so as wholes. No two are equal where the target or a term is not symmetric."""
     n, sizes = problem.n_features, []
+    symmetric = problem.target.symmetric and all(term.symmetric for term in problem.terms)
 
     def numbers_of(laws: Laws) -> tuple[Float[Array, " n_features"], Float[Array, " n_features"]]:
         alike, size = laws.data.exchangeable(n)
         sizes.append(size)
-        return laws.terms[0].weights() if problem.n_outputs == n else jnp.arange(n, dtype=jnp.float32), alike
+        return laws.terms[0].weights() if symmetric else jnp.arange(n, dtype=jnp.float32), alike
 
     importance, alike = jax.vmap(numbers_of)(laws)
     return np.asarray(importance), np.asarray(alike), sizes[0]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from superjax.errors import SweepError, refusal
-from superjax.problem.members import BUILT_IN, member, options_of
+from superjax.problem.members import BUILT_IN, member, options_of, own_options
 from superjax.problem.numbers import LEAST_DRAWN, SCALE
 from superjax.problem.options import Count, Frozen, Powers, is_per_feature, vector
 from superjax.spec.axis import Axis
@@ -80,7 +80,10 @@ class Case(Frozen):
     @property
     def n_outputs(self) -> int:
         """Entries of the target, each with an importance: as many as features, but for some targets."""
-        return outputs(self.target.kind, self.n_features)
+        found = outputs(self.target.kind, self.n_features)
+        if found is None:
+            return len(self.importance) if isinstance(self.importance, list) else self.n_features
+        return found
 
     def vector(self, *path: str) -> list[float]:
         """The values of a field with a number for every feature, before any axis."""
@@ -157,6 +160,23 @@ class Case(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _check_own_options(self) -> "Case":
+        """What a user's member asks of its options together."""
+        tables = {("data",): self.data, ("target",): self.target, ("model",): self.model}
+        tables |= {("terms", name): term for name, term in self.terms.items()}
+        for path, table in tables.items():
+            kind = table.kind or path[-1]
+            if kind not in BUILT_IN[path[0]]:
+                try:
+                    own_options(path[0], kind, table)
+                except SweepError:  # said where it is needed
+                    continue
+                except ValidationError as error:
+                    problem = error.errors()[0]
+                    raise refusal(f"is refused: {problem['msg']}", *path, *map(str, problem["loc"])) from None
+        return self
+
+    @model_validator(mode="after")
     def _check_vectors(self) -> "Case":
         for path in self.per_feature():
             value, n = lookup_field(self, path), self.size_of(path)
@@ -186,8 +206,8 @@ class Case(Frozen):
         density = self.density_vector()
         if size > 1 and any(density[i] != density[i - i % size] for i in range(n)):
             raise refusal(f"must be equal in every set of {size} features", "data", "density")
-        if data.kind == "finite" and train.objective != "exact":
-            raise refusal('must be "exact" with data.kind = "finite": every step takes all its points',
+        if _is_finite(data.kind) and train.objective != "exact":
+            raise refusal(f'must be "exact" with data.kind = {toml(data.kind)}: every step takes all its points',
                           "train", "objective")  # fmt: skip
         if train.objective != "exact" and not train.skip_empty and min(density) < LEAST_DRAWN:
             text = f"must be at least 2**-23 = {LEAST_DRAWN:.2g} with {train.objective}: its samples are float32"
@@ -287,14 +307,21 @@ def lookup_field(case: Any, path: Keys) -> Any:
     return case
 
 
-def outputs(kind: str, n_features: int) -> int:
-    """Entries of a target; as many as features if it cannot be imported or called, which is said elsewhere."""
+def outputs(kind: str, n_features: int) -> int | None:
+    """Entries of a target, None if it cannot be imported or called, which is said elsewhere."""
     if kind in ("identity", "absolute", "square"):
         return n_features
     try:
         return member("target", kind).n_outputs(n_features)
     except Exception:
-        return n_features
+        return None
+
+
+def _is_finite(kind: str) -> bool:
+    try:
+        return issubclass(member("data", kind), BUILT_IN["data"]["finite"])
+    except SweepError:
+        return False
 
 
 def _is_error(kind: str, path: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from superjax.problem.members import member, options_of
+from superjax.problem.members import own_options
 from superjax.problem.numbers import SMALLEST
 from superjax.problem.options import Powers, is_number
 from superjax.spec.case import Case, lookup_field
@@ -77,20 +77,19 @@ class Grid:
         for part in "data", "target":
             found |= self._scalars((part,), getattr(case, part).kind, getattr(case, part))
         for name, kind in case.term_kinds().items():
-            if (table := case.terms.get(name)) is not None:
-                found |= self._scalars(("terms", name), kind, table)
+            found |= self._scalars(("terms", name), kind, case.terms.get(name))
         found["model.init_std"] = self.fields.get("model.init_std", case.model.init_std)
         found["model.init_bias"] = self.fields.get("model.init_bias", case.model.init_bias)
         return found | {name: self.fields.get(f"train.{name}", self._default(name)) for name in HYPER}
 
     def _scalars(self, path: Keys, kind: str, table: Any) -> dict[str, Float[np.ndarray, " cells"]]:
         """The numbers of the options of a member, (cells,)."""
-        options = options_of(member(path[0], kind))
+        options = own_options(path[0], kind, table)
         return {
             ".".join((*path, name)): np.broadcast_to(
-                np.asarray(self.fields.get(".".join((*path, name)), getattr(table, name)), float), self.n_cells
+                np.asarray(self.fields.get(".".join((*path, name)), getattr(options, name)), float), self.n_cells
             )
-            for name, field in options.model_fields.items()
+            for name, field in type(options).model_fields.items()
             if is_number(field)
         }
 

@@ -4,6 +4,7 @@ import functools
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from superjax.problem.data.base import Distribution
@@ -40,6 +41,11 @@ class Activations(Distribution):
         """The activations of one input that is not all 0."""
         model: Any = self.model
         return model.hidden(self.source.sample_active(uniforms))
+
+    def empty(self, like: Float[Array, " n_hidden"]) -> Float[Array, " n_hidden"]:
+        """The activations of the input without an active feature."""
+        model: Any = self.model
+        return model.hidden(jnp.zeros(self.problem.n_features))
 
     def activity(self) -> Float[Array, ""]:
         """Mean probability of a feature of the input to be active."""

@@ -83,6 +83,10 @@ class Distribution(eqx.Module):
         """One input given that some feature is active, from one uniform more than `sample`."""
         raise NotImplementedError
 
+    def empty(self, like: Float[Array, " n_features"]) -> Float[Array, " n_features"]:
+        """The input without an active feature, of the shape of another one."""
+        return jnp.zeros_like(like)
+
     def activity(self) -> Float[Array, ""]:
         """Mean probability of a feature to be active: what the loss is divided by with train.normalize = "density"."""
         return jnp.ones(())

@@ -36,6 +36,10 @@ class Finite(Independent):
         square = jnp.sum(x * x)
         return x * jnp.where(square > 0, 1 / jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
+    def exchangeable(self, n_features: int) -> tuple[Float[Array, " n_features"], int]:
+        """None: the points are not symmetric."""
+        return jnp.arange(n_features, dtype=jnp.float32), 1
+
     def moments(self) -> Any:
         """Those of the points are not those of the law."""
         return None

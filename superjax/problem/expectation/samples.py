@@ -69,13 +69,13 @@ class ActiveMinibatch(Minibatch):
 def active_values(model, laws: Laws, row: Float[Array, " uniforms"]) -> Float[Array, " values"]:
     """Values of one input of which some feature is active, and in their share those of the input 0."""
     x, active = laws.data.sample_active(row), laws.data.some_active()
-    return active * laws.values(model, x) + (1 - active) * laws.values(model, jnp.zeros_like(x))
+    return active * laws.values(model, x) + (1 - active) * laws.values(model, laws.data.empty(x))
 
 
 def active_targets(laws: Laws, row: Float[Array, " uniforms"]) -> Float[Array, "2 n_outputs"]:
     """The same of targets and their squares."""
     x, active = laws.data.sample_active(row), laws.data.some_active()
-    y, none = laws.target(x), laws.target(jnp.zeros_like(x))
+    y, none = laws.target(x), laws.target(laws.data.empty(x))
     return active * jnp.stack([y, y * y]) + (1 - active) * jnp.stack([none, none * none])
 
 

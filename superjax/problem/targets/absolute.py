@@ -12,6 +12,7 @@ class Absolute(Target):
     """y = |x| (paper, "Computation in Superposition")."""
 
     linear: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = True
 
     def __call__(self, x: Float[Array, " n_features"]) -> Float[Array, " n_features"]:
         return jnp.abs(x)

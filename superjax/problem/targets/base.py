@@ -23,6 +23,7 @@ class Target(eqx.Module):
     Options: ClassVar[type[options.Options]] = options.Options
     linear: ClassVar[bool] = False  # along line segments on which no entry of the input changes its sign
     identity: ClassVar[bool] = False
+    symmetric: ClassVar[bool] = False  # features that are exchanged exchange their outputs
 
     @classmethod
     def n_outputs(cls, n_features: int) -> int:

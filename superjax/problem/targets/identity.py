@@ -11,6 +11,7 @@ class Identity(Target):
     """y = x."""
 
     linear: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = True
     identity: ClassVar[bool] = True
 
     def __call__(self, x: Float[Array, " n_features"]) -> Float[Array, " n_features"]:

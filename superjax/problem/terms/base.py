@@ -21,6 +21,7 @@ class Term(eqx.Module):
     Options: ClassVar[type[options.Options]] = options.Options
     error: ClassVar[bool] = False  # one value for every output, weighted by importance: how far off the output is
     has_segment: ClassVar[bool] = False  # then it has `segment`, for models that are a ReLU of an affine map or one
+    symmetric: ClassVar[bool] = False  # features of equal importance may be exchanged
     of_hidden: ClassVar[bool] = False  # needs a model with `hidden`, and for `segment` one that is affine
 
     @abstractmethod

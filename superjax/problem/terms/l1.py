@@ -16,6 +16,7 @@ class L1(Term):
 
     strength: Float[Array, ""]
     has_segment: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = True
     of_hidden: ClassVar[bool] = True
 
     class Options(options.Options):

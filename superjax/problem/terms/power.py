@@ -1,6 +1,6 @@
 """A power of the absolute error of every output, weighted by importance."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -14,6 +14,7 @@ class Power(Error):
     """Σᵢ Iᵢ |yᵢ - y'ᵢ|ᵖ. It takes the place of the squared error."""
 
     power: Float[Array, ""]
+    symmetric: ClassVar[bool] = True
 
     class Options(options.Options):
         power: numbers.Power = Field(4.0, description="p, the power of the absolute error")

@@ -13,6 +13,7 @@ class Squared(Error):
     """Σᵢ Iᵢ (yᵢ - y'ᵢ)² (paper, "Demonstrating Superposition")."""
 
     has_segment: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = True
 
     def values(
         self, model: Any, x: Float[Array, " n_features"], y: Float[Array, " n_outputs"]

@@ -25,6 +25,7 @@ from superjax.problem.models.dictionary import Dictionary
 from superjax.problem.problem import Laws, Problem
 from superjax.problem.targets import Identity
 from superjax.problem.terms import L1, Squared
+from superjax.problem.user_code import one_line, refusal, tried
 from superjax.runs.chunks import Trained, Training
 from superjax.runs.stages.base import Found, Running, Stage, Trainee, Variables
 from superjax.runs.stages.refine import hyper_of
@@ -82,6 +83,11 @@ class Autoencoders(Stage):
                 f'model.kind = "{case.model.kind}": [autoencoder] needs a model with weights W, ("hidden", "feature"), '
                 "and a method hidden(x), as linear, relu_output and relu_hidden have"
             )
+        x, m = jax.ShapeDtypeStruct((problem.n_features,), jnp.float32), problem.n_hidden
+        hidden, error = tried(jax.eval_shape, lambda model, x: model.hidden(x), problem.shapes(), x)
+        if error is not None or getattr(hidden, "shape", None) != (m,) or hidden.dtype != jnp.float32:
+            said = f"raises {one_line(error)}" if error is not None else f"is {hidden}"
+            raise refusal("model.kind", case.model.kind, f"hidden(x) {said}, must be a float32 array of shape ({m},)")
 
     def __init__(self, running: Running):
         self._running, options = running, running.case.autoencoder
@@ -93,7 +99,9 @@ class Autoencoders(Stage):
         fixed = Quasi if empty else ActiveQuasi
         fine, second = fixed(uniforms, _SAMPLES, 2**32 + 3), fixed(uniforms, _SAMPLES // 2, 2**32 + 4)
         swept = frozenset({"learning_rate"} & {path.removeprefix("autoencoder.") for path in running.grid.fields})
-        self.program = program(Shape(self.problem, 1, swept), Method(), fine, second, running.devices)
+        self.program = program(
+            Shape(self.problem, 1, swept, running.cells.n_hidden is not None), Method(), fine, second, running.devices
+        )
         models = running.case.n_models
         cells = self._cells(Trainee(_zeros(running.program.model), np.zeros(1, np.int32), np.zeros(1, np.float32)))
         running.chunk("autoencoder", self.program, self._fresh, models, cells)
@@ -116,7 +124,12 @@ class Autoencoders(Stage):
         hyper = dict(hyper_of(self._train))
         if "learning_rate" in self.program.shape.swept:
             hyper["learning_rate"] = number("learning_rate")
-        return Cell(Laws(self.problem.data(trained.models, source), self.problem.target(), terms), hyper)
+        n_hidden = running.cells.n_hidden
+        return Cell(
+            Laws(self.problem.data(trained.models, source), self.problem.target(), terms),
+            hyper,
+            None if n_hidden is None else n_hidden[trained.cell],
+        )
 
     def run(self, trained: Trainee) -> Found:
         running, program = self._running, self.program

@@ -114,6 +114,9 @@ class Families(Stage):
     def check(case: Case, problem: Problem) -> None:
         optimum_objectives(problem, case)
         starts(case)
+        for name, family in case.families.items():
+            if "n_hidden" in case.axes[family.along].names:
+                raise SweepError(f"families.{name}.along: no solution can be followed to other numbers of dimensions")
 
     def __init__(self, running: Running):
         self._running, self._refinement, self._starts = running, Refinement(running), starts(running.case)
