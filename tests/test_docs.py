@@ -155,7 +155,17 @@ def test_the_distribution_term_and_study_of_the_page_make_a_run(tmp_path, monkey
     data = superjax.open(tmp_path / "results" / "mine" / "mine.nc")
     assert (data["objective"] > data["loss"]).all() and (data["term_energy"] > 0).all()
     claims = json.loads((tmp_path / "results" / "mine" / "claims.json").read_text())
-    assert claims[0]["claim"] == "loss at density 1"
+    assert claims[0]["claim"] == "mine: lowest loss over that of no model (largest)"
+
+
+def test_the_study_of_the_page_holds_for_its_sweep_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_files(tmp_path)
+    (sweep,) = blocks(DOCS / "extending.md", "toml", "sweep: mystudy")
+    (tmp_path / "other.toml").write_text(sweep)
+    assert main(["other.toml", "train.steps=200", "axes.density.points=3", "restarts=2"]) == 0
+    claims = json.loads((tmp_path / "results" / "other" / "claims.json").read_text())
+    assert len(claims) == 3 and all(claim["holds"] for claim in claims)
 
 
 def test_the_reference_of_the_sweep_file_is_current(capsys):
