@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from superjax.runs.problems import exchangeable, laws_of, problem_of
+from superjax.spec import load
+from superjax.spec.grid import Grid
 from superjax.sweep import main
 
 CODE = '''
@@ -18,6 +21,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from pydantic import model_validator
+
+from superjax.problem.data import Independent
 from superjax.problem import Count, Distribution, Error, NonNegative, Options, Positive, Target, Term, ToyModel
 
 
@@ -72,6 +78,54 @@ class Weights(Term):
         return self.strength[None]
 
 
+class Other(Weights):
+    class Options(Options):
+        strength: NonNegative = 0.5
+
+
+class NoSegment(Weights):
+    has_segment = True
+
+
+class Half(Independent):
+    def sample(self, uniforms):
+        return super().sample(uniforms) / 2
+
+
+class Ordered(Scaled):
+    low: Array
+    high: Array
+
+    class Options(Scaled.Options):
+        low: Positive = 1.0
+        high: Positive = 2.0
+
+        @model_validator(mode="after")
+        def _check(self):
+            if self.low >= self.high:
+                raise ValueError("low must be below high")
+            return self
+
+
+class NamedKind(Scaled):
+    class Options(Scaled.Options):
+        kind: Count = 1
+
+
+class NamedPoints(Scaled):
+    class Options(Scaled.Options):
+        points: Count = 1
+
+
+class Required(Scaled):
+    class Options(Scaled.Options):
+        zeros: Count
+
+
+class FieldAlone(Scaled):
+    more: Array
+
+
 class Short(Error):
     def values(self, model, x, y):
         return jnp.square(model(x) - y)[:1]
@@ -90,6 +144,20 @@ class Wave(eqx.Module):
 
     def __call__(self, x):
         return self.W.T @ jnp.sin(self.frequency * (self.W @ x))
+
+
+class Real(Wave):
+    class Options(Options):
+        frequency: Positive = 1.0
+
+
+class Neurons(Wave):
+    dims: ClassVar = {"W": ("neuron", "feature")}
+
+
+class Shifted(Wave):
+    def hidden(self, x):
+        return self.W @ x + 1
 '''
 SWEEP = """
 n_features = 3
@@ -188,6 +256,20 @@ REFUSALS = [
     (["target.kind=own_parts:total"], "has as many outputs as features, 3, the target has 1; take one with"),
     (["terms.short={kind='own_parts:Short'}"], "values(model, x, y) has shape (1,), must be (3,)"),
     (["terms.decay={kind='own_parts:Weights', strength=1.0}", "model.kind=two_layer"], "raises AttributeError"),
+    # options and fields
+    (["data={kind='own_parts:Ordered', low=3.0}", SAMPLED], "low must be below high"),
+    (["data.kind=own_parts:NamedKind", SAMPLED], "its option kind has a name that is taken"),
+    (["data.kind=own_parts:NamedPoints", SAMPLED], "its option points has a name that is taken"),
+    (["data={kind='own_parts:Required', zeros=1}", SAMPLED], "its option zeros has no default"),
+    (["data.kind=own_parts:FieldAlone", SAMPLED], "it has the field more and no option of that name"),
+    (["model.kind=own_parts:Real"], "its option frequency is a real number"),
+    # what it says of itself in two ways
+    (["data.kind=own_parts:Half"], "overrides sample but not probability"),
+    (["terms.decay.kind=own_parts:NoSegment"], "segment(model, start, end, y_start, y_end) raises NotImplementedError"),
+    (
+        ["model.kind=own_parts:Neurons", "n_hidden=2", "axes.m={field='n_hidden', values=[1, 2]}"],
+        "has no dimension hidden",
+    ),
     # what does not go together
     (["data.kind=own_parts:Scaled"], "Scaled cannot be; use train.objective"),
     (["data.kind=own_parts:Scaled", SAMPLED, "optimum=true"], "Scaled cannot be enumerated"),
@@ -225,3 +307,30 @@ def test_what_is_wrong_is_said_in_one_message(folder, capsys, overrides, says):
 )
 def test_what_cannot_be_is_said_in_one_message(folder, capsys, overrides, says):
     assert says in refused(folder, capsys, *overrides)
+
+
+def test_each_term_has_the_defaults_of_its_own(folder):
+    data = trained(folder, SAMPLED, "terms={a={kind='own_parts:Weights'}, b={kind='own_parts:Other'}}")
+    squares = (data["W"] ** 2).sum(("hidden", "feature"))
+    np.testing.assert_array_equal(data["term_a"], 0 * squares)
+    np.testing.assert_allclose(data["term_b"], 0.5 * squares, rtol=1e-5)
+
+
+def test_an_empty_input_may_have_activations(folder):
+    """h = Wx + 1: dictionaries are measured on these, also where no feature is active."""
+    data = trained(folder, "data.density=0.1", "model={kind='own_parts:Shifted', init_std=0.5}",
+                   "autoencoder={width=3, steps=1, batch=8, learning_rate=1e-30}")  # fmt: skip
+    u = np.random.default_rng(0).random((2**16, 3))
+    h = np.where(u < 0.1, u / 0.1, 0) @ data["W"].values[0].T + 1
+    encoder, decoder = data["autoencoder_encoder"].values[0], data["autoencoder_decoder"].values[0]
+    miss = np.maximum(h @ encoder.T, 0) @ decoder.T - h
+    np.testing.assert_allclose(data["autoencoder_loss"][0], np.mean(np.sum(miss**2, axis=1)), rtol=0.02)
+
+
+@pytest.mark.parametrize(("override", "alike"), [("target.kind=identity", 1), ("target.kind=own_parts:double", 3)])
+def test_features_are_exchanged_only_where_a_target_says_so(folder, override, alike):
+    (folder / "mine.toml").write_text(SWEEP)
+    (case,) = load("mine.toml", override).cases.values()
+    problem = problem_of(case)
+    importance, _, _ = exchangeable(problem, laws_of(problem, Grid(case)))
+    assert len(np.unique(importance)) == alike

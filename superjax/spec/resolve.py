@@ -143,6 +143,8 @@ def _check_not_swept(name: str, case: Case, prefix: str, override: Override) -> 
     for path, value in flatten(nest(override.path, override.value)):
         at = (*path, *(index % case.size_of(path) for index in override.indices))
         entries = [(*at, i) for i in range(case.size_of(path))]
+        if at == ("n_hidden",):  # the size of the arrays, of which an axis takes parts
+            continue
         hidden = next((target for target in swept if at[: len(target)] == target), None)
         if hidden is None and swept.keys() >= set(entries):
             hidden = entries[0]
