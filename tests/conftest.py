@@ -73,8 +73,17 @@ def make_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., "Case"]
     return make
 
 
+# Files whose tests train models, or start processes.
+SLOW = frozenset(
+    "atlas autoencoder basic_results checkpoint correlated_features correlated_phase_diagram docs engine families faults"
+    " figures five_features growth hosts jupyter k_gons kernel learning_dynamics loss members models optimum oracle"
+    " own_parts own_study parts_of_a_problem perturbed_feature prolonging reading recipes spec_effects store studies"
+    " sweep uniform_geometry wheel".split()
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Heavy tests are slow ones too."""
+    """Tests of those files, and heavy ones, are slow."""
     for item in items:
-        if "heavy" in item.keywords:
+        if item.path.stem.removeprefix("test_") in SLOW or "heavy" in item.keywords:
             item.add_marker(pytest.mark.slow)

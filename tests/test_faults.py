@@ -204,13 +204,14 @@ def fill_up_at_points(dataset, names, monkeypatch, capsys, every):
     assert failed * every > 140
 
 
-def test_new_thresholds_lose_nothing_when_killed(straight, monkeypatch, capsys):
-    """The dataset is written again then, and there are no chunks any more. At every 3rd point."""
+@pytest.mark.parametrize("every", [8, pytest.param(3, marks=pytest.mark.heavy)])
+def test_new_thresholds_lose_nothing_when_killed(straight, monkeypatch, capsys, every):
+    """The dataset is written again then, and there are no chunks any more."""
     assert run("straight", "phases.represented=0.8") == 0
     dataset = result("straight")
     assert "study: phases anew under the thresholds represented=0.8" in capsys.readouterr().out
     assert run("straight") == 0
-    for fatal, death in ((number, death) for number in itertools.count(1, 3) for death in (True, False)):
+    for fatal, death in ((number, death) for number in itertools.count(1, every) for death in (True, False)):
         with monkeypatch.context() as patch:
             disk = Disk(patch, fatal, death)
             with suppress(Killed):
@@ -334,10 +335,11 @@ def test_the_size_of_chunks_that_had_room_is_kept(study, monkeypatch):
     assert all(roomy[task] > 16 for task in began)
 
 
-def test_every_flipped_bit_of_a_dataset_is_noticed(straight, capsys):
+@pytest.mark.parametrize("flips", [50, pytest.param(200, marks=pytest.mark.heavy)])
+def test_every_flipped_bit_of_a_dataset_is_noticed(straight, capsys, flips):
     file = Path("straight/study/study.nc")
     content, random = file.read_bytes(), np.random.default_rng(1)
-    places = random.integers(0, len(content), 200)
+    places = random.integers(0, len(content), flips)
     for place in places:
         damaged = bytearray(content)
         damaged[place] ^= 1 << random.integers(8)
@@ -423,8 +425,8 @@ def test_the_users_compilation_cache_is_used(long_run, compiled):
 
 
 def test_killed_at_random_moments_it_goes_on_bitwise(long_run, compiled):
-    """8 times, with SIGKILL."""
-    kill_at_random_moments(*long_run, compiled, 8)
+    """4 times, with SIGKILL."""
+    kill_at_random_moments(*long_run, compiled, 4)
 
 
 @pytest.mark.heavy
