@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from superjax import spec, sweep
+from superjax import sweep
+from superjax.spec import sweep_files
 from superjax.system import interrupt, terminal
 
 SMALL = """
@@ -176,7 +177,7 @@ def test_a_signal_is_obeyed_once_and_its_handlers_come_back(number, monkeypatch,
         signal.raise_signal(number)
 
     alarm, hook = signal.getsignal(signal.SIGALRM), sys.unraisablehook
-    monkeypatch.setattr(spec, "load", interrupted)
+    monkeypatch.setattr(sweep_files, "read", interrupted)
     before = signal.getsignal(number)
     for _ in range(2):
         assert sweep.main(["small.toml"]) == 128 + number
