@@ -92,6 +92,10 @@ class Half(Independent):
         return super().sample(uniforms) / 2
 
 
+class Moments(Half):
+    enumerable = uncorrelated = skips_empty = False
+
+
 class Ordered(Scaled):
     low: Array
     high: Array
@@ -265,6 +269,7 @@ REFUSALS = [
     (["model.kind=own_parts:Real"], "its option frequency is a real number"),
     # what it says of itself in two ways
     (["data.kind=own_parts:Half"], "overrides sample but not probability"),
+    (["data.kind=own_parts:Moments", SAMPLED], "overrides sample but not moments"),
     (["terms.decay.kind=own_parts:NoSegment"], "segment(model, start, end, y_start, y_end) raises NotImplementedError"),
     (
         ["model.kind=own_parts:Neurons", "n_hidden=2", "axes.m={field='n_hidden', values=[1, 2]}"],

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from superjax.problem import proof
+from superjax.problem.data import Distribution
 from superjax.problem.members import BUILT_IN
 from superjax.problem.problem import Problem
 from superjax.problem.user_code import one_line, refusal, tried
@@ -57,14 +58,7 @@ def _data_faults(problem: Problem) -> Iterator[str]:
         return
     yield from _wrong_shape("sample(uniforms)", (n,), lambda data, u: data.sample(u), data, _shape(count))
     yield from _wrong_shape("activity()", (), lambda data: data.activity(), data)
-    for flag, methods in _OTHER_WAYS.items():
-        for method in methods if getattr(problem.data, flag) else ():
-            if (
-                _owner(problem.data, "sample") is not _owner(problem.data, method)
-                and issubclass(_owner(problem.data, "sample"), _owner(problem.data, method))
-                and not _is_built_in(_owner(problem.data, "sample"))
-            ):
-                yield f"overrides sample but not {method}, which says of what: override it too, or set {flag} = False"
+    yield from _stale_methods(problem.data)
     if problem.data.skips_empty:
         yield from _wrong_shape("some_active()", (), lambda data: data.some_active(), data)
         more = _shape(count + 1)
@@ -115,21 +109,24 @@ def _term_faults(problem: Problem, k: int) -> Iterator[str]:
         )
 
 
-# What a distribution says of itself in another way than by `sample`, and what says it.
-_OTHER_WAYS = {
-    "enumerable": ("probability",),
-    "uncorrelated": ("moments",),
-    "skips_empty": ("sample_active", "some_active"),
-}
+# What a distribution says of itself in another way than by `sample`, and the attribute that asks for it.
+_OTHER_WAYS = {"probability": "enumerable", "sample_active": "skips_empty", "some_active": "skips_empty", "moments": ""}
+
+
+def _stale_methods(data: type[Distribution]) -> Iterator[str]:
+    """What a user's distribution inherits from one whose `sample` it replaces."""
+    sampler = _owner(data, "sample")
+    for method, flag in _OTHER_WAYS.items() if not sampler.__module__.startswith("superjax.") else ():
+        inherited = _owner(data, method)
+        stale = inherited is not Distribution and sampler is not inherited and issubclass(sampler, inherited)
+        if stale and (not flag or getattr(data, flag)):
+            instead = f"set {flag} = False" if flag else "let it return None"
+            yield f"overrides sample but not {method}, which says of what: override it too, or {instead}"
 
 
 def _owner(cls: type, name: str) -> type:
     """The class that defines a method, of a class that has it."""
     return next(one for one in cls.__mro__ if name in vars(one))
-
-
-def _is_built_in(cls: type) -> bool:
-    return cls.__module__.startswith("superjax.")
 
 
 def _wrong_shape(what: str, wanted: tuple[int, ...], call: Callable[..., Any], *arguments: Any) -> Iterator[str]:

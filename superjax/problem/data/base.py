@@ -19,10 +19,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
-from pydantic import Field
 
 from superjax.problem import options
-from superjax.problem.options import PerFeature
 
 MANY = 2**63  # counts of rows end here: more than anybody can have
 Nodes = int | tuple[int, ...]
@@ -45,7 +43,7 @@ class Distribution(eqx.Module):
     """Inputs of one model. Fields are numbers of `Options`; its other options are attributes of the class."""
 
     Options: ClassVar[type[options.Options]] = options.Options
-    uncorrelated: ClassVar[bool] = False  # then the mean of a quadratic function follows from `mean` and `variance`
+    uncorrelated: ClassVar[bool] = False  # then the mean of a quadratic function follows from `moments`
     enumerable: ClassVar[bool] = False  # then it has `segments`, `n_rows` and `probability`
     skips_empty: ClassVar[bool] = False  # then it has `some_active` and `sample_active`
     most_active: ClassVar[int] = 0  # features at once; 0 is all
@@ -99,21 +97,3 @@ class Distribution(eqx.Module):
         """A number of every feature, and a size k: features of equal numbers may be exchanged within their set of k
         consecutive ones, and whole sets with each other."""
         return jnp.arange(n_features, dtype=jnp.float32), 1
-
-
-class Densities(options.Options):
-    density: PerFeature = Field(1.0, description="the probability 1 − S that a feature is active")
-
-
-class Sparse(Distribution):
-    """What distributions have in common whose features are active with a probability `density` each."""
-
-    density: Float[Array, " n_features"]
-    Options: ClassVar[type[options.Options]] = Densities
-
-    def activity(self) -> Float[Array, ""]:
-        """Mean probability of a feature to be active."""
-        return jnp.mean(self.density)
-
-    def exchangeable(self, n_features: int) -> tuple[Float[Array, " n_features"], int]:
-        return self.density, 1

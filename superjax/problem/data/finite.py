@@ -1,13 +1,13 @@
 """A finite set of inputs, drawn once, as in the study of double descent."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 from pydantic import Field
 
-from superjax.problem.data.base import Densities
 from superjax.problem.data.independent import Independent
+from superjax.problem.data.sparse import Densities
 from superjax.problem.options import Count
 
 
@@ -40,6 +40,6 @@ class Finite(Independent):
         """None: the points are not symmetric."""
         return jnp.arange(n_features, dtype=jnp.float32), 1
 
-    def moments(self) -> Any:
+    def moments(self) -> None:
         """Those of the points are not those of the law."""
         return None

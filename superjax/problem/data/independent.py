@@ -6,8 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from superjax.problem.data.base import Nodes, Segments, Sparse
-from superjax.problem.data.faces import segment_rows, unit_segments
+from superjax.problem.data.sparse import Sparse
 
 
 class Independent(Sparse):
@@ -17,18 +16,7 @@ class Independent(Sparse):
     """
 
     uncorrelated: ClassVar[bool] = True
-    enumerable: ClassVar[bool] = True
     skips_empty: ClassVar[bool] = True
-
-    @staticmethod
-    def segments(n_features: int, nodes: Nodes, closed: bool = True) -> Segments:
-        """Every active set, its features at `nodes` Gauss-Legendre points each; see `unit_segments`."""
-        return unit_segments(n_features, nodes, closed)
-
-    @staticmethod
-    def n_rows(n_features: int, nodes: Nodes, closed: bool = True) -> int:
-        """Number of rows of `segments`, without making them."""
-        return segment_rows(n_features, nodes, closed)
 
     def probability(self, active: Bool[np.ndarray, "rows n_features"]) -> Float[Array, " rows"]:
         """Probability that exactly the given features are active."""
@@ -61,7 +49,3 @@ class Independent(Sparse):
     def magnitude(uniforms: Float[Array, " uniforms"]) -> Float[Array, " n_features"]:
         """Active features from uniforms on [0, 1)."""
         return uniforms
-
-    def moments(self) -> tuple[Float[Array, " n_features"], Float[Array, " n_features"]]:
-        """E[x_i] = s/2 and Var(x_i) = s/3 - s²/4."""
-        return self.density / 2, self.density / 3 - self.density**2 / 4

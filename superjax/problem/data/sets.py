@@ -9,8 +9,7 @@ from jaxtyping import Array, Bool, Float
 from pydantic import Field
 
 from superjax.problem import numbers
-from superjax.problem.data.base import Densities, Nodes, Segments, Sparse
-from superjax.problem.data.faces import segment_rows, unit_segments
+from superjax.problem.data.sparse import Densities, Sparse
 from superjax.problem.options import Count
 
 
@@ -27,7 +26,6 @@ class Sets(Sparse):
 
     correlation: Float[Array, ""]
     set_size: ClassVar[int]
-    enumerable: ClassVar[bool] = True
 
     class Options(Densities):
         set_size: Count = Field(
@@ -75,19 +73,6 @@ class Sets(Sparse):
             x.append(jnp.where(together < jnp.abs(self.correlation), joint, alone))
         return jnp.stack(x, axis=1).reshape(n)
 
-    @staticmethod
-    def segments(n_features: int, nodes: Nodes, closed: bool = True) -> Segments:
-        """Every active set, its features at `nodes` Gauss-Legendre points each; see `unit_segments`."""
-        return unit_segments(n_features, nodes, closed)
-
-    @staticmethod
-    def n_rows(n_features: int, nodes: Nodes, closed: bool = True) -> int:
-        """Number of rows of `segments`, without making them."""
-        return segment_rows(n_features, nodes, closed)
-
-    def moments(self) -> tuple[Float[Array, " n_features"], Float[Array, " n_features"]]:
-        """E[x_i] = s/2 and Var(x_i) = s/3 - s²/4."""
-        return self.density / 2, self.density / 3 - self.density**2 / 4
-
     def exchangeable(self, n_features: int) -> tuple[Float[Array, " n_features"], int]:
+        """Features of equal density within their set, sets as wholes."""
         return self.density, self.set_size
