@@ -9,9 +9,13 @@ import pytest
 from superjax import analysis
 from superjax.engine.engine import schedule_factors
 from superjax.engine.random import root_key
+from superjax.engine.train import Cell
 from superjax.problem.models.dictionary import Dictionary
+from superjax.problem.problem import Laws
 from superjax.runs.case_run import CaseRun
-from superjax.runs.stages.autoencoder import measured, problem_on
+from superjax.runs.stages.autoencoder import problem_on
+from superjax.runs.stages.refine import hyper_of
+from superjax.runs.starting import with_arrays
 from superjax.spec import SweepError, Train, load
 from superjax.studies import dictionaries
 
@@ -84,20 +88,24 @@ def test_leading_dimensions_are_kept():
 
 def test_the_measures_of_a_hand_made_dictionary_are_those_of_plain_numpy(finished):
     running, dataset = finished
-    data = running._stages[0].problem.data
+    stage = running._stages[0]
+    data = stage.problem.data
     W, density = pentagon(), 0.3
-    model = running.problem.new(jax.random.key(0), 1.0)
-    model = type(model)(5, 2, 0.0, key=jax.random.key(0))
-    leaves, structure = jax.tree.flatten(model)
-    model = jax.tree.unflatten(structure, [jnp.asarray(W) if leaf.shape == W.shape else leaf for leaf in leaves])
-    source = running.problem.data(jnp.full(5, density))
-    dictionary = Dictionary(2, 5, 1.0, key=jax.random.key(1))
-    parts = {"encoder": W.T, "encoder_bias": np.full(5, -0.1), "decoder": 3 * W, "decoder_bias": np.zeros(2)}
-    dictionary = jax.tree.unflatten(
-        jax.tree.structure(dictionary), [jnp.asarray(parts[name], jnp.float32) for name in Dictionary.dims]
-    )
-    uniforms = jax.random.uniform(jax.random.key(2), (6, 2**15))
-    found = measured(dictionary, data(model, source), uniforms)
+    model = with_arrays(running.problem.new(jax.random.key(0), 1.0), {"W": W})
+    # A latent for each feature, and one that is dead.
+    parts = {
+        "encoder": np.append(W.T, np.zeros((1, 2)), axis=0),
+        "encoder_bias": np.array([*[-0.1] * 5, -1]),
+        "decoder": np.append(3 * W, np.ones((2, 1)), axis=1),
+        "decoder_bias": np.zeros(2),
+    }
+    dictionary = stage.problem.new(jax.random.key(1), 1.0)
+    dictionary = with_arrays(dictionary, {name: array.astype(np.float32) for name, array in parts.items()})
+    terms = (stage.problem.terms[0](np.ones(2, np.float32)), stage.problem.terms[1](np.float32(0)))
+    laws = Laws(data(model, running.problem.data(np.full(5, density, np.float32))), stage.problem.target(), terms)
+    one, laws = jax.tree.map(lambda x: np.asarray(x)[None], (dictionary, laws))
+    loss = stage.program.evaluate(one, Cell(laws, hyper_of(Train())), np.zeros(1, np.int32), 16).loss
+    found = jax.tree.map(lambda x: x[0], stage.measure(one, loss, laws))
 
     u = np.random.default_rng(0).random((2**18, 5))
     x = np.where(u < density, u / density, 0)
@@ -108,7 +116,8 @@ def test_the_measures_of_a_hand_made_dictionary_are_those_of_plain_numpy(finishe
     some = (x > 0).any(1)
     np.testing.assert_allclose(found.fvu, fvu, rtol=0.02)
     np.testing.assert_allclose(found.l0, (f > 0).sum(1)[some].mean(), rtol=0.02)
-    np.testing.assert_allclose(found.firing, (f > 0)[some].mean(0), rtol=0.03)
+    np.testing.assert_allclose(found.firing[:5], (f > 0)[some].mean(0), rtol=0.03)
+    assert found.firing[5] == 0
 
 
 def test_the_stage_trains_what_a_plain_loop_over_one_of_them_does(finished):

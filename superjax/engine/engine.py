@@ -228,6 +228,13 @@ class Program:
         drawn = tuple(objective.draw(jax.random.key(0)) for objective in (self.fine, self.second))
         return jax.device_put(drawn, jax.sharding.NamedSharding(self.mesh, PartitionSpec()))
 
+    @functools.cached_property
+    def evaluation(self) -> Evaluation:
+        """What is found of one model under evaluation, as shapes."""
+        problem, number = self.shape.problem, jax.ShapeDtypeStruct((), jnp.float32)
+        terms = jax.ShapeDtypeStruct((len(problem.terms),), jnp.float32) if len(problem.terms) > 1 else None
+        return Evaluation(number, jax.ShapeDtypeStruct((problem.n_outputs,), jnp.float32), number, number, terms)
+
     def _first(self, root, restart, init_std, init_bias):
         return self.shape.problem.new(jax.random.fold_in(jax.random.fold_in(root, 0), restart), init_std, init_bias)
 

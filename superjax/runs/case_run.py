@@ -26,7 +26,6 @@ from superjax.runs.growth import Earlier, mixed, same_models
 from superjax.runs.problems import closed_form, evaluation_objectives, laws_of, problem_of, training_parts
 from superjax.runs.prolonging import starting_weights
 from superjax.runs.stages import Trainee, stages_of
-from superjax.runs.stages.sizes import float32
 from superjax.runs.starting import given_weights, initial, with_arrays
 from superjax.spec import Case
 from superjax.spec.grid import HYPER, Grid
@@ -132,7 +131,7 @@ class CaseRun:
 
         self._training = Training(
             compiled, self._plan, self.cells, cell, restart % case.train.streams, chunk, first, self._evaluate,
-            _score_like(problem, len(self._steps)),
+            (compiled.evaluation, jax.ShapeDtypeStruct((len(self._steps),), np.float32) if self._steps else None),
         )  # fmt: skip
         self._kept = self.kept_in("train", self._training, *others)
         self._stages = [stage(self) for stage in stages_of(case)]
@@ -275,13 +274,6 @@ def program_of(case: Case, problem: Problem, devices: int | None = None) -> Prog
     method = Method(case.train.optimizer, clip, case.train.normalize, case.train.decayed)
     shape = Shape(problem, case.train.streams, swept, "n_hidden" in fields)
     return program(shape, method, *evaluation_objectives(problem, case), devices)
-
-
-def _score_like(problem: Problem, snapshots: int) -> PyTree:
-    """Evaluation of one model, and the losses of its snapshots."""
-    terms = float32(len(problem.terms)) if len(problem.terms) > 1 else None
-    evaluation = Evaluation(float32(), float32(problem.n_outputs), float32(), float32(), terms)
-    return evaluation, float32(snapshots) if snapshots else None
 
 
 def minimised(evaluation: Evaluation) -> Float[np.ndarray, " models"]:

@@ -5,7 +5,7 @@ this training are the models of the case.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,24 +29,23 @@ from superjax.problem.user_code import one_line, refusal, tried
 from superjax.runs.chunks import Trained, Training
 from superjax.runs.stages.base import Found, Running, Stage, Trainee, Variables
 from superjax.runs.stages.refine import hyper_of
-from superjax.runs.stages.sizes import float32
 from superjax.spec import Case, Train
 
 _SAMPLES = 2**14  # of activations that dictionaries are measured on
 
 
 class Measured(NamedTuple):
-    """What a dictionary makes of the activations of its model.
+    """What dictionaries make of the activations of their models, leaves (models, ...).
 
     Attributes:
-        fvu: fraction of the variance of the activations that it leaves unexplained.
+        fvu: fraction of the variance of the activations that is left unexplained; NaN where they do not vary.
         l0: mean number of active latents, where some feature is active.
         firing: how often each latent is active, where some feature is.
     """
 
-    fvu: Float[Array, ""]
-    l0: Float[Array, ""]
-    firing: Float[Array, " latents"]
+    fvu: Float[np.ndarray, " models"]
+    l0: Float[np.ndarray, " models"]
+    firing: Float[np.ndarray, "models latents"]
 
 
 class Autoencoders(Stage):
@@ -145,24 +144,23 @@ class Autoencoders(Stage):
             return program.evaluate(found.models, cells, cell, running.chunks["autoencoder-evaluate"])
 
         plan = Plan([Part(self._fresh, self._train.steps)], schedule_factors(self._train), running.case.seed)
-        terms = float32(len(self.problem.terms)) if len(self.problem.terms) > 1 else None
-        score_like = Evaluation(float32(), float32(self.problem.n_outputs), float32(), float32(), terms)
         training = Training(
-            program, plan, cells, number, 0 * number, running.chunks["autoencoder"], first, score, score_like
+            program, plan, cells, number, 0 * number, running.chunks["autoencoder"], first, score, program.evaluation
         )
         keep = running.kept_in("autoencoder", training, *jax.tree.leaves(trained.models))
         training.run(keep)
         (dictionaries, diverged_at, _), evaluation = training.gather(keep)
-        measured = self.measure(dictionaries, cells.laws)
-        return Found(self._labelled(dictionaries, diverged_at, evaluation, measured), {
-            "latent": np.arange(self.problem.n_hidden)
-        })  # fmt: skip
+        found = self.measure(dictionaries, evaluation.loss, cells.laws)
+        latent = {"latent": np.arange(self.problem.n_hidden)}
+        return Found(self._labelled(dictionaries, diverged_at, evaluation, found), latent)
 
-    def measure(self, dictionaries: PyTree, laws: Laws) -> Measured:
-        """What dictionaries, leaves (models, ...), make of the activations of their models."""
-        uniforms = self.program.fine.draw(jax.random.key(0))
-        found = jax.jit(lambda *both: lax.map(lambda one: measured(*one, uniforms), both))(dictionaries, laws.data)
-        return jax.tree.map(np.asarray, found)
+    def measure(self, dictionaries: PyTree, loss: Float[np.ndarray, " models"], laws: Laws) -> Measured:
+        """What dictionaries, leaves (models, ...), of such losses make of the activations of their models."""
+        _, variances = self.program.moments(laws)
+        variance, uniforms = variances.sum(-1), self.program.fine.draw(jax.random.key(0))
+        found = jax.jit(lambda *both: lax.map(lambda one: firing(*one, uniforms), both))(dictionaries, laws.data)
+        rates = np.asarray(found)
+        return Measured(loss / np.where(variance > 0, variance, np.nan), rates.sum(-1), rates)
 
     def _labelled(
         self, dictionaries: PyTree, diverged_at: np.ndarray, evaluation: Evaluation, found: Measured
@@ -210,29 +208,13 @@ def problem_on(problem: Problem, width: int, top_k: int) -> Problem:
     return Problem(model, activations_of(problem), bound(Identity, m, ()), parts, names, m, width, m)
 
 
-def measured(dictionary: Dictionary, data: Activations, uniforms: Float[Array, "uniforms samples"]) -> Measured:
-    """What one dictionary makes of activations of its model: of inputs that are not all 0, where there is a way to draw
-    them; the others are added as what they are."""
-    active, none = data.some_active() if data.skips_empty else 1.0, None
+def firing(
+    dictionary: Dictionary, data: Activations, uniforms: Float[Array, "uniforms samples"]
+) -> Float[Array, " latents"]:
+    """How often each latent of a dictionary is active; where there is a way to draw them, of inputs that are not all
+    0."""
     h = jax.vmap(data.sample_active if data.skips_empty else data.sample, -1)(uniforms)
-    error, square = _errors(dictionary, h)
-    mean, error, square = active * jnp.mean(h, axis=0), active * error, active * square
-    if data.skips_empty:
-        model: Any = data.model
-        none = model.hidden(jnp.zeros(data.problem.n_features))[None]
-        more_error, more_square = _errors(dictionary, none)
-        mean = mean + (1 - active) * none[0]
-        error, square = error + (1 - active) * more_error, square + (1 - active) * more_square
-    variance = square - jnp.sum(mean * mean)
-    latents = jax.vmap(dictionary.hidden)(h) > 0
-    firing = jnp.mean(latents, axis=0, dtype=jnp.float32)
-    return Measured(error / jnp.where(variance > 0, variance, jnp.nan), jnp.sum(firing), firing)
-
-
-def _errors(dictionary: Dictionary, h: Float[Array, "samples hidden"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Means of ‖h - h'‖² and of ‖h‖²."""
-    miss = jax.vmap(dictionary)(h) - h
-    return jnp.mean(jnp.sum(miss * miss, axis=-1)), jnp.mean(jnp.sum(h * h, axis=-1))
+    return jnp.mean(jax.vmap(dictionary.hidden)(h) > 0, axis=0, dtype=jnp.float32)
 
 
 def _zeros(model: PyTree) -> PyTree:
