@@ -139,8 +139,9 @@ def _with(cls: type, attributes: dict[str, Any]) -> type:
     return type(cls)(cls.__name__, (cls,), {**about, **attributes})
 
 
-def statics(options: Options) -> tuple[tuple[str, Any], ...]:
-    """The static options of a table by name, without those that are not set."""
+def statics(part: str, kind: str, table: Any) -> tuple[tuple[str, Any], ...]:
+    """The static options of a member by name, without those that are not set. Raises as `own_options`."""
+    options = own_options(part, kind, table)
     names = static_names(type(options))
     return tuple((name, value) for name in names if (value := getattr(options, name)) is not None)
 

@@ -1,6 +1,7 @@
 """The problem of a case: its parts from the sweep file, their numbers in every cell, and what is minimised."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from superjax.problem.expectation import (
     Quasi,
 )
 from superjax.problem.expectation.exact import MAX_NODES, MAX_ROWS, default_nodes
-from superjax.problem.members import bound, bound_model, code_of, member, of_numbers, own_options, statics
+from superjax.problem.members import bound, bound_model, code_of, member, of_numbers, statics
 from superjax.problem.problem import Laws, Problem
 from superjax.problem.proof import Closed
 from superjax.problem.terms.squared import Squared
@@ -47,26 +48,21 @@ _EVALUATION_ROWS, _EVALUATION_ROWS_ABOVE = {1: 1200, 2: 1200, 3: 1200}, 2**13  #
 
 def problem_of(case: Case) -> Problem:
     """The parts of a case. Raises SweepError if one of the user's own cannot be imported."""
-    n, terms = case.n_features, case.term_kinds()
-    options, model = {name: case.terms.get(name) for name in terms}, case.model
+    n, outputs, terms = case.n_features, case.n_outputs, case.term_kinds()
+
+    def part(name: str, kind: str, table: Any, path: str = "") -> Any:
+        return bound(member(name, kind, path), n, statics(name, kind, table))
+
     return Problem(
-        bound_model(member("model", model.kind), case.n_outputs == n, _static("model", model.kind, model)),
-        bound(member("data", case.data.kind), n, _static("data", case.data.kind, case.data)),
-        bound(member("target", case.target.kind), n, _static("target", case.target.kind, case.target)),
-        tuple(
-            bound(member("terms", kind, f"terms.{name}.kind"), n, _static("terms", kind, options[name]))
-            for name, kind in terms.items()
-        ),
+        bound_model(member("model", case.model.kind), outputs == n, statics("model", case.model.kind, case.model)),
+        part("data", case.data.kind, case.data),
+        part("target", case.target.kind, case.target),
+        tuple(part("terms", kind, case.terms.get(name), f"terms.{name}.kind") for name, kind in terms.items()),
         tuple(terms),
         n,
         case.n_hidden,
-        case.n_outputs,
-    )  # fmt: skip
-
-
-def _static(part: str, kind: str, table: object) -> tuple[tuple[str, object], ...]:
-    """The static options of a member, from its table in the sweep file."""
-    return statics(own_options(part, kind, table))
+        outputs,
+    )
 
 
 def laws_of(problem: Problem, grid: Grid) -> Laws:
@@ -90,7 +86,7 @@ def laws_of(problem: Problem, grid: Grid) -> Laws:
 
 def code_of_case(case: Case) -> str:
     """A digest of the code of the user's members of a case, "" if there are none. Raises SweepError as `member`."""
-    return code_of(kinds_of({**case.model_dump(include={"model", "data", "target", "terms"})}))
+    return code_of(kinds_of(case.model_dump(include={"model", "data", "target", "terms"})))
 
 
 def closed_form(problem: Problem) -> Closed:

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from superjax.errors import SweepError, refusal
+from superjax.problem.data import Finite
 from superjax.problem.members import BUILT_IN, member, options_of, own_options
 from superjax.problem.numbers import LEAST_DRAWN, SCALE
 from superjax.problem.options import Count, Frozen, Powers, is_per_feature, vector
+from superjax.problem.user_code import tried
 from superjax.spec.axis import Axis
 from superjax.spec.emit import dotted, toml
 from superjax.spec.fields import Autoencoder, Dimension, Family, Importance, Model, Phases, Plot, Train
@@ -80,7 +82,7 @@ class Case(Frozen):
     @property
     def n_outputs(self) -> int:
         """Entries of the target, each with an importance: as many as features, but for some targets."""
-        found = outputs(self.target.kind, self.n_features)
+        found = _outputs(self.target.kind, self.n_features)
         if found is None:
             return len(self.importance) if isinstance(self.importance, list) else self.n_features
         return found
@@ -109,9 +111,12 @@ class Case(Frozen):
     def term_kinds(self) -> dict[str, str]:
         """The terms of the loss in their order, and what each is: the error first, squared if none is given."""
         kinds = {name: term.kind or name for name, term in self.terms.items()}
-        errors = [name for name, kind in kinds.items() if _is_error(kind, f"terms.{name}.kind")]
-        first = {name: kinds[name] for name in errors} or {"squared": "squared"}
-        return {**first, **kinds}
+        return {**(self._errors(kinds) or {"squared": "squared"}), **kinds}
+
+    def _errors(self, kinds: dict[str, str]) -> dict[str, str]:
+        """Those of the terms that are errors."""
+        found = {name: _known("terms", kind, f"terms.{name}.kind") for name, kind in kinds.items()}
+        return {name: kinds[name] for name, term in found.items() if term is not None and term.error}
 
     def swept(self) -> dict[Location, tuple[str, str]]:
         """What the axes set, a field or one entry of it -> name of the axis and path as it is written there."""
@@ -145,17 +150,15 @@ class Case(Frozen):
             if kind not in BUILT_IN["terms"] and not term.kind:
                 names = ", ".join(map(toml, BUILT_IN["terms"]))
                 raise refusal(f'must have kind = {names} or "pkg.module:Class"', "terms", name)
-            try:
-                allowed = options_of(member("terms", kind, f"terms.{name}.kind")).model_fields
-            except SweepError:  # said where it is needed
+            if (found := _known("terms", kind, f"terms.{name}.kind")) is None:
                 continue
-            fields = type(term).model_fields
+            allowed, fields = options_of(found).model_fields, type(term).model_fields
             for key in sorted(term.model_fields_set & fields.keys() - {"kind", *allowed}):
                 if getattr(term, key) == fields[key].default:
                     continue
                 has = ", ".join(allowed) or "no options"
                 raise refusal(f"is no option of the term {toml(kind)}, it has {has}", "terms", name, key)
-        if len([n for n, kind in self.term_kinds().items() if _is_error(kind, f"terms.{n}.kind")]) > 1:
+        if len(self._errors(self.term_kinds())) > 1:
             raise refusal("must have one error at most, as squared or power", "terms")
         return self
 
@@ -166,11 +169,9 @@ class Case(Frozen):
         tables |= {("terms", name): term for name, term in self.terms.items()}
         for path, table in tables.items():
             kind = table.kind or path[-1]
-            if kind not in BUILT_IN[path[0]]:
+            if kind not in BUILT_IN[path[0]] and _known(path[0], kind) is not None:
                 try:
                     own_options(path[0], kind, table)
-                except SweepError:  # said where it is needed
-                    continue
                 except ValidationError as error:
                     problem = error.errors()[0]
                     raise refusal(f"is refused: {problem['msg']}", *path, *map(str, problem["loc"])) from None
@@ -206,7 +207,8 @@ class Case(Frozen):
         density = self.density_vector()
         if size > 1 and any(density[i] != density[i - i % size] for i in range(n)):
             raise refusal(f"must be equal in every set of {size} features", "data", "density")
-        if _is_finite(data.kind) and train.objective != "exact":
+        law = _known("data", data.kind)
+        if law is not None and issubclass(law, Finite) and train.objective != "exact":
             raise refusal(f'must be "exact" with data.kind = {toml(data.kind)}: every step takes all its points',
                           "train", "objective")  # fmt: skip
         if train.objective != "exact" and not train.skip_empty and min(density) < LEAST_DRAWN:
@@ -307,28 +309,19 @@ def lookup_field(case: Any, path: Keys) -> Any:
     return case
 
 
-def outputs(kind: str, n_features: int) -> int | None:
-    """Entries of a target, None if it cannot be imported or called, which is said elsewhere."""
-    if kind in ("identity", "absolute", "square"):
-        return n_features
+def _known(part: str, kind: str, path: str = "") -> Any:
+    """The member of a name, None if it cannot be imported: that is said where it is needed."""
     try:
-        return member("target", kind).n_outputs(n_features)
-    except Exception:
+        return member(part, kind, path)
+    except SweepError:
         return None
 
 
-def _is_finite(kind: str) -> bool:
-    try:
-        return issubclass(member("data", kind), BUILT_IN["data"]["finite"])
-    except SweepError:
-        return False
-
-
-def _is_error(kind: str, path: str) -> bool:
-    try:
-        return bool(member("terms", kind, path).error)
-    except SweepError:
-        return False
+def _outputs(kind: str, n_features: int) -> int | None:
+    """Entries of a target, None if it cannot be imported or called."""
+    target = _known("target", kind)
+    found, error = tried(target.n_outputs, n_features) if target else (None, None)
+    return None if error else found
 
 
 def with_entry(case: Case, tree: dict[str, Any], path: Keys, indices: list[int], value: Any) -> tuple[Any, Location]:

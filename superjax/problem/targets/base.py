@@ -27,14 +27,18 @@ class Target(eqx.Module):
 
     @classmethod
     def n_outputs(cls, n_features: int) -> int:
-        """How many outputs there are."""
-        x = jax.ShapeDtypeStruct((n_features,), jnp.float32)
-        number = jax.ShapeDtypeStruct((), jnp.float32)
-        numbers = {field.name: number for field in dataclasses.fields(cls)}
-        return jax.eval_shape(lambda numbers, x: cls(**numbers)(x), numbers, x).shape[0]
+        """How many outputs there are: as many as features if it is symmetric, else they are counted by tracing it."""
+        return n_features if cls.symmetric else _traced_outputs(cls, n_features)
 
     @abstractmethod
     def __call__(self, x: Float[Array, " n_features"]) -> Float[Array, " n_outputs"]: ...
+
+
+@functools.lru_cache(maxsize=64)
+def _traced_outputs(cls: type[Target], n_features: int) -> int:
+    x, number = jax.ShapeDtypeStruct((n_features,), jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
+    numbers = {field.name: number for field in dataclasses.fields(cls)}
+    return jax.eval_shape(lambda numbers, x: cls(**numbers)(x), numbers, x).shape[0]
 
 
 @functools.lru_cache(maxsize=64)
