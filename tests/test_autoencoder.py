@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from superjax import analysis
-from superjax.engine.engine import schedule_factors
+from superjax.engine.plan import schedule_factors
 from superjax.engine.random import root_key
 from superjax.engine.train import Cell
 from superjax.problem.models.dictionary import Dictionary

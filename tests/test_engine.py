@@ -19,7 +19,8 @@ from jax import export
 
 from superjax import analysis
 from superjax.engine import engine
-from superjax.engine.engine import BLOCK, Pace, schedule_factors
+from superjax.engine.engine import BLOCK, Pace
+from superjax.engine.plan import schedule_factors
 from superjax.engine.train import optimizer, values_and_gradient
 from superjax.problem.members import member
 from superjax.problem.models import ReLUOutput

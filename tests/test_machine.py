@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import superjax
-from superjax.engine import engine
+from superjax.engine import engine, plan
 from superjax.spec import SweepError
 from superjax.system import machine
 from tests.conftest import settled
@@ -118,7 +118,7 @@ def test_the_limit_of_the_address_space_is_the_memory(tmp_path):
 
 def numbers(file: Path) -> dict[str, np.ndarray]:
     engine.program.cache_clear()
-    engine._factors.cache_clear()
+    plan._factors.cache_clear()
     (data,) = superjax.run(superjax.load(file)).values()
     engine.program.cache_clear()
     return {str(name): data[name].values for name in data.data_vars}

@@ -67,3 +67,12 @@ def test_a_run_never_starts_from_its_own_folder(first, capsys):
     assert main(["first.toml", 'start_from="results/first"', "--fresh"]) == 2
     assert "cannot start from its own folder" in capsys.readouterr().err
     np.testing.assert_array_equal(superjax.open("results/first/first.nc")["W"].values, first["W"].values)
+
+
+def test_a_run_does_not_grow_from_other_models_than_it_started_from(first, capsys):
+    assert main(["more.toml", "restarts=2"]) == 0
+    before = superjax.open("results/more/more.nc")
+    assert main(["first.toml", "--fresh", "seed=7"]) == 0
+    assert main(["more.toml", "restarts=3"]) == 2
+    assert "has other models now than when this run began" in capsys.readouterr().err
+    np.testing.assert_array_equal(superjax.open("results/more/more.nc")["W"].values, before["W"].values)

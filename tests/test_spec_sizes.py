@@ -77,6 +77,8 @@ def test_too_large_an_override(override: str, says: str) -> None:
         ({"train": {"objective": "quasi", "batch": 2**31 - 1}}, "take a smaller train.batch"),
         ({"train": {"objective": "minibatch", "batch": 2**31 - 1}}, "take a smaller train.batch"),
         ({"restarts": 2**31 - 1}, "take fewer points, restarts or snapshots"),
+        ({"data": {"kind": "finite", "points": 2**31 - 1}}, "take fewer data.points"),
+        ({"autoencoder": {"width": 2**20}, "restarts": 1000}, "take fewer points, restarts or snapshots"),
         ({"train": {"steps": 10**6, "snapshots": 10**6}, "restarts": 10**4}, "fewer points, restarts or snapshots"),
         ({"n_features": 10**6, "n_hidden": 2000, "train": {"objective": "minibatch"}}, "points, restarts or snapshots"),
     ],

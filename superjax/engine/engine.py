@@ -14,13 +14,12 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
 from jax.sharding import PartitionSpec
 from jaxtyping import Float, Int, PyTree
 
-from superjax import spec
 from superjax.engine import kernel
+from superjax.engine.plan import Plan
 from superjax.engine.random import root_key
 from superjax.engine.train import (
     Cell,
@@ -63,24 +62,6 @@ class Shape:
     masked: bool = False
 
 
-class Part(NamedTuple):
-    """A part of training: what is minimised, and the step at which it ends."""
-
-    objective: Objective
-    end: int
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """How models are trained: in which parts, with which factor of the learning rate at every step, the seed of all
-    random numbers, and after which steps weights are kept."""
-
-    parts: Sequence[Part]
-    factors: Float[np.ndarray, " steps"]
-    seed: int
-    snapshots: Sequence[int] = ()
-
-
 class Progress(NamedTuple):
     """Models in training, leaves (streams, models, ...); the optimiser's counters have no axes.
 
@@ -112,24 +93,6 @@ def _chunk_size(objective: Objective, n_features: int, form: kernel.Form, models
     unit = max(least, most // 16 // least * least) if objective.fixed else least
     share = -(-models // -(-models // most))
     return min(most, -(-share // unit) * unit)
-
-
-def schedule_factors(train: spec.Train) -> Float[np.ndarray, " steps"]:
-    """The learning rate's factor at every step: linear warm-up from 0, then the schedule."""
-    return _factors(train.schedule, train.steps, train.warmup_steps)
-
-
-@functools.lru_cache(maxsize=16)
-def _factors(kind: str, steps: int, warmup_steps: int) -> Float[np.ndarray, " steps"]:
-    decay = steps - warmup_steps
-    after = {
-        "constant": lambda: optax.constant_schedule(1.0),
-        "cosine": lambda: optax.cosine_decay_schedule(1.0, max(decay, 1)),
-        "linear": lambda: optax.linear_schedule(1.0, 0.0, max(decay, 1)),
-    }[kind]()
-    warmup = optax.linear_schedule(0.0, 1.0, max(warmup_steps, 1))
-    schedule = optax.join_schedules([warmup, after], [warmup_steps])
-    return np.broadcast_to(jax.jit(schedule)(jnp.arange(steps, dtype=jnp.float32)), (steps,))
 
 
 class Pace:

@@ -12,7 +12,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int, PyTree
 
-from superjax.engine.engine import Plan, Program, Shape, program, schedule_factors
+from superjax.engine.engine import Program, Shape, program
+from superjax.engine.plan import Plan, schedule_factors
 from superjax.engine.train import Cell, Evaluation, Method
 from superjax.errors import SweepError
 from superjax.problem.expectation import Exact, Objective
@@ -24,7 +25,7 @@ from superjax.runs.dataset import assemble, derive, merged
 from superjax.runs.faults import check_problem
 from superjax.runs.growth import Earlier, mixed, same_models
 from superjax.runs.problems import closed_form, evaluation_objectives, laws_of, problem_of, training_parts
-from superjax.runs.prolonging import starting_weights
+from superjax.runs.prolonging import STARTED_FROM, check_same_start, starting_weights
 from superjax.runs.stages import Trainee, stages_of
 from superjax.runs.starting import given_weights, initial, with_arrays
 from superjax.spec import Case
@@ -100,12 +101,7 @@ class CaseRun:
         given = given_weights(init, compiled.model, grid, case)
         if case.start_from:
             found, self.report.started_from = starting_weights(name, case, problem, compiled.model)
-            before = earlier.dataset.attrs.get("started_from", "") if earlier else self.report.started_from
-            if not before.endswith(self.report.started_from):
-                raise SweepError(
-                    f"{name}: start_from = {case.start_from} has other models now than when this run began\n"
-                    "  start over with --fresh, or choose another folder with --out"
-                )
+            check_same_start(name, case, earlier, self.report.started_from)
             given = {**found, **given}
             others = (*others, *given.values())
         given = {array: values[trained] for array, values in given.items()}
@@ -154,12 +150,15 @@ class CaseRun:
         case, models, n = self.case, self.report.models, self.case.n_features
         train, snapshots = case.train, case.train.snapshots
         kept = 1 + (len(snapshots) if isinstance(snapshots, list) else snapshots)
-        stored = 4 * models * (2 * (kept * (weights + 1) + n + 3) + 6 * n)
+        more = sum(stage.numbers(case) for stage in stages_of(case))
+        stored = 4 * models * (2 * (kept * (weights + 1) + n + 3 + more) + 6 * n)
         cells = models // case.restarts
         needed = {"fewer points, restarts or snapshots": stored + 40 * cells * n, "fewer train.steps": 16 * train.steps}
         if train.objective != "exact":
             drawn = self.problem.data.n_uniforms(n) * (train.streams if train.objective == "minibatch" else 1)
             needed["a smaller train.batch"] = 4 * train.batch * (drawn + 2 * n)
+        if points := self.problem.data.points:  # inputs are made for every model, of which many are side by side
+            needed["fewer data.points"] = 4 * 16 * points * n
         size, there = sum(needed.values()), machine.usable_memory()
         if size > there:
             raise SweepError(
@@ -195,7 +194,7 @@ class CaseRun:
                 dataset = derive(merged(dataset, found), self.case)
                 dataset["loss"].attrs["loss_kind"] = self.program.fine.name
                 if self.report.started_from:
-                    dataset.attrs["started_from"] = f"{self.case.start_from}, SHA-256 {self.report.started_from}"
+                    dataset.attrs[STARTED_FROM] = f"{self.case.start_from}, SHA-256 {self.report.started_from}"
                 if self._earlier is not None:
                     error = max(dataset["loss"].attrs["loss_error"], self._earlier.loss_error)
                     dataset["loss"].attrs["loss_error"] = error

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, PyTree
 
-from superjax.engine.engine import Pace, Plan, Program, Progress
+from superjax.engine.engine import Pace, Program, Progress
+from superjax.engine.plan import Plan
 from superjax.engine.train import Cell
 from superjax.runs.checkpoint import Keep, Layout, Saved
 from superjax.system import interrupt

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from superjax.engine.engine import Part
+from superjax.engine.plan import Part
 from superjax.errors import SweepError
 from superjax.problem import proof
 from superjax.problem.data.base import Distribution

@@ -13,10 +13,12 @@ from jaxtyping import PyTree
 from superjax.disk.files import checksum
 from superjax.errors import SweepError, clip
 from superjax.problem.problem import Problem
-from superjax.runs.growth import matched, open_earlier
+from superjax.runs.growth import Earlier, matched, open_earlier
 from superjax.runs.problems import laws_of
 from superjax.spec import Case
 from superjax.spec.grid import Grid
+
+STARTED_FROM = "started_from"  # attribute of a dataset: the folder, and the checksum of the dataset there
 
 
 def dataset_of(name: str, case: Case) -> Path:
@@ -54,6 +56,15 @@ def starting_weights(name: str, case: Case, problem: Problem, model: PyTree) -> 
         )
     models = earlier.models(model)
     return {array: np.asarray(getattr(models, array))[same] for array in arrays}, checksum(path)
+
+
+def check_same_start(name: str, case: Case, earlier: Earlier | None, checksum: str) -> None:
+    """Raise SweepError if the models that are taken over started from other weights than the new ones will."""
+    if earlier is not None and not str(earlier.dataset.attrs.get(STARTED_FROM)).endswith(checksum):
+        raise SweepError(
+            f"{name}: start_from = {case.start_from} has other models now than when this run began\n"
+            "  start over with --fresh, or choose another folder with --out"
+        )
 
 
 def _n_hidden(case: Case) -> np.ndarray:

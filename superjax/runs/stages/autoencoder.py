@@ -15,7 +15,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
 from superjax import analysis
-from superjax.engine.engine import Part, Plan, Shape, program, schedule_factors
+from superjax.engine.engine import Shape, program
+from superjax.engine.plan import Part, Plan, schedule_factors
 from superjax.engine.train import Cell, Evaluation, Method
 from superjax.errors import SweepError
 from superjax.problem.data.activations import Activations, activations_of
@@ -87,6 +88,11 @@ class Autoencoders(Stage):
         if error is not None or getattr(hidden, "shape", None) != (m,) or hidden.dtype != jnp.float32:
             said = f"raises {one_line(error)}" if error is not None else f"is {hidden}"
             raise refusal("model.kind", case.model.kind, f"hidden(x) {said}, must be a float32 array of shape ({m},)")
+
+    @staticmethod
+    def numbers(case: Case) -> int:
+        width = case.autoencoder.width if case.autoencoder else 0
+        return 2 * width * (case.n_hidden + 1) + case.n_hidden
 
     def __init__(self, running: Running):
         self._running, options = running, running.case.autoencoder

@@ -80,6 +80,11 @@ class Stage(ABC):
     def check(case: Case, problem: Problem) -> None:
         """Raise SweepError, before anything is compiled, if it cannot be done."""
 
+    @staticmethod
+    def numbers(case: Case) -> int:
+        """How many numbers of every model it keeps; those of cells alone are few."""
+        return 0
+
     @abstractmethod
     def __init__(self, running: Running): ...
 

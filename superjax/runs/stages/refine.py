@@ -6,7 +6,8 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, PyTree
 
-from superjax.engine.engine import Part, Plan, Program, Shape, program, schedule_factors
+from superjax.engine.engine import Program, Shape, program
+from superjax.engine.plan import Part, Plan, schedule_factors
 from superjax.engine.train import Cell, Method
 from superjax.problem.expectation import Objective
 from superjax.runs.chunks import Training
