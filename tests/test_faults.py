@@ -562,9 +562,9 @@ def test_what_one_process_cannot_do_is_refused_by_all(long_run, compiled):
 @pytest.mark.parametrize("broken", [0, 1])
 def test_a_bug_in_one_process_ends_all(long_run, compiled, tmp_path, broken):
     """None waits for it until JAX notices."""
-    what = {0: "studies.draw", 1: "chunks.Training.run"}[broken]
+    module, what = {0: ("superjax.studies", "draw"), 1: ("superjax.runs.chunks", "Training.run")}[broken]
     (tmp_path / "sitecustomize.py").write_text(
-        f"import superjax.{what.split('.')[0]}\ndef bug(*_): raise ZeroDivisionError\nsuperjax.{what} = bug\n"
+        f"import {module}\ndef bug(*_): raise ZeroDivisionError\n{module}.{what} = bug\n"
     )
     env = [dict(compiled), dict(compiled)]
     env[broken]["PYTHONPATH"] = os.pathsep.join([str(tmp_path), compiled.get("PYTHONPATH", "")])
