@@ -218,6 +218,8 @@ def _import_jax() -> None:
 
 def _summarise(finished: "Finished", strict: bool) -> int:
     """Tell of a finished run; the exit status."""
+    from superjax.studies.claim import holding
+
     sweep, manifest = finished.sweep, finished.manifest
     done = "trained" if finished.trained else "redrawn"
     said = f"{sweep.name}: {finished.models:,} models {done} in {finished.seconds:.1f} s"
@@ -232,7 +234,7 @@ def _summarise(finished: "Finished", strict: bool) -> int:
     for file in finished.files:
         terminal.say(f"  {file}")
     failed = [claim for claim in finished.claims if not claim.holds]
-    terminal.say(f"  {len(finished.claims) - len(failed)} of {len(finished.claims)} claims hold")
+    terminal.say(f"  {holding((claim.kind, claim.holds) for claim in finished.claims)}")
     for claim in failed[:_SHOWN]:
         terminal.say(f"    does not hold: {claim.claim}")
     if len(failed) > _SHOWN:

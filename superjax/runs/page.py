@@ -12,9 +12,19 @@ from urllib.parse import quote
 from superjax.disk.files import kind_of, write_text
 from superjax.runs import reading
 from superjax.spec import Sweep
+from superjax.studies.claim import holding
 
 PAGE = "index.html"
-_COLUMNS = {"claim": 24, "source": 12, "expected": 12, "measured": 12, "tolerance": 10, "holds": 5, "note": 25}  # %
+_COLUMNS = {
+    "claim": 24,
+    "kind": 6,
+    "source": 10,
+    "expected": 12,
+    "measured": 12,
+    "tolerance": 9,
+    "holds": 5,
+    "note": 22,
+}  # %
 _STYLE = """
 body {font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color: #222}
 img {max-width: 100%; display: block; margin: 1rem 0; border: 1px solid #ddd}
@@ -77,7 +87,7 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 
 def _holding(claims: list[dict[str, Any]]) -> str:
-    return f"{sum(bool(claim.get('holds')) for claim in claims)} of {len(claims)} claims hold"
+    return holding((claim["kind"], claim["holds"]) for claim in claims)
 
 
 def _entry(sweep: Sweep, entry: dict[str, Any] | None) -> str:

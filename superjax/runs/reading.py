@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -146,6 +146,7 @@ class Claim(_Read):
     tolerance: Any
     holds: bool
     note: str = ""
+    kind: Literal["paper", "derived", "check"] = "derived"  # earlier runs have none
 
 
 _MANIFEST, _CHUNK, _CLAIMS = TypeAdapter(Manifest), TypeAdapter(Chunk), TypeAdapter(list[Claim])

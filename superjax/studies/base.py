@@ -164,12 +164,12 @@ def _general(results: Results) -> list[Claim]:
         diverged = int((dataset["diverged_at"] >= 0).sum())
         found.append(
             equal(f"{name}: no model diverges", "training", 0, diverged,
-                  note="" if diverged == 0 else "diverged_at in the dataset says at which step")
+                  note="" if diverged == 0 else "diverged_at in the dataset says at which step", kind="check")
         )  # fmt: skip
         if "dimensionality" in dataset:
             excess = float(np.nanmax(dataset["dimensionality"].sum("feature") - dataset.attrs["n_hidden"]))
             found.append(
                 at_most(f"{name}: sum of the dimensionalities of a model's features minus n_hidden (largest)",
-                        "The Geometry of Superposition", 0, excess, 1e-4)
+                        "The Geometry of Superposition", 0, excess, 1e-4, kind="check")
             )  # fmt: skip
     return found

@@ -17,7 +17,7 @@ from superjax.errors import clip
 from superjax.problem.user_code import one_line, tried
 from superjax.spec import Case, SweepError, names
 from superjax.spec.emit import toml
-from superjax.studies.claim import Claim, plain
+from superjax.studies.claim import KINDS, Claim, plain
 from superjax.studies.results import Results
 from superjax.system import modules
 
@@ -105,6 +105,8 @@ def _fault(claim: Any) -> str:
     for field in "claim", "source", "note":
         if not isinstance(getattr(claim, field), str):
             return f"has {_kind(getattr(claim, field))} as {field}, must be a string"
+    if claim.kind not in KINDS:
+        return f"has kind = {toml(claim.kind)}, must be one of {', '.join(map(toml, KINDS))}"
     if not isinstance(plain(claim.holds), bool):
         return f"has {_kind(claim.holds)} as holds, must be True or False"
     for field in "expected", "measured", "tolerance":
