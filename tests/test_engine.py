@@ -216,6 +216,31 @@ def test_a_larger_grid_leaves_the_old_cells_bitwise_unchanged(make_case, objecti
         np.testing.assert_array_equal(old, small[name].values, err_msg=name)
 
 
+def test_independent_starts_are_others_in_every_cell_and_stay_where_they_are(make_case):
+    """Common starts are those of the restart alone. Independent ones follow from a cell's numbers, not its place."""
+    both = {}
+    for starts in "common", "independent":
+        short = ["train.steps=2", "train.snapshots=[0]", "model.init_std=1.0", f"train.starts={starts}"]
+        data = run(make_case(*short, "axes.importance.values=[0.2, 1, 5]", "axes.density.values=[1, 0.1]"))
+        part = run(make_case(*short, "axes.importance.values=[1, 7]", "axes.density.values=[0.1]", "restarts=2"))
+        first = data["W_snapshots"].values[..., 0, :, :].reshape(6, 4, 2)
+        both[starts] = first
+        for name in "W", "b", "loss":
+            np.testing.assert_array_equal(data[name].values[1, 1, :2], part[name].values[0, 0])
+    assert (both["common"] == both["common"][0]).all()
+    assert len(np.unique(both["independent"])) == both["independent"].size
+
+
+def test_independent_starts_do_not_depend_on_the_order_of_axes(make_case):
+    text = "n_features = 2\nn_hidden = 1\ntrain = {steps = 2, starts = 'independent'}\n"
+    axes = [
+        "axes.r = {field = 'importance[-1]', values = [0.5, 2]}\n",
+        "axes.s.field = 'data.density'\naxes.s.values = [1, 0.3]\n",
+    ]
+    one, other = (run(make_case(text=text + "".join(order))) for order in (axes, axes[::-1]))
+    np.testing.assert_array_equal(one["W"], other["W"].transpose(*one["W"].dims))
+
+
 def test_one_compilation_for_a_case(make_case, monkeypatch):
     """None for more blocks of steps, snapshots, cells, restarts, chunks, another learning rate, or a second run."""
     compiled = []
@@ -418,11 +443,11 @@ def test_starts_are_given_by_case(tmp_path, monkeypatch, init, says):
 
 
 def test_notebook_preset(make_case):
-    """Its initial scale depends on how many models train side by side; its training lowers the loss."""
+    """Its initial scale is that of ten models trained side by side; its training lowers the loss."""
     data = run(make_case("preset=notebook", "train.steps=200", "train.batch=64", "train.snapshots=[0, 200]"))
     usual = run(make_case("model.init_std=1.0", "train.steps=1", "train.snapshots=[0]"))
-    std = notebook_init_std(2, 1, n_models=3 * 2 * 4)
-    assert std == pytest.approx(np.sqrt(2 / 26))
+    std = notebook_init_std(2, 1, instances=10)
+    assert std == pytest.approx(np.sqrt(2 / 12))
     np.testing.assert_allclose(data["W_snapshots"][..., 0, :, :], std * usual["W_snapshots"][..., 0, :, :], rtol=1e-5)
     loss = data["loss_snapshots"].values
     assert (loss[..., 1] < loss[..., 0]).mean() > 0.9

@@ -146,10 +146,13 @@ def test_what_would_lose_models_or_change_them_is_refused(overrides, said, growi
     assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == kept
 
 
-def test_the_notebooks_spread_depends_on_the_number_of_models(growing, capsys):
-    own = ("optimum=false", "model.init_std=notebook")
-    assert run("out", *own) == 0
-    assert run("out", *own, "restarts=4") == 2 and "restarts = 4, was 3" in capsys.readouterr().err
+@pytest.mark.parametrize("more", ["model.init_std=notebook", "train.starts=independent"])
+def test_starts_that_do_not_depend_on_the_number_of_models_grow(growing, more):
+    own = ("optimum=false", more)
+    assert run("out", *own) == 0 and run("whole", *own, "restarts=4") == 0
+    assert run("out", *own, "restarts=4") == 0
+    grown, whole = (xr.load_dataset(f"{folder}/growing/growing.nc") for folder in ("out", "whole"))
+    assert (grown["W"] == whole["W"]).all()
 
 
 def test_an_unfinished_run_does_not_grow(growing, monkeypatch, capsys):

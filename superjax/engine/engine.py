@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
-from jaxtyping import Float, Int, PyTree
+from jaxtyping import Float, Int, Integer, PyTree
 
 from superjax.engine import kernel
 from superjax.engine.plan import Plan
@@ -198,8 +198,11 @@ class Program:
         terms = jax.ShapeDtypeStruct((len(problem.terms),), jnp.float32) if len(problem.terms) > 1 else None
         return Evaluation(number, jax.ShapeDtypeStruct((problem.n_outputs,), jnp.float32), number, number, terms)
 
-    def _first(self, root, restart, init_std, init_bias):
-        return self.shape.problem.new(jax.random.fold_in(jax.random.fold_in(root, 0), restart), init_std, init_bias)
+    def _first(self, root, numbers, init_std, init_bias):
+        key = jax.random.fold_in(root, 0)
+        for number in numbers:
+            key = jax.random.fold_in(key, number)
+        return self.shape.problem.new(key, init_std, init_bias)
 
     def _vectorise(
         self, name: str, function: Callable, in_axes: tuple, out_axes: Any, streams: int | None = None
@@ -275,16 +278,16 @@ class Program:
     def initialise(
         self,
         seed: int,
-        restart: Int[np.ndarray, " models"],
+        numbers: Integer[np.ndarray, "models numbers"],
         init_std: Float[np.ndarray, " models"],
         init_bias: Float[np.ndarray, " models"],
         chunk: int,
     ) -> PyTree:
-        """Initial weights from (seed, restart), leaves (models, ...): equal in all cells, up to their scale and what is
-        added to the bias."""
-        root, restart = root_key(seed), restart.astype(np.int32)
+        """Initial weights from the seed and the numbers of a model, leaves (models, ...): models with the same numbers
+        start alike, up to their scale and what is added to the bias."""
+        root, numbers = root_key(seed), numbers.astype(np.uint32)
         return self._in_chunks(
-            lambda i: self._initialise(root, restart[i], init_std[i], init_bias[i]), len(restart), chunk
+            lambda i: self._initialise(root, numbers[i], init_std[i], init_bias[i]), len(numbers), chunk
         )
 
     def start(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, "streams models"], plan: Plan) -> Progress:

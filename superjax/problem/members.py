@@ -19,7 +19,7 @@ from superjax.problem.user_code import one_line, refusal, tried
 from superjax.system import modules
 
 BUILT_IN: dict[str, dict[str, Any]] = {"model": MODELS, "data": DISTRIBUTIONS, "target": TARGETS, "terms": TERMS}
-_KEYS = frozenset({"kind", "init_std", "init_bias"})  # of the tables of parts
+_KEYS = frozenset({"kind", "init_std", "init_bias", "init_instances"})  # of the tables of parts
 OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _BASES: dict[str, tuple[type, str]] = {
     "model": (ToyModel, "must be an equinox.Module class with a `dims` table of its arrays"),

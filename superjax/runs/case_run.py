@@ -27,7 +27,7 @@ from superjax.runs.growth import Earlier, mixed, same_models
 from superjax.runs.problems import closed_form, evaluation_objectives, laws_of, problem_of, training_parts
 from superjax.runs.prolonging import STARTED_FROM, check_same_start, starting_weights
 from superjax.runs.stages import Trainee, stages_of
-from superjax.runs.starting import given_weights, initial, with_arrays
+from superjax.runs.starting import draws, given_weights, initial, with_arrays
 from superjax.spec import Case
 from superjax.spec.grid import HYPER, Grid
 from superjax.spec.snapshots import snapshot_steps
@@ -118,10 +118,11 @@ class CaseRun:
                 self.chunks["evaluate"] = compiled.evaluated_models(side_by_side, self.cells)
         self._plan = Plan(parts, schedule_factors(case.train), case.seed, self._steps)
         init_std, init_bias = initial(case, grid)
+        numbers = draws(case, grid, cell, restart)
 
         def first(index: Int[np.ndarray, "..."]) -> PyTree:
             flat = index.ravel()
-            models = compiled.initialise(case.seed, restart[flat], init_std[cell[flat]], init_bias[cell[flat]], chunk)
+            models = compiled.initialise(case.seed, numbers[flat], init_std[cell[flat]], init_bias[cell[flat]], chunk)
             models = with_arrays(models, {array: values[flat] for array, values in given.items()})
             return jax.tree.map(lambda x: x.reshape(*index.shape, *x.shape[1:]), models)
 
@@ -258,7 +259,8 @@ def numbers_of(problem: Problem, grid: Grid) -> dict[str, Any]:
     """Everything that decides the training of a cell, leaves (cells, ...)."""
     cells = cells_of(problem, grid)
     every = {name: np.broadcast_to(value, grid.n_cells) for name, value in cells.hyper.items()}
-    return {"cells": cells._replace(hyper=every), "initial": initial(grid.case, grid)}
+    started = draws(grid.case, grid, np.arange(grid.n_cells), np.zeros(grid.n_cells, int))
+    return {"cells": cells._replace(hyper=every), "initial": initial(grid.case, grid), "draws": started}
 
 
 def program_of(case: Case, problem: Problem, devices: int | None = None) -> Program:

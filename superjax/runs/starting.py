@@ -1,11 +1,11 @@
-"""The weights that models start from: drawn from (seed, restart), or given."""
+"""The weights that models start from: drawn, or given."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, PyTree
+from jaxtyping import Float, Int, PyTree, Shaped
 
 from superjax.errors import SweepError, clip, near
 from superjax.problem.models.base import notebook_init_std
@@ -18,9 +18,20 @@ def initial(case: Case, grid: Grid) -> tuple[Float[np.ndarray, " cells"], Float[
     numbers = grid.numbers()
     std = numbers["model.init_std"]
     if isinstance(std, str):
-        std = notebook_init_std(case.n_features, case.n_hidden, case.n_models)
+        std = notebook_init_std(case.n_features, case.n_hidden, case.model.init_instances)
     std, bias = (np.asarray(value, np.float32) for value in (std, numbers["model.init_bias"]))
     return np.broadcast_to(std, (grid.n_cells,)), np.broadcast_to(bias, (grid.n_cells,))
+
+
+def draws(
+    case: Case, grid: Grid, cell: Int[np.ndarray, " models"], restart: Int[np.ndarray, " models"]
+) -> Shaped[np.ndarray, "models numbers"]:
+    """What the initial weights of models are drawn from beside the seed: the restart, and where starts are independent
+    the swept values of the cell. Never its position: other points do not change it."""
+    if case.train.starts == "common":
+        return restart.astype(np.uint32)[:, None]
+    swept = [np.asarray(values + 0.0, np.float32).view(np.uint32) for _, values in sorted(grid.fields.items())]
+    return np.stack([restart.astype(np.uint32), *(values[cell] for values in swept)], axis=1)
 
 
 def by_case(init: Any, sweep: Sweep) -> Mapping[str, Any]:

@@ -143,6 +143,8 @@ MATTERS: dict[str, tuple[tuple[Need, ...], ...]] = {
         (_between("data.set_size", 2, 2**31, "of 2 or more"),),
         (_sparse(any, "of some feature"),),
     ),
+    "model.init_instances": ((_one_of("model.init_std", "notebook"),),),
+    "train.starts": ((Need("axes", "axes", lambda tree: bool(_axes(tree))),),),
     "train.batch": ((_one_of("train.objective", "quasi", "minibatch"),),),
     "train.skip_empty": (
         (_MINIBATCH,),

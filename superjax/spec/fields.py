@@ -49,7 +49,12 @@ class ModelKind(Kind):
     ] = Field(
         0.4,
         description='standard deviation of the initial weights; `"notebook"` is that of the authors\' notebook, '
-        "√(2/((n + models) m))",
+        "√(2/((n + instances) m)), where an axis sweeps m with the largest m",
+    )
+    init_instances: Count = Field(
+        10,
+        description="how many models the notebook's standard deviation counts as trained at once; its authors train "
+        "10 to 20",
     )
     init_bias: Weight = Field(0.0, description="a number that is added to the initial bias `b`")
 
@@ -67,6 +72,11 @@ class Train(Frozen):
         "exact",
         description="`exact`: the expected loss itself; `quasi`: the mean over a fixed quasi-random sample; "
         "`minibatch`: fresh samples at every step",
+    )
+    starts: Literal["common", "independent"] = Field(
+        "common",
+        description="`common`: restart k starts from the same weights in all cells, which makes cells comparable; "
+        "`independent`: from others in every cell, so that fractions of restarts say how likely an outcome is",
     )
     steps: Count = Field(1000, description="how many steps the optimiser takes")
     batch: Count = Field(1024, description="samples a step")

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from superjax.plots.canvas import heading, literal
+from superjax.problem.models.base import notebook_init_std
 from superjax.spec import Case
 from superjax.studies.results import Results
 
@@ -48,22 +49,64 @@ def nearest(values: np.ndarray, wanted: Sequence[float]) -> list[int]:
 
 
 def training_in_words(case: Case) -> str:
-    """Model, objective, optimiser and initialisation of a case."""
-    train = case.train
+    """Model, objective, optimiser and initialisation of a case, and every other setting of `train` and `model` that is
+    not the default."""
+    train, model = case.train, case.model
     streams = f" in {train.streams} streams" if train.streams > 1 else ""
     objective = {
         "exact": "the exact expected loss",
         "quasi": f"the loss of a fixed quasi-random sample of {train.batch}",
         "minibatch": f"the loss of fresh batches of {train.batch}{streams}",
     }[train.objective]
+    others = "".join(f", {words}" for words in _others(case))
+    bias = "0" if model.init_bias == 0 else f"{model.init_bias:g}"
     return (
-        f"{case.model.kind.replace('_', ' ')}, {train.steps} steps of {train.optimizer} on {objective} (learning rate "
-        f"{train.learning_rate:g}, {train.schedule} schedule, weight decay {train.weight_decay:g}), initial weights "
-        f"normal with standard deviation {_initial(case)}, bias 0"
+        f"{model.kind.replace('_', ' ')}, {train.steps} steps of {train.optimizer} on {objective} (learning rate "
+        f"{train.learning_rate:g}, {train.schedule} schedule, weight decay {train.weight_decay:g}"
+        f"{others}), initial weights{_IN_EVERY_CELL[train.starts]} normal with standard "
+        f"deviation {_initial(case)}, bias {bias}"
     )
+
+
+_SAID = {
+    "train": ("objective", "batch", "streams", "steps", "optimizer", "learning_rate", "schedule", "weight_decay",
+              "starts", "snapshots"),
+    "model": ("kind", "init_std", "init_bias", "init_instances"),
+}  # fmt: skip
+_WORDS = {
+    "skip_empty": "inputs that are all 0 counted exactly",
+    "nodes": "{value} quadrature nodes a feature",
+    "clip_norm": "gradients clipped to norm {value}",
+    "warmup_steps": "{value} steps of warm-up",
+    "decayed": "of weights alone",
+    ("normalize", "features"): "the loss divided by n",
+    ("normalize", "none"): "the loss as it is",
+}
+_IN_EVERY_CELL = {"common": "", "independent": ", others in every cell,"}
+
+
+def _others(case: Case) -> list[str]:
+    """The settings that the words above leave out and that are not the default."""
+    found = []
+    for part, said in _SAID.items():
+        table = getattr(case, part)
+        for name, field in type(table).model_fields.items():
+            value = getattr(table, name)
+            if name not in said and value != field.get_default(call_default_factory=True):
+                shown = f"{value:g}" if isinstance(value, float) else value
+                found.append(
+                    _WORDS.get((name, value), _WORDS.get(name, "{name} {value}")).format(
+                        name=name.replace("_", " "), value=shown
+                    )
+                )
+    return found
 
 
 def _initial(case: Case) -> str:
     """The standard deviation of the initial weights, or those of an axis."""
     swept = [value for axis in case.axes.values() if axis.names == ("model.init_std",) for (value,) in axis.table()]
-    return " or ".join(f"{value:g}" for value in swept) or str(case.model.init_std)
+    if case.model.init_std != "notebook":
+        return " or ".join(f"{value:g}" for value in swept) or f"{case.model.init_std:g}"
+    instances = case.model.init_instances
+    std = notebook_init_std(case.n_features, case.n_hidden, instances)
+    return f"{std:.3g} (the notebook's, of {instances} models at once)"

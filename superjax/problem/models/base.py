@@ -39,10 +39,10 @@ class ToyModel(eqx.Module):
         return eqx.Module in other.__mro__ and isinstance(getattr(other, "dims", None), dict)
 
 
-def notebook_init_std(n_features: int, n_hidden: int, n_models: int) -> float:
-    """Initial standard deviation of the authors' notebook, sqrt(2 / ((n + n_models) m)).
+def notebook_init_std(n_features: int, n_hidden: int, instances: int) -> float:
+    """Initial standard deviation of the authors' notebook, sqrt(2 / ((n + instances) m)).
 
-    Its Xavier initialisation of one tensor (n_models, n, m) counts the models trained side by side as outputs, so the
-    result depends on how many there are; a number does not.
+    Its Xavier initialisation of one tensor (instances, n, m) counts the models trained side by side as outputs, so the
+    result depends on how many there are: here a setting, not the number of models of a sweep.
     """
-    return (2 / ((n_features + n_models) * n_hidden)) ** 0.5
+    return (2 / ((n_features + instances) * n_hidden)) ** 0.5

@@ -143,7 +143,7 @@ class Autoencoders(Stage):
         def first(index: Int[np.ndarray, "..."]) -> PyTree:
             flat = index.ravel().astype(np.int32) % running.case.restarts  # the restart: equal in all cells
             one = np.ones(len(flat), np.float32)
-            models = program.initialise(running.case.seed, flat, one, 0 * one, running.chunks["autoencoder"])
+            models = program.initialise(running.case.seed, flat[:, None], one, 0 * one, running.chunks["autoencoder"])
             return jax.tree.map(lambda x: x.reshape(*index.shape, *x.shape[1:]), models)
 
         def score(found: Trained, cell: Int[np.ndarray, " models"]) -> Evaluation:

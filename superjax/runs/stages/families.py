@@ -147,7 +147,7 @@ class Families(Stage):
 
         def first(family: Int[np.ndarray, " models"], cell: Int[np.ndarray, " models"]) -> PyTree:
             numbers, one = np.arange(len(family), dtype=np.int32), np.ones(len(family), np.float32)
-            models = refinement.program.initialise(running.case.seed, numbers, one, 0 * one, len(family))
+            models = refinement.program.initialise(running.case.seed, numbers[:, None], one, 0 * one, len(family))
             given = {"W": W[family]}
             if type(models).dims.get("b") == ("feature",):
                 given["b"] = np.where(analysis.norm(W[family]) == 0, mean[cell], np.float32(0))
