@@ -13,7 +13,8 @@ from superjax.studies.uniform_geometry.palette import COLOURS, FRACTIONS
 from superjax.studies.uniform_geometry.view import NAMED, Uniform, uniforms
 
 _BANDS = 0.12  # opacity of the colours of the lowest exact loss
-_NOTE = "#404040"
+_UNNAMED = "#606060"  # represented, but in no complete polytope
+_BY_NORM = {"": GREY, "represented": BLUE}
 
 
 def figures(results: Results) -> dict[str, Figure]:
@@ -30,11 +31,11 @@ def figures(results: Results) -> dict[str, Figure]:
 
 def uniform_geometry(results: Results, shown: list[Uniform]) -> Figure:
     """Against 1/(1-S): D*, beside that of the exact optimum; D_i of all features, and their histogram."""
-    figure = Figure(figsize=(18, 5.6 * len(shown) + 1.4), layout="constrained")
+    figure = Figure(figsize=(14, 4.7 * len(shown) + 1.4), layout="constrained")
     for row, axes in zip(shown, figure.subplots(len(shown), 3, width_ratios=[1, 1.5, 0.5], squeeze=False), strict=True):
         per_feature, trained, histogram = axes
         _per_feature(per_feature, row)
-        _dimensionalities(trained, row, row.dimensionality, f"{row.name}: D$_i$ of every feature, trained")
+        _trained(trained, row)
         _histogram(histogram, row)
         _names(histogram)
         for ax in (per_feature, trained):
@@ -44,8 +45,9 @@ def uniform_geometry(results: Results, shown: list[Uniform]) -> Figure:
         figure, results,
         f"{trained_on} Equal importances. Colours: the product of one kind of polytope with the lowest exact loss, if "
         "it fills all dimensions at its exact optimum and leaves all other features out; in the left panels its D*. "
-        "Near density 1 that optimum lies below 1: what sticks at 1 there is the optimiser, not the loss. "
-        f"Blue: features of norm ≥ {shown[0].case.phases.represented:g}; grey: all others.",
+        "Near density 1 that optimum lies below 1: what sticks at 1 there is the optimiser, not the loss. Middle: a "
+        "feature of a complete polytope has its colour, that of its line; dark grey: norm ≥ "
+        f"{shown[0].case.phases.represented:g}, but in no complete polytope; light grey: weaker.",
         230,
     )  # fmt: skip
     return figure
@@ -53,23 +55,19 @@ def uniform_geometry(results: Results, shown: list[Uniform]) -> Figure:
 
 def losses(results: Results, shown: list[Uniform]) -> Figure:
     """Against 1/(1-S): exact losses of products and those of the trained models, what is explained, random D_i."""
-    figure = Figure(figsize=(22, 5.2 * len(shown) + 1.4), layout="constrained")
+    figure = Figure(figsize=(17, 4.4 * len(shown) + 1.2), layout="constrained")
     for row, axes in zip(shown, figure.subplots(len(shown), 4, squeeze=False), strict=True):
-        products, reached, explained, random = axes
-        _products(products, row)
-        _reached(reached, row)
-        _explained(explained, row)
-        _dimensionalities(random, row, row.random_dimensionality, f"{row.name}: D$_i$ of random directions")
-        for ax in axes:
+        for draw, ax in zip((_products, _reached, _explained, _random), axes, strict=True):
+            draw(ax, row)
             _density_axis(ax, row)
     frame(
         figure, results,
-        "Left: what products of one kind of polytope explain at their exact optimum, and the trained models; a single "
-        "feature a dimension, as PCA, explains 1. Second: the gain over PCA, v (n − m) − L, as a share of that of the "
-        "product of lowest exact loss; lines: other products. Right: the same norms as trained in random directions. "
-        f"Blue: features of norm ≥ {shown[0].case.phases.represented:g}; grey: all others. Background: the product of "
-        "lowest exact loss.",
-        270,
+        "First: what products of one kind of polytope explain at their exact optimum, and the trained models; one "
+        "feature a dimension explains 1, as PCA does. Second: the gain over PCA, v (n − m) − L, as a share of that of "
+        "the product of lowest exact loss; lines: other products; bars: what the samples of the loss leave open. Third "
+        f"and fourth: blue: norm ≥ {shown[0].case.phases.represented:g}, grey: weaker. Fourth: the same norms as "
+        "trained in random directions. Background: the product of lowest exact loss.",
+        230,
     )  # fmt: skip
     return figure
 
@@ -111,7 +109,7 @@ def _per_feature(ax: Axes, shown: Uniform) -> None:
         ylabel="dimensions per feature  D* = m / ‖W‖²",
         title=f"{shown.name}: dimensions per feature",
     )
-    ax.legend(loc="lower left")
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.92), fontsize=9)
 
 
 def _products(ax: Axes, shown: Uniform) -> None:
@@ -122,7 +120,7 @@ def _products(ax: Axes, shown: Uniform) -> None:
     ax.set(
         yscale="log",
         ylabel="explained variance per dimension, in features:  (n − L/v) / m",
-        title=f"{shown.name}: which product has the lowest loss?",
+        title=f"{shown.name}: exact losses",
     )
     top = ax.get_ylim()[1]
     ticks = [tick for tick in (1, 1.2, 1.5, 2, 3, 4, 6, 8, 12) if tick <= top]
@@ -133,41 +131,53 @@ def _products(ax: Axes, shown: Uniform) -> None:
 
 
 def _reached(ax: Axes, shown: Uniform) -> None:
-    x, best = 1 / shown.density, np.max(list(shown.gains.values()), axis=0)
+    x = 1 / shown.density
     for name, gain in shown.gains.items():
-        ax.plot(x, gain / best, color=COLOURS[name], linewidth=1.2)
-    ax.plot(x, shown.reached, "o-", color=BLUE, markersize=4.5, linewidth=1)
+        ax.plot(x, gain / shown.lowest_gain, color=COLOURS[name], linewidth=1.2)
+    ax.errorbar(x, shown.reached, shown.resolution, color=BLUE, marker="o", markersize=4.5, linewidth=1)
     ax.set(
         ylim=(-0.05, max(1.25, 1.05 * float(shown.reached.max()))),
         ylabel="gain over PCA, as a share of the best product's",
-        title=f"{shown.name}: what training reaches",
+        title=f"{shown.name}: reached by training",
     )
 
 
 def _explained(ax: Axes, shown: Uniform) -> None:
-    x, explained, represented = 1 / shown.density, shown.best("explained"), shown.represented
-    _dots(ax, x, explained, represented)
+    x, explained = 1 / shown.density, shown.best("explained")
+    _dots(ax, x, explained, np.where(shown.represented, "represented", ""), _BY_NORM)
     ax.plot(x, explained.mean(1), color=VERMILION, linewidth=2, label="mean of all features")
     share = shown.case.n_hidden / shown.case.n_features
     ax.axhline(share, color="black", linewidth=0.8, linestyle=":", label=f"m/n = {share:.3g}")
     ax.set(
         ylim=(-0.08, 1.03),
         ylabel="explained fraction of variance",
-        title=f"{shown.name}: how much of every feature",
+        title=f"{shown.name}: explained of features",
     )
     ax.legend(loc="upper left")
 
 
-def _dots(ax: Axes, x: np.ndarray, values: np.ndarray, represented: np.ndarray) -> None:
-    """A dot for every feature at every density (densities, features), those represented on top."""
+def _dots(ax: Axes, x: np.ndarray, values: np.ndarray, kinds: np.ndarray, colours: dict[str, str]) -> None:
+    """A dot for every feature at every density (densities, features), in the colour of its kind, the last on top."""
     columns = np.broadcast_to(x[:, None], values.shape)
-    for which, colour in ((~represented, GREY), (represented, BLUE)):
-        ax.plot(columns[which], values[which], ".", color=colour, markersize=5, markeredgewidth=0)
+    for kind, colour in colours.items():
+        which = kinds == kind
+        ax.plot(columns[which], values[which], ".", color=colour, markersize=6, markeredgewidth=0)
 
 
-def _dimensionalities(ax: Axes, shown: Uniform, dimensionality: np.ndarray, title: str) -> None:
-    _dots(ax, 1 / shown.density, dimensionality, shown.represented)
+def _trained(ax: Axes, shown: Uniform) -> None:
+    _dots(ax, 1 / shown.density, shown.dimensionality, shown.kinds, {"": GREY, "other": _UNNAMED, **COLOURS})
     _guides(ax)
+    _dimensionality_axis(ax, f"{shown.name}: D$_i$ of all features")
+
+
+def _random(ax: Axes, shown: Uniform) -> None:
+    kinds = np.where(shown.represented, "represented", "")
+    _dots(ax, 1 / shown.density, shown.random_dimensionality, kinds, _BY_NORM)
+    _guides(ax)
+    _dimensionality_axis(ax, f"{shown.name}: random directions")
+
+
+def _dimensionality_axis(ax: Axes, title: str) -> None:
     ax.set(ylim=(-0.02, 1.06), title=title, ylabel="feature dimensionality D$_i$")
 
 
@@ -200,5 +210,5 @@ def _histogram(ax: Axes, shown: Uniform) -> None:
     _guides(ax)
     ax.set_xscale("symlog", linthresh=1)
     ax.set(xlabel="represented features, all densities", title="Histogram of D$_i$", ylim=(-0.02, 1.06))
-    handles = [Line2D([], [], color=BLUE, linewidth=6), Line2D([], [], color=_NOTE)]
-    ax.legend(handles, ["trained", "random"], loc="upper right")
+    handles = [Line2D([], [], color=BLUE, linewidth=6), Line2D([], [], color="black")]
+    ax.legend(handles, ["trained", "random"], loc="upper right", bbox_to_anchor=(1, 0.93))

@@ -21,7 +21,7 @@ NAMED = {  # the polytopes that the paper names, from one feature a dimension to
 }  # fmt: skip
 SHOWN = (0.8, 0.63, 0.4, 0.25, 0.2, 0.16)  # densities whose features are drawn as graphs
 SIMPLICES = ("tetrahedron", "triangle")
-NEAR = 0.02  # D_i of a feature is at a level if it is this near to it: less than half of every step but that to 3/8
+NEAR = 0.04  # relative: D_i of a feature is at a level if it is this near to it, and to no other level nearer
 _FINE = 61  # densities of the curves of exact optima
 
 
@@ -102,6 +102,16 @@ class Uniform:
         features = self.members(cell)
         return {name: count[name] for name in sorted(count, key=lambda name: -features[name])}
 
+    @cached_property
+    def kinds(self) -> np.ndarray:
+        """The name of the polytope that every feature is in, "other" if it is in none, "" if it is not represented
+        (density, feature)."""
+        found = np.full(self.norm.shape, "", object)
+        for row, components in zip(found, self.components, strict=True):
+            for component in components:
+                row[component.features] = _called(component)
+        return found
+
     def members(self, cell: int) -> dict[str, int]:
         """How many features are in each kind of polytope, and in components that are none ("other")."""
         features: dict[str, int] = {}
@@ -160,16 +170,31 @@ class Uniform:
     def reached(self) -> Float[np.ndarray, " densities"]:
         """What the trained models gain over PCA, as a share of what the product of lowest exact loss gains: 1 for that
         product, 0 without superposition."""
-        return (self.pca_loss - self.best("loss")) / np.max(list(self.gains.values()), axis=0)
+        return (self.pca_loss - self.best("loss")) / self.lowest_gain
+
+    @property
+    def lowest_gain(self) -> Float[np.ndarray, " densities"]:
+        """The gain over PCA of the product of lowest exact loss."""
+        return np.max(list(self.gains.values()), axis=0)
+
+    @property
+    def resolution(self) -> Float[np.ndarray, " densities"]:
+        """What `reached` can be off by, as the loss is that of a sample."""
+        return self.data["loss"].attrs.get("loss_error", 0.0) * self.best("loss") / self.lowest_gain
 
     def cell(self, density: float) -> int:
         """The nearest density."""
         return int(np.argmin(np.abs(np.log(self.density / density))))
 
 
-def near(dimensionality: np.ndarray, level: float) -> np.ndarray:
-    """Which D_i are at a level."""
-    return np.abs(dimensionality - level) < NEAR
+def near(dimensionality: np.ndarray, level: float, times: float = 1) -> Bool[np.ndarray, "..."]:
+    """Which D_i are at a level of those of NAMED: within NEAR of it, or so many times as far, and not nearer to another
+    within NEAR of which they are."""
+    distance = np.abs(dimensionality - level)
+    levels = [polytope.dimensionality for polytope in NAMED.values() if polytope.dimensionality != level]
+    others = [np.abs(dimensionality - other) for other in levels]
+    taken = [(off < NEAR * other) & (off < distance) for off, other in zip(others, levels, strict=True)]
+    return (distance < times * NEAR * level) & ~np.any(taken, axis=0)
 
 
 def uniforms(results: Results) -> list[Uniform]:
