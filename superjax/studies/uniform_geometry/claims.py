@@ -129,7 +129,7 @@ def _reached(shown: Uniform) -> list[Claim]:
                 f"{shown.name}: gain over PCA, as a share of that of exact {name}s where these have the lowest loss "
                 "(lowest)", DERIVED, 1, float(reached.min()), SHARE,
                 note=f"{_listed(reached, '.1%')} at densities {_listed(shown.density[cells])}, where samples tell it "
-                f"to within {shown.resolution[cells].max():.1%} ({np.count_nonzero(kind & ~cells)} densities left out); "
+                f"to within {shown.resolution[cells].max():.1%} ({np.count_nonzero(kind & ~cells)} left out); "
                 f"the second best product has {_listed(second[cells], '.0%')}; {shown.silent[cells].sum()} outputs are "
                 "0 whatever the input",
             )

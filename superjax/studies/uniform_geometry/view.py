@@ -187,7 +187,7 @@ class Uniform:
         return int(np.argmin(np.abs(np.log(self.density / density))))
 
 
-def near(dimensionality: np.ndarray, level: float, times: float = 1) -> Bool[np.ndarray, "..."]:
+def near(dimensionality: np.ndarray, level: float, times: int | float = 1) -> Bool[np.ndarray, "..."]:
     """Which D_i are at a level of those of NAMED: within NEAR of it, or so many times as far, and not nearer to another
     within NEAR of which they are."""
     distance = np.abs(dimensionality - level)
