@@ -37,7 +37,7 @@ def claims(results: Results) -> list[Claim]:
 def _at_one(shown: Uniform) -> list[Claim]:
     """D* at density 1, and near it, where simplices have the lowest exact loss."""
     dense, found = np.isin(shown.lowest, ["single", *SIMPLICES]), []
-    names, ideal = shown.lowest_at(shown.density[dense])
+    names, ideal = (values[dense] for values in shown.lowest_at(shown.density))
     trained, reached = shown.per_feature[dense], shown.reached[dense]
     listed = f"at densities {_listed(shown.density[dense])}: trained D* {_listed(trained)}"
     if shown.density[0] == 1:
