@@ -6,9 +6,8 @@ two digons, an octahedron three, a triangular bipyramid a triangle and a digon. 
 polytopes of as many vertices by what neither rotation nor the order of features changes: the overlaps of every vertex
 with the others, and the eigenvalues of all of them.
 
-Which overlaps count as edges is a threshold, and may cut through features that all overlap a little. So a component is
-compared with what is outside of it too: its members must be nearly orthogonal to every other represented feature, and
-their dimensionality among all represented features must be that of the polytope.
+The threshold of an edge may cut through features that all overlap a little. So what is outside counts too: members of a
+polytope are nearly orthogonal to every other represented feature, and have its dimensionality among all of them.
 """
 
 import functools
@@ -49,14 +48,11 @@ class Polytope(NamedTuple):
 class Component(NamedTuple):
     """Features joined by overlaps from the edge on, and the polytope that they form, None if they form none.
 
-    `deviation` is how far they are from the nearest polytope that has no part in any other feature, infinite if there
-    is none of so many vertices; `polytope` is None if it exceeds the tolerance. It is the largest difference of
-
-    * an overlap Ŵ_i·Ŵ_j between two of them from the polytope's,
-    * an overlap with any other represented feature from 0,
-    * an eigenvalue of the overlaps from the polytope's (relative),
-    * a dimensionality from the polytope's (relative): D_i among all represented features, every one at norm 1, so that
-      features of other importance, hence other norm, are known by their directions.
+    `deviation` is how far they are from the nearest polytope, infinite if there is none of so many vertices; `polytope`
+    is None if it exceeds the tolerance. It is the largest difference of an overlap Ŵ_i·Ŵ_j between two of them from the
+    polytope's; of one with any other represented feature from 0; and (relative) of an eigenvalue of the overlaps or a
+    dimensionality from the polytope's. This is D_i among all represented features, each at norm 1: features of other
+    importance, hence other norm, are known by their directions.
     """
 
     features: Int[np.ndarray, " members"]

@@ -6,12 +6,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from superjax.plots.maps import BLUE, GREY, VERMILION
+from superjax.spec import Case
 from superjax.studies.captions import frame, training_in_words
 from superjax.studies.results import Results, known
 from superjax.studies.uniform_geometry.graphs import feature_graphs
 from superjax.studies.uniform_geometry.palette import COLOURS, FRACTIONS
 from superjax.studies.uniform_geometry.view import NAMED, Uniform, uniforms
 
+TRIED = {  # (n, m, batch, steps, learning rate) of the packaged sweep, found by trying: how many settings
+    (120, 12, 512, 20_000, 0.003): "nine",
+    (400, 30, 512, 10_000, 0.01): "ten",
+}
 _BANDS = 0.12  # opacity of the colours of the lowest exact loss
 _UNNAMED = "#606060"  # represented, but in no complete polytope
 _BY_NORM = {"": GREY, "represented": BLUE}
@@ -40,7 +45,9 @@ def uniform_geometry(results: Results, shown: list[Uniform]) -> Figure:
         _names(histogram)
         for ax in (per_feature, trained):
             _density_axis(ax, row)
-    trained_on = " ".join(f"{row.name}: {_fits(row)}; each {training_in_words(row.case)}." for row in shown)
+    trained_on = " ".join(
+        f"{row.name}: {_fits(row)}; each {training_in_words(row.case)}{_tried(row.case)}." for row in shown
+    )
     frame(
         figure, results,
         f"{trained_on} Equal importances. Colours: the product of one kind of polytope with the lowest exact loss, if "
@@ -70,6 +77,12 @@ def losses(results: Results, shown: list[Uniform]) -> Figure:
         230,
     )  # fmt: skip
     return figure
+
+
+def _tried(case: Case) -> str:
+    train = case.train
+    number = TRIED.get((case.n_features, case.n_hidden, train.batch, train.steps, train.learning_rate))
+    return f" (of some {number} settings tried, chosen for features with the Dᵢ of a polytope)" if number else ""
 
 
 def _fits(shown: Uniform) -> str:

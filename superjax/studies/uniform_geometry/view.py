@@ -177,6 +177,11 @@ class Uniform:
         """The gain over PCA of the product of lowest exact loss."""
         return np.max(list(self.gains.values()), axis=0)
 
+    def contenders(self, margin: float) -> list[list[str]]:
+        """At every density the polytopes whose products gain as much over PCA as the best one, up to a fraction."""
+        enough = {name: gain >= (1 - margin) * self.lowest_gain for name, gain in self.gains.items()}
+        return [[name for name in enough if enough[name][cell]] for cell in range(len(self.density))]
+
     @property
     def resolution(self) -> Float[np.ndarray, " densities"]:
         """What `reached` can be off by, as the loss is that of a sample."""
