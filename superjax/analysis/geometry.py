@@ -51,8 +51,7 @@ class Component(NamedTuple):
     `deviation` is how far they are from the nearest polytope, infinite if there is none of so many vertices; `polytope`
     is None if it exceeds the tolerance. It is the largest difference of an overlap Ŵ_i·Ŵ_j between two of them from the
     polytope's; of one with any other represented feature from 0; and (relative) of an eigenvalue of the overlaps or a
-    dimensionality from the polytope's. This is D_i among all represented features, each at norm 1: features of other
-    importance, hence other norm, are known by their directions.
+    dimensionality from the polytope's: D_i among all represented features, each at norm 1, as norms follow importance.
     """
 
     features: Int[np.ndarray, " members"]
@@ -283,10 +282,9 @@ def _nearest(
     candidates = polytopes(len(group))
     if not candidates:
         return np.full(len(overlaps), -1), np.full(len(overlaps), np.inf)
-    inside, outside = overlaps[:, group[:, None], group], np.delete(overlaps[:, group], group, axis=-1)
+    inside, dimensionality = overlaps[:, group[:, None], group], 1 / np.square(overlaps[:, group]).sum(-1)
     rows, values = np.sort(inside, axis=-1), np.linalg.eigvalsh(inside)
-    dimensionality = 1 / np.square(overlaps[:, group]).sum(-1)
-    foreign = np.abs(outside).max((-2, -1), initial=0.0)
+    foreign = np.abs(np.delete(overlaps[:, group], group, axis=-1)).max((-2, -1), initial=0.0)
     deviations = []
     for polytope in candidates:
         ideal = polytope.vertices.T @ polytope.vertices

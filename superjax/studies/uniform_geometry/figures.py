@@ -132,7 +132,7 @@ def _products(ax: Axes, shown: Uniform) -> None:
     ax.plot(x, (n - shown.best("loss") / v) / m, "o", color=BLUE, markersize=4.5, label="trained")
     ax.set(
         yscale="log",
-        ylabel="explained variance per dimension, in features:  (n − L/v) / m",
+        ylabel="explained features per dimension: (n − L/v) / m",
         title=f"{shown.name}: exact losses",
     )
     top = ax.get_ylim()[1]
@@ -147,7 +147,10 @@ def _reached(ax: Axes, shown: Uniform) -> None:
     x = 1 / shown.density
     for name, gain in shown.gains.items():
         ax.plot(x, gain / shown.lowest_gain, color=COLOURS[name], linewidth=1.2)
-    ax.errorbar(x, shown.reached, shown.resolution, color=BLUE, marker="o", markersize=4.5, linewidth=1)
+    ax.errorbar(
+        x, shown.reached, shown.resolution, color=BLUE, marker="o", markersize=4.5, linewidth=1, ecolor=_UNNAMED,
+        elinewidth=0.6,
+    )  # fmt: skip
     ax.set(
         ylim=(-0.05, max(1.25, 1.05 * float(shown.reached.max()))),
         ylabel="gain over PCA, as a share of the best product's",

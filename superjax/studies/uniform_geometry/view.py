@@ -19,7 +19,7 @@ NAMED = {  # the polytopes that the paper names, from one feature a dimension to
         *(analysis.polytopes(k)[0] for k in (1, 4, 3, 2)), analysis.polytopes(5)[1], analysis.polytopes(8)[-1]
     )
 }  # fmt: skip
-SHOWN = (0.8, 0.63, 0.4, 0.25, 0.2, 0.16)  # densities whose features are drawn as graphs
+SHOWN = (0.8, 0.67, 0.4, 0.24, 0.2, 0.16)  # densities whose features are drawn as graphs
 SIMPLICES = ("tetrahedron", "triangle")
 NEAR = 0.04  # relative: D_i of a feature is at a level if it is this near to it, and to no other level nearer
 _FINE = 61  # densities of the curves of exact optima
