@@ -84,7 +84,8 @@ def _plateau(shown: Uniform) -> list[Claim]:
             f"{shown.name}: D* is 1/2 (largest relative deviation), {where}", SECTION, float(off.max()), READ,
             kind="paper",
             note=f"holds at {(off <= READ).sum()} of {len(s)} densities: D* {_listed(per_feature)} at densities "
-            f"{_listed(s)}",
+            f"{_listed(s)}; {_listed(represented.sum(1))} features of the {2 * shown.case.n_hidden} of full pairs are "
+            "represented: where fewer are, a crowd of weak ones still fills a dimension",
         ),
         vanishes(
             f"{shown.name}: D* is that of exact digons (largest relative deviation), {where}", DERIVED,
