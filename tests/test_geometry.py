@@ -81,6 +81,61 @@ def test_a_bent_polygon_is_no_polygon():
     assert deviations == sorted(deviations) and deviations[0] < 1e-9 and deviations[-1] > geometry.TOLERANCE
 
 
+def digons(overlap, bend=1.0):
+    """Two antipodal pairs in the plane whose lines have an overlap; the second pair itself overlaps by -bend."""
+    turn = np.arccos(overlap)
+    angles = np.array([0, np.pi, turn, turn + np.arccos(-bend)])
+    return np.stack([np.cos(angles), np.sin(angles)])
+
+
+def named(W, **thresholds):
+    return [component.polytope.name if component.polytope else None for component in recognise(W, **thresholds)]
+
+
+def test_a_structure_that_the_edge_cuts_is_no_polytope():
+    """Two pairs that overlap by 0.19 are one connected structure, with a threshold of 0.1 and of 0.2."""
+    W = digons(0.19)
+    assert named(W) == [None]
+    assert named(W, edge=0.2) == [None, None]
+    assert named(W, edge=0.2, tolerance=0.2) == ["digon", "digon"]
+
+
+@pytest.mark.parametrize("tolerance", [0.03, 0.1])
+def test_what_overlaps_with_others_just_beyond_the_tolerance_is_no_polytope(tolerance):
+    assert named(digons(0.98 * tolerance), edge=0.3, tolerance=tolerance) == ["digon", "digon"]
+    assert named(digons(1.02 * tolerance), edge=0.3, tolerance=tolerance) == [None, None]
+
+
+@pytest.mark.parametrize(("bend", "second"), [(0.92, "digon"), (0.89, None)])
+def test_a_pair_that_is_hardly_antipodal_is_no_digon(bend, second):
+    """Not if its D_i, 1 / (1 + bend²), is a tenth off 1/2."""
+    W = np.zeros((3, 4))
+    W[0, :2] = 1, -1
+    W[1:, 2:] = digons(0.0, bend)[:, 2:]
+    assert named(W) == ["digon", second]
+
+
+@pytest.mark.parametrize(("singles", "pair"), [(26, "digon"), (29, None)])
+def test_many_small_overlaps_add_up(singles, pair):
+    """A pair that overlaps by 0.09 with each of many features, no overlap being an edge: 2 / (2 + 0.0081 k) is its D_i,
+    relative to a digon's, a tenth off at k = 27.4."""
+    W = np.zeros((singles + 1, singles + 2))
+    W[0, :2] = 1, -1
+    W[0, 2:], W[1:, 2:] = 0.09, np.sqrt(1 - 0.09**2) * np.eye(singles)
+    found = recognise(W)
+    assert len(found) == singles + 1
+    assert (found[0].polytope and found[0].polytope.name) == pair
+    assert found[0].deviation == pytest.approx(max(0.09, 1 - 2 / (2 + 0.0081 * singles)), abs=1e-9)
+    assert found[0].deviation == pytest.approx(solutions(W[None]).deviation[0], abs=1e-6)
+
+
+def test_what_is_not_represented_disturbs_nothing():
+    """A feature of a small norm may lie anywhere; from the norm on that is represented it takes part."""
+    W = np.concatenate([digons(0.0), np.array([[0.3], [0.3]])], axis=1)
+    assert named(W) == ["digon", "digon"]
+    assert named(W, represented=0.4) == [None]
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [

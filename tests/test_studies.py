@@ -34,7 +34,7 @@ SMALL = {  # overrides that keep data and drawings small
     "phase_diagram": ["restarts=2", "axes.importance.points=4", "axes.density.points=4"],
     "protocols": ["restarts=2", "axes.importance.points=4", "axes.density.points=4",
                   "cases=n2_m1_minibatch,n3_m2_notebook"],
-    "uniform_geometry": ["restarts=2", "n_features=24", "n_hidden=4", "axes.density.points=5"],
+    "uniform_geometry": ["restarts=2", "n_features=24", "n_hidden=4", "axes.density.points=9"],
 }  # fmt: skip
 ONE_POINT = {  # the smallest grid that a study takes, and a single case
     "basic_results": ["restarts=1", "axes.density.values=[0.1]", "cases=A_best"],
@@ -46,8 +46,7 @@ ONE_POINT = {  # the smallest grid that a study takes, and a single case
     "perturbed_feature": ["restarts=1", "axes.perturbed.points=1", "cases=density_05"],
     "phase_diagram": ["restarts=1", "axes.importance.points=3", "axes.density.points=3", "cases=n3_m2"],
     "protocols": ["restarts=1", "axes.importance.points=3", "axes.density.points=3", "cases=n2_m1_notebook"],
-    "uniform_geometry": ["restarts=1", "n_features=8", "n_hidden=4", "axes.density.points=1",
-                         "axes.start.values=[0.1]"],
+    "uniform_geometry": ["restarts=1", "n_features=8", "n_hidden=4", "axes.density.points=1", "cases=n400_m30"],
 }  # fmt: skip
 TWO_POINTS = {
     name: ["axes.density.values=[1, 0.05]"] for name in ("basic_results", "correlated_features", "five_features")

@@ -5,6 +5,9 @@ are orthogonal to each other, so the whole is their tegum product (paper, "The G
 two digons, an octahedron three, a triangular bipyramid a triangle and a digon. A component is compared with the
 polytopes of as many vertices by what neither rotation nor the order of features changes: the overlaps of every vertex
 with the others, and the eigenvalues of all of them.
+
+The threshold of an edge may cut through features that all overlap a little. So what is outside counts too: members of a
+polytope are nearly orthogonal to every other represented feature, and have its dimensionality among all of them.
 """
 
 import functools
@@ -43,10 +46,12 @@ class Polytope(NamedTuple):
 
 
 class Component(NamedTuple):
-    """Features that interact with each other and with no other, and the polytope that they form.
+    """Features joined by overlaps from the edge on, and the polytope that they form, None if they form none.
 
-    `deviation` is the largest difference of an overlap or of an eigenvalue (relative to the polytope's) from that of
-    the nearest polytope, infinite if there is none of so many vertices; `polytope` is None if it exceeds the tolerance.
+    `deviation` is how far they are from the nearest polytope, infinite if there is none of so many vertices; `polytope`
+    is None if it exceeds the tolerance. It is the largest difference of an overlap Ŵ_i·Ŵ_j between two of them from the
+    polytope's; of one with any other represented feature from 0; and (relative) of an eigenvalue of the overlaps or a
+    dimensionality from the polytope's: D_i among all represented features, each at norm 1, as norms follow importance.
     """
 
     features: Int[np.ndarray, " members"]
@@ -135,7 +140,7 @@ def recognise(
     overlaps = _overlaps(W[None], is_represented[None])
     found = []
     for features in _groups(is_represented, np.abs(overlaps[0]) >= edge):
-        (which,), (deviation,) = _nearest(overlaps[:, features[:, None], features], tolerance)
+        (which,), (deviation,) = _nearest(overlaps, features, tolerance)
         found.append(Component(features, _polytope(len(features), which), float(deviation)))
     return found
 
@@ -194,7 +199,8 @@ def _named(
     order = np.argsort(owner.ravel(), kind="stable")
     for same in np.split(order, np.flatnonzero(np.diff(owner.ravel()[order])) + 1):
         groups = _groups(is_represented[same[0]], edges[same[0]])
-        near = [_nearest(overlaps[same][:, group[:, None], group], tolerance) for group in groups]
+        some = overlaps[same]
+        near = [_nearest(some, group, tolerance) for group in groups]
         which = np.stack([which for which, _ in near], axis=1) if near else np.zeros((len(same), 0), int)
         for row in np.unique(which, axis=0):
             name = _product([_polytope(len(group), k) for group, k in zip(groups, row, strict=True)])
@@ -269,19 +275,23 @@ def _overlaps(
 
 
 def _nearest(
-    overlaps: Float[np.ndarray, "models members members"], tolerance: float
+    overlaps: Float[np.ndarray, "models n_features n_features"], group: Int[np.ndarray, " members"], tolerance: float
 ) -> tuple[Int[np.ndarray, " models"], Float[np.ndarray, " models"]]:
-    """Which of the polytopes with so many vertices is nearest, -1 if none is near enough, and how far it is."""
-    candidates = polytopes(overlaps.shape[-1])
+    """Which of the polytopes with so many vertices a group of features is nearest to, -1 if to none near enough, and
+    how far it is (`Component`)."""
+    candidates = polytopes(len(group))
     if not candidates:
         return np.full(len(overlaps), -1), np.full(len(overlaps), np.inf)
-    rows, values = np.sort(overlaps, axis=-1), np.linalg.eigvalsh(overlaps)
+    inside, dimensionality = overlaps[:, group[:, None], group], 1 / np.square(overlaps[:, group]).sum(-1)
+    rows, values = np.sort(inside, axis=-1), np.linalg.eigvalsh(inside)
+    foreign = np.abs(np.delete(overlaps[:, group], group, axis=-1)).max((-2, -1), initial=0.0)
     deviations = []
     for polytope in candidates:
         ideal = polytope.vertices.T @ polytope.vertices
         off = np.abs(rows - np.sort(ideal, axis=-1)).max((-2, -1))
         spread = np.abs(values - np.linalg.eigvalsh(ideal)).max(-1) * polytope.dimensionality
-        deviations.append(np.maximum(off, spread))
+        share = np.abs(dimensionality / polytope.dimensionality - 1).max(-1)
+        deviations.append(np.max([off, foreign, spread, share], axis=0))
     deviation = np.min(deviations, axis=0)
     return np.where(deviation <= tolerance, np.argmin(deviations, axis=0), -1), deviation
 

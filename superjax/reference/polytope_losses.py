@@ -7,6 +7,7 @@ a polytope are alike: they share one norm and one bias, and the loss of one feat
 Derived for this project; tested against `superjax.oracle`.
 """
 
+import functools
 import itertools
 from typing import NamedTuple
 
@@ -43,8 +44,15 @@ def alone(polytope: Polytope, density: Float[np.ndarray, " densities"]) -> Alone
     >>> (0.5 / alone(polytopes(2)[0], np.array([0.3])).norm ** 2).round(2).tolist()
     [0.49]
     """
-    s = np.asarray(density, float)
-    interference, probability = _others(polytope, s)
+    overlaps = (polytope.vertices.T @ polytope.vertices)[0, 1:]
+    return _alone(tuple(overlaps.tolist()), tuple(np.asarray(density, float).tolist()))
+
+
+@functools.lru_cache(maxsize=256)  # a square antiprism takes 30 ms a density, and figures and claims ask for the same
+def _alone(overlaps: tuple[float, ...], density: tuple[float, ...]) -> Alone:
+    """`alone`, from the overlaps of a vertex with all others."""
+    s = np.array(density)
+    interference, probability = _others(np.array(overlaps), s)
     saved = [_with_best_weight(interference + offset, probability, s)[1] for offset in _OFFSETS]
     start = np.clip(np.argmax(saved, axis=0), 1, len(_OFFSETS) - 2)
     found = np.array(
@@ -54,7 +62,15 @@ def alone(polytope: Polytope, density: Float[np.ndarray, " densities"]) -> Alone
         ]
     )
     offset, w, saved = found.T
-    return Alone(np.sqrt(w), offset * w, s / 3 - saved)
+    best = Alone(np.sqrt(w), offset * w, s / 3 - saved)
+    for array in best:
+        array.flags.writeable = False  # it is given to all who ask
+    return best
+
+
+def per_feature(polytope: Polytope, density: Float[np.ndarray, " densities"]) -> Float[np.ndarray, " densities"]:
+    """D* = m / ‖W‖² of a model all of whose dimensions are filled with one kind of polytope at its optimum."""
+    return polytope.dimensionality / alone(polytope, density).norm ** 2
 
 
 def product_loss(
@@ -71,9 +87,8 @@ def product_loss(
     return represented * alone(polytope, density).loss + (n_features - represented) * variance(density)
 
 
-def _others(polytope: Polytope, s):
+def _others(overlaps, s):
     """Nodes of S, and the probability of each at every density (densities, nodes)."""
-    overlaps = (polytope.vertices.T @ polytope.vertices)[0, 1:]
     if not len(overlaps):
         return np.zeros(1), np.ones((len(s), 1))
     others, weight, active = _nodes(len(overlaps))
