@@ -14,7 +14,7 @@ from superjax.studies.solutions import best, best_names
 
 SECTION = "Introduction"
 PAPER = {0.0: "2 singles", 0.8: "2 digons", 0.9: "pentagon"}  # the solution at a sparsity S
-PENTAGON = 0.161  # density at which the losses of two digons and of the pentagon cross, importance 0.9^i
+PENTAGON = 0.1605  # density at which the losses of two digons and of the pentagon cross, importance 0.9^i
 IN_WORDS = {
     "2 singles": "two orthogonal features, three at 0",
     "2 digons": "two antipodal pairs, one feature at 0",
@@ -76,7 +76,7 @@ def _paper(name: str, data: xr.Dataset) -> list[Claim]:
 
 
 def _pentagon(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
-    """Where antipodal pairs give way to a pentagon: between the paper's two panels, and where the exact losses cross."""
+    """Where antipodal pairs give way to a pentagon: between the paper's panels, and where exact losses cross."""
     found = [switch for switch in switches(data) if (switch.dense, switch.sparse) == ("2 digons", "pentagon")]
     if len(found) != 1 or not np.allclose(case.importance_vector(), 0.9 ** np.arange(5)):
         return []

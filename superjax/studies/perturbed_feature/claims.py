@@ -78,8 +78,8 @@ def _first_order(view: View) -> list[Claim]:
     return [
         equal(f"{view.name}: where both are minima, the lower one from sparse to dense: the losses cross once",
               SECTION, ["digons", "pentagon"], found, kind="paper",
-              note=f"at densities {', '.join(f'{end} {family}' for end, family in zip(ends, found, strict=True))}; where "
-              f"they cross d ln(loss) / d ln(density) is {digons:.2f} of the digons and {pentagon:.2f} of the "
+              note=f"at densities {', '.join(f'{end} {family}' for end, family in zip(ends, found, strict=True))}; "
+              f"where they cross d ln(loss) / d ln(density) is {digons:.2f} of the digons and {pentagon:.2f} of the "
               "pentagon, so that the slope of the lowest loss jumps: a transition of first order")
     ]  # fmt: skip
 

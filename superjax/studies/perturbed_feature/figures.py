@@ -47,8 +47,8 @@ def perturbed_feature(results: Results, views: Sequence[View]) -> Figure:
         figure, results,
         f"n = {case.n_features}, m = {case.n_hidden}, importance 1. Left: columns of W, turned so that the perturbed "
         f"feature (orange) points right; blue: the others; circle: norm 1. In front the fit of lowest loss, grey all "
-        f"{case.restarts} fits; above, how many are within {KEPT:.0%} of the lowest loss. Right: two kinds of solution, "
-        "each followed from density to density from its own start and drawn where it is a converged minimum of its own "
+        f"{case.restarts} fits; above, how many are within {KEPT:.0%} of the lowest loss. Right: two kinds of "
+        "solution, each followed from density to density from its own start and drawn where it is a converged minimum of its own "
         f"kind (all features represented, or all but the perturbed one; norm of the gradient at most {CONVERGED:.0%} "
         "of the loss). "
         f"Each fit: {training_in_words(case)}."
@@ -74,7 +74,9 @@ def _draw_fits(ax: Axes, view: View, point: int) -> None:
     ratio = view.density[point] / view.baseline
     how = f"{ratio:.2g} x as dense" if ratio >= 1 else f"{1 / ratio:.2g} x as sparse"
     kept = int((loss[finite] <= loss[best] * (1 + KEPT)).sum())
-    ax.set_title(f"{how if abs(ratio - 1) > 1e-3 else 'not perturbed'}\n{kept} of {len(loss)} within {KEPT:.0%}", fontsize=9)
+    ax.set_title(
+        f"{how if abs(ratio - 1) > 1e-3 else 'not perturbed'}\n{kept} of {len(loss)} within {KEPT:.0%}", fontsize=9
+    )
     ax.tick_params(labelsize=8)
 
 
