@@ -30,8 +30,8 @@ LEVELS = {
     3 / 8: "3/8 square antiprism", 0.0: "0 not represented",
 }  # fmt: skip
 SEARCHED = (
-    "Some 25 settings (optimiser, learning rate, initial scale, batch, density, steps) were tried for both cases of the "
-    "packaged sweep; these were selected as all restarts end in digons and in the octahedron."
+    "Some 25 settings (optimiser, learning rate, initial scale, batch, density, steps) were tried for both cases of "
+    "the packaged sweep; these were selected as all restarts end in digons and in the octahedron."
 )
 _DROP = {"color": "black", "linewidth": 0.8, "linestyle": ":"}
 _SETS = (BLUE, VERMILION)

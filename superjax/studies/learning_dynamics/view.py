@@ -15,7 +15,7 @@ ORTHOGONAL = 0.1  # cosine of the features of a set up to which they form a tria
 ANTIPRISM = 60 - float(np.degrees(np.arcsin(ORTHOGONAL)))  # degrees from which two triangles form one, as near as that
 JUMP = 0.1  # change of dimensionality: from the level of pentagons, 2/5, to that of digons, 1/2
 WITHIN = 1.5  # factor of steps in which a jump is made
-_SETTLED = 0.02  # difference from the last dimensionality from which on a feature is still on its way
+_SETTLED = 0.02  # difference of dimensionalities up to which they are as good as the same
 
 
 class Jumps(NamedTuple):
@@ -57,11 +57,12 @@ class Course(NamedTuple):
 
     def jumps(self, factor: float = WITHIN) -> Jumps:
         """Within a factor of steps. Learning begins where the mean dimensionality, that of random directions at first,
-        is lowest."""
+        has fallen as low as it gets."""
         D = self.dimensionality
         last = int(np.flatnonzero(np.abs(D - D[-1]).max(-1) > _SETTLED).max(initial=0)) + 1
         last = max(2, min(last, len(D) - 1))
-        first = int(np.argmin(D[: last - 1].mean(-1)))
+        mean = D[: last - 1].mean(-1)
+        first = int(np.argmax(mean <= mean.min() + _SETTLED))
         learning = slice(first, last + 1)
         change, at = analysis.largest_change(self.step[learning], D[learning], factor)
         curves = analysis.smooth(self.step[learning], D[first], D[last])
