@@ -74,6 +74,7 @@ def test_labels(data):
     assert data["family_W"].dims == ("importance", "density", "family", "hidden", "feature")
     assert data["family_b"].dims == ("importance", "density", "family", "feature")
     assert data["family_solution_deviation"].max() < 1e-3
+    assert (data["family_grad_norm"] <= 0.03 * data["family_loss"]).mean() > 0.9  # nearly all are minima
     for name in data.variables:
         assert data[name].attrs["long_name"] and "array" not in data[name].attrs["long_name"], name
 

@@ -7,7 +7,7 @@ import superjax
 from superjax import studies
 from superjax.spec import SweepError
 from superjax.studies import Results, five_features
-from superjax.studies.five_features.view import switches
+from superjax.studies.five_features.view import losses_of_the_most_important, switches
 from superjax.studies.solutions import best, best_names, lowest_losses
 
 SMALL = ("restarts=12", "train.steps=400", "optimum=false", "axes.density.values=[0.2, 1, 0.1, 0.14, 0.17]")
@@ -23,7 +23,7 @@ def test_the_papers_solutions_are_found(results):
     data = results.datasets["five_features"]
     assert best_names(data).tolist() == ["2 digons", "2 singles", "pentagon", "pentagon", "2 digons"]
     held = {claim.claim: claim.holds for claim in studies.claims(results)}
-    assert sum("at S = " in claim for claim in held) == 7 and all(held.values())
+    assert sum("at S = " in claim for claim in held) == 7 and all(held.values()), held
 
 
 def test_switches_are_where_the_lowest_losses_cross(results):
@@ -36,6 +36,24 @@ def test_switches_are_where_the_lowest_losses_cross(results):
     at = np.interp(-np.log(sparse.density), -np.log(data["density"].values[2:4]), gap[2:4])
     assert abs(at) < 1e-6
     assert not dense.exact and dense.density == pytest.approx(np.sqrt(0.2))  # two singles are no minimum there any more
+
+
+def test_the_switch_to_the_pentagon_is_claimed(results):
+    """Three densities around it suffice to find it within the tolerance that is stated."""
+    paper, derived = [claim for claim in studies.claims(results) if "to the pentagon" in claim.claim]
+    assert (paper.kind, derived.kind) == ("paper", "derived") and derived.expected == 0.1605
+    assert paper.holds and derived.measured == paper.measured == switches(results.datasets["five_features"])[1].density
+
+
+def test_a_curve_of_losses_is_one_solution(results):
+    """Pairs of other features than the most important four are none of it."""
+    data, importance = results.datasets["five_features"].copy(deep=True), 0.9 ** np.arange(5)
+    known = losses_of_the_most_important(data, importance)["2 digons"]
+    data["norm"].values[..., [0, 4]] = data["norm"].values[..., [4, 0]]
+    others = losses_of_the_most_important(data, importance).get("2 digons", np.full(len(known), np.nan))
+    assert np.isfinite(known).any() and not (others == known).any()
+    restored = losses_of_the_most_important(data, importance[[4, 1, 2, 3, 0]])["2 digons"]
+    np.testing.assert_array_equal(restored, known)
 
 
 def test_the_figure_draws_the_columns_of_the_best_weights(results):

@@ -11,7 +11,7 @@ from superjax.disk.files import write_json
 from superjax.runs.netcdf import write_dataset
 from superjax.spec import SweepError
 from superjax.studies import learning_dynamics
-from superjax.studies.learning_dynamics.view import EVENTS, Course, Shape, courses, events
+from superjax.studies.learning_dynamics.view import ANTIPRISM, EVENTS, Course, Shape, courses, events
 
 REDUCED = (
     "train.snapshots=60", "case.energy_levels.restarts=2", "case.energy_levels.n_features=8",
@@ -60,17 +60,61 @@ def test_speed_and_drops_of_a_known_curve():
     assert len(analysis.drops(step, np.full(len(step), 2.0))) == 0
 
 
+def test_the_largest_change_within_a_factor_of_steps():
+    """A step of a curve is found whole, of one that rises evenly in ln(steps) a share, and a smooth one has less than
+    the jump that a steep one of the same ends has."""
+    step = np.unique(np.geomspace(1, 1e4, 300).round().astype(int))
+    x = np.log(step)
+    curves = np.stack([0.5 * (step > 300), 0.5 * x / x[-1], 0.5 / (1 + np.exp(-12 * (x - np.log(300))))], axis=1)
+    change, at = analysis.largest_change(step, curves, 1.5)
+    np.testing.assert_allclose(change, [0.5, 0.5 * np.log(1.5) / x[-1], 0.5 * np.tanh(3 * np.log(1.5))], rtol=0.02)
+    np.testing.assert_allclose(step[at[[0, 2]]], 300, rtol=0.25)
+    smooth = analysis.smooth(step, curves[0], curves[-1])
+    np.testing.assert_allclose(smooth[[0, -1]], curves[[0, -1]], atol=1e-12)
+    assert (np.diff(smooth, axis=0) >= 0).all()
+    assert analysis.largest_change(step, smooth, 1.5)[0].max() < 0.06
+
+
+def falling_apart(width: float) -> Course:
+    """Six features in three dimensions, of which three are lost at steps 100, 300 and 900, within a width in ln(steps),
+    and their partners left alone: dimensionalities from 1/2 to 0 and to 1."""
+    step = np.unique(np.geomspace(1, 1e4, 400).round().astype(int))
+    W = np.tile(np.concatenate([np.eye(3), -np.eye(3)], axis=1), (len(step), 1, 1))
+    for k, centre in enumerate((100, 300, 900)):
+        dimensionality = 0.5 / (1 + np.exp(np.log(step / centre) / width))
+        W[:, k, 3 + k] *= np.sqrt(dimensionality / (1 - dimensionality))
+    return Course(step, W, np.exp(-np.log(step)))
+
+
+def test_what_jumps_and_what_does_not():
+    jumps = falling_apart(0.1).jumps()
+    np.testing.assert_allclose(falling_apart(0.1).dimensionality.sum(-1), 3, atol=1e-6)
+    assert jumps.real.all() and (jumps.smooth < jumps.change / 2).all()
+    np.testing.assert_allclose(falling_apart(0.1).step[jumps.at[3:]], [100, 300, 900], rtol=0.2)
+    assert not falling_apart(2.0).jumps().real.any()
+
+
 def test_the_events_of_a_known_course():
     course = known_course()
     at = events(course)
-    np.testing.assert_allclose(course.step[list(at[: len(EVENTS)])], [50, 500, 2000, 10000], rtol=0.35)
+    np.testing.assert_allclose(course.step[list(at[: len(EVENTS)])], [50, 500, 2600, 10000], rtol=0.35)
     np.testing.assert_allclose(course.step[course.drops], [50, 500, 2000, 10000], rtol=0.05)
-    assert course.falls_fast(np.array(at[: len(EVENTS)])).all()
+    assert (course.falling[[at.separate, at.opened, at.turned]] > course.typical(at.separate, at.antiprism)).all()
     shape = Shape.of(course.W)
-    assert shape.triangles[-1] and not shape.triangles[at.opened]
+    assert shape.triangles[at.triangles :].all() and not shape.triangles[at.triangles - 1]
+    np.testing.assert_allclose(shape.turn[at.triangles], 0, atol=1.5)
+    assert shape.turn[at.antiprism] >= ANTIPRISM > shape.turn[at.antiprism - 1]
+    np.testing.assert_allclose(shape.turn[-1], 60, atol=0.1)
     np.testing.assert_allclose(shape.partner[-1], -1, atol=1e-3)
     prism = Shape.of(known_course(octahedron=False).W[-1])
     assert prism.triangles and np.allclose(prism.partner, -2 / 3, atol=1e-3)  # turned by a sixth: (2, 2, -1) / 3
+    np.testing.assert_allclose(prism.turn, 0, atol=1e-3)
+
+
+def test_the_turn_forgets_rotations_and_mirrors():
+    W = known_course().W[250]
+    turn = np.linalg.qr(np.random.default_rng(1).standard_normal((3, 3)))[0]
+    np.testing.assert_allclose([Shape.of(turn @ W).turn, Shape.of(W[::-1]).turn], Shape.of(W).turn, atol=1e-6)
 
 
 def test_one_rotation_for_all_snapshots_keeps_overlaps():
@@ -86,10 +130,15 @@ def test_the_figures_draw_the_courses(results):
     assert list(figures) == ["energy_levels", "octahedron"]
     data = results.datasets["energy_levels"]
     course = courses(data)[int(data["best"])]
-    top, middle, bottom = figures["energy_levels"].axes
+    top, middle, bottom, changes = figures["energy_levels"].axes
     drawn = [line.get_ydata() for line in top.lines if len(line.get_xdata()) == len(course.step)]
     assert len(drawn) == data.sizes["feature"]
     np.testing.assert_array_equal(np.sort(drawn, axis=0), np.sort(course.dimensionality.T, axis=0))
+    dots = [line for line in top.lines if line.get_marker() == "o"]
+    assert len(dots) == course.jumps().real.sum()
+    assert [text.get_text().split(":")[0] for text in changes.get_legend().get_texts()] == [
+        "features", "smooth curves of the same ends",
+    ]  # fmt: skip
     np.testing.assert_array_equal(middle.lines[0].get_ydata(), course.loss)
     np.testing.assert_array_equal(bottom.lines[0].get_ydata(), course.falling)
     marked = {line.get_xdata()[0] for line in middle.lines[1:]}
@@ -98,13 +147,15 @@ def test_the_figures_draw_the_courses(results):
 
     data = results.datasets["octahedron"]
     course = courses(data)[int(data["best"])]
-    *spaces, loss, within, partner = figures["octahedron"].axes
+    *spaces, loss, within, partner, turn = figures["octahedron"].axes
     np.testing.assert_array_equal(loss.lines[0].get_ydata(), course.loss)
     assert len(spaces) == len(EVENTS) and all(event in [text.get_text() for text in loss.texts] for event in EVENTS)
     ends = np.array([[values[-1] for values in line.get_data_3d()] for line in spaces[-1].lines[:6]])
     np.testing.assert_allclose(ends, (analysis.canonical_rotation(course.W[-1]) @ course.W[-1]).T, atol=1e-6)
     lines = [line.get_ydata() for line in partner.lines if len(line.get_xdata()) == len(course.step)]
     np.testing.assert_array_equal(lines, Shape.of(course.W).partner.T)
+    (drawn,) = [line for line in turn.lines if line.get_color() == "black"]
+    np.testing.assert_array_equal(drawn.get_ydata(), Shape.of(course.W).turn[events(course).triangles :])
 
 
 def test_claims_can_be_recomputed_from_the_stored_dataset(results, tmp_path):
@@ -114,7 +165,8 @@ def test_claims_can_be_recomputed_from_the_stored_dataset(results, tmp_path):
     stored = {name: superjax.open(tmp_path / f"{name}.nc") for name in results.datasets}
     write_json(tmp_path / "claims.json", [c._asdict() for c in studies.claims(results._replace(datasets=stored))])
     assert json.loads((tmp_path / "claims.json").read_text()) == json.loads(json.dumps(first))
-    for part in ("ends in", "within 0.02", "jumps of features", "drops of the loss", "1/√3", "s/3", "antipodal"):
+    for part in ("ends in", "within 0.02", "features that jump", "jumps of features", "drops of the loss", "1/√3", "s/3",
+                 "antipodal", "not half turned"):  # fmt: skip
         assert any(part in claim["claim"] + claim["source"] for claim in first), part
 
 
@@ -142,7 +194,7 @@ def test_claims_notice_wrong_data(results):
     held = {claim.claim: claim.holds for claim in learning_dynamics.claims(results)}
     broken = learning_dynamics.claims(results._replace(datasets=data))
     failed = [claim.claim for claim in broken if not claim.holds and held[claim.claim]]
-    for part in ("within 0.02", "jumps of features", "loss of the best model", "same set when"):
+    for part in ("within 0.02", "features that jump", "jumps of features", "loss of the best model", "same set when"):
         assert any(part in claim for claim in failed), part
 
 
@@ -169,5 +221,5 @@ def test_what_diverged_is_left_out(results):
     partly = results._replace(datasets=data)
     assert list(learning_dynamics.figures(partly)) == ["energy_levels"]
     assert not any("octahedron" in claim.claim for claim in learning_dynamics.claims(partly))
-    (jumps,) = (claim for claim in learning_dynamics.claims(partly) if "jumps of features" in claim.claim)
-    assert jumps.note.count("8 jumps") == 1  # of one restart
+    (jumps,) = (claim for claim in learning_dynamics.claims(partly) if "features that jump" in claim.claim)
+    assert "of 8 features" in jumps.note  # of one restart

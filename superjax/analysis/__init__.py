@@ -13,7 +13,7 @@ from superjax.analysis.boundary import (
 )
 from superjax.analysis.canonical import canonical, canonical_rotation
 from superjax.analysis.dictionaries import Recovery, recovery
-from superjax.analysis.dynamics import drops, speed
+from superjax.analysis.dynamics import drops, largest_change, smooth, speed
 from superjax.analysis.geometry import (
     TOLERANCE,
     Component,
@@ -69,6 +69,7 @@ __all__ = [
     "has_superposition",
     "ideal",
     "interference",
+    "largest_change",
     "measure",
     "norm",
     "phase_fractions",
@@ -79,6 +80,7 @@ __all__ = [
     "recovery",
     "represented",
     "solution_name",
+    "smooth",
     "solutions",
     "speed",
     "superposition_excess",

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -12,13 +11,15 @@ from matplotlib.image import AxesImage
 from superjax.plots.maps import BLUE, GREY, VERMILION
 
 INTERFERENCE = LinearSegmentedColormap.from_list("interference", [BLUE, VERMILION])
-_IMPORTANCE = colormaps["viridis"]
+# Viridis as in the paper, the yellow end darkened: all of it is readable on white.
+_IMPORTANCE = LinearSegmentedColormap.from_list("importance", ["#440154", "#35538b", "#1b8578", "#4f9a2f", "#b39100"])
 
 
 def importance_scale(importance: Float[np.ndarray, " n_features"]) -> ScalarMappable:
-    """Colours by importance, the most important feature darkest; for a colour bar, and `to_rgba` of every feature."""
+    """Colours by importance, from violet (least important) to dark yellow; for a colour bar, and `to_rgba` of every
+    feature."""
     low, high = float(np.min(importance)), float(np.max(importance))
-    scale = ScalarMappable(Normalize(low, high if high > low else low + 1), _IMPORTANCE.reversed())
+    scale = ScalarMappable(Normalize(low, high if high > low else low + 1), _IMPORTANCE)
     scale.set_array(importance)
     return scale
 

@@ -101,6 +101,7 @@ class Families(Stage):
         "family_b": "bias of the family's solution",
         "family_loss": "loss of the family's solution",
         "family_objective": "all terms that are minimised, of the family's solution",
+        "family_grad_norm": "norm of the gradient at the family's solution, near 0 where it is a minimum",
         "family_norm": "norm of the feature's direction in the family's solution",
         "family_solution": "polytopes that the represented features of the family's solution form",
         "family_solution_deviation": "largest deviation of a component of the family's solution from its polytope",
@@ -128,13 +129,15 @@ class Families(Stage):
     def run(self, trained: Trainee) -> Found:
         grid, variables = self._running.grid, {}
         followed, dims = self.follow(), (*self._running.grid.dims, "family")
-        loss = followed.loss
+        loss, under = followed.loss, self._refinement.under(FOLLOW)
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), followed.models)
+        cell = np.repeat(np.arange(grid.n_cells, dtype=np.int32), loss.shape[1])
         if self._refinement.several_terms:
             variables["family_objective"] = (dims, grid.unflatten(loss))
-            flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), followed.models)
-            cell = np.repeat(np.arange(grid.n_cells, dtype=np.int32), loss.shape[1])
-            loss = self._refinement.loss(flat, self._refinement.under(FOLLOW), cell, error=True).reshape(loss.shape)
+            loss = self._refinement.loss(flat, under, cell, error=True).reshape(loss.shape)
         variables["family_loss"] = (dims, grid.unflatten(loss))
+        gradient = self._refinement.gradient(flat, under, cell).reshape(loss.shape)
+        variables["family_grad_norm"] = (dims, grid.unflatten(gradient))
         for name, own in type(followed.models).dims.items():
             variables[f"family_{name}"] = ((*dims, *own), grid.unflatten(getattr(followed.models, name)))
         return Found(variables, {"family": list(self._running.case.families)})

@@ -59,6 +59,10 @@ class Refinement:
         """What is minimised of models in cells, or of it the `error` alone, (models,)."""
         return self.program.loss(models, cells, cell, self._running.chunks["evaluate"], error)
 
+    def gradient(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"]) -> Float[np.ndarray, " models"]:
+        """Norm of the gradient of what is minimised, of models in cells."""
+        return self.program.evaluate(models, cells, cell, self._running.chunks["evaluate"]).grad_norm
+
     @cached_property
     def several_terms(self) -> bool:
         """Whether more than the error is minimised."""

@@ -7,13 +7,14 @@ from superjax import analysis
 from superjax.reference import oracle, theory
 from superjax.spec import Case
 from superjax.spec.grid import Grid
-from superjax.studies.claim import Claim, between, equal, more_than, vanishes
+from superjax.studies.claim import Claim, between, close, equal, more_than, vanishes
 from superjax.studies.five_features.view import switches
 from superjax.studies.results import Results, known
 from superjax.studies.solutions import best, best_names
 
 SECTION = "Introduction"
 PAPER = {0.0: "2 singles", 0.8: "2 digons", 0.9: "pentagon"}  # the solution at a sparsity S
+PENTAGON = 0.1605  # density at which the losses of two digons and of the pentagon cross, importance 0.9^i
 IN_WORDS = {
     "2 singles": "two orthogonal features, three at 0",
     "2 digons": "two antipodal pairs, one feature at 0",
@@ -28,6 +29,7 @@ def claims(results: Results) -> list[Claim]:
     for name, data in results.datasets.items():
         case = results.sweep.cases[name]
         found += _paper(name, data)
+        found += _pentagon(name, case, data)
         found += _digon_rule(name, case, data)
         found += _reference(name, case, data)
     return found
@@ -53,13 +55,13 @@ def _paper(name: str, data: xr.Dataset) -> list[Claim]:
         note = f"norms {norm.round(3).tolist()}, deviation from the ideal {deviation:.3f}"
         found.append(
             equal(f"{name}: at S = {sparsity:g} the best solution is {IN_WORDS[expected]}", SECTION, expected, measured,
-                  tolerance=analysis.TOLERANCE, note=note)
+                  tolerance=analysis.TOLERANCE, note=note, kind="paper")
         )  # fmt: skip
         kept = importance_order[norm >= threshold].tolist()
         most = importance_order[: len(kept)].tolist()
         found.append(
             equal(f"{name}: at S = {sparsity:g} the represented features are the most important ones", SECTION, most,
-                  kept)
+                  kept, kind="paper")
         )  # fmt: skip
     pentagon = _cell(data, 0.1)
     if pentagon is not None and best_names(data)[pentagon] == "pentagon":
@@ -68,9 +70,25 @@ def _paper(name: str, data: xr.Dataset) -> list[Claim]:
         least = float(overlaps[overlaps > 0].min(initial=np.inf))
         found.append(
             more_than(f"{name}: the pentagon at S = 0.9 has positive interference (least positive overlap W_i·W_j)",
-                      SECTION, 0.1, least, note=f"of {(overlaps > 0).sum() // 2} pairs")
+                      SECTION, 0.1, least, note=f"of {(overlaps > 0).sum() // 2} pairs", kind="paper")
         )  # fmt: skip
     return found
+
+
+def _pentagon(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
+    """Where antipodal pairs give way to a pentagon: between the paper's panels, and where exact losses cross."""
+    found = [switch for switch in switches(data) if (switch.dense, switch.sparse) == ("2 digons", "pentagon")]
+    if len(found) != 1 or not np.allclose(case.importance_vector(), 0.9 ** np.arange(5)):
+        return []
+    density = found[0].density
+    what = f"{name}: density at which the best solution changes from two antipodal pairs to the pentagon"
+    return [
+        between(what, SECTION, "0.1 to 0.2", density, 0.1, 0.2, tolerance=0, kind="paper",
+                note="the paper draws the pairs at density 0.2 (S = 0.8) and the pentagon at 0.1 (S = 0.9)"),
+        close(what, "float64 reference: crossing of the exact losses of both minima", PENTAGON, density, relative=0.01,
+              note="interpolated between two densities, where both kinds were found" if found[0].exact else
+              "the middle of two densities: one of both kinds was not found there"),
+    ]  # fmt: skip
 
 
 def _digon_rule(name: str, case: Case, data: xr.Dataset) -> list[Claim]:

@@ -3,19 +3,36 @@
 from itertools import pairwise
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from superjax import analysis, plots
 from superjax.plots.maps import BLUE, GREY, VERMILION
 from superjax.studies.captions import frame, training_in_words
-from superjax.studies.learning_dynamics.view import EVENTS, SET, Shape, courses, events, in_sets
+from superjax.studies.learning_dynamics.view import (
+    EVENTS,
+    JUMP,
+    ORTHOGONAL,
+    SET,
+    WITHIN,
+    Course,
+    Jumps,
+    Shape,
+    courses,
+    events,
+    in_sets,
+)
 from superjax.studies.results import Results
 
 LEVELS = {
     3 / 4: "3/4 tetrahedron", 2 / 3: "2/3 triangle", 1 / 2: "1/2 digon", 2 / 5: "2/5 pentagon",
     3 / 8: "3/8 square antiprism", 0.0: "0 not represented",
 }  # fmt: skip
+SEARCHED = (
+    "Some 25 settings (optimiser, learning rate, initial scale, batch, density, steps) were tried for both cases of "
+    "the packaged sweep; these were selected as all restarts end in digons and in the octahedron."
+)
 _DROP = {"color": "black", "linewidth": 0.8, "linestyle": ":"}
 _SETS = (BLUE, VERMILION)
 _FEATURES = ("#0072b2", "#56b4e9", "#009e73", "#d55e00", "#e69f00", "#cc79a7")  # cold: first set, warm: second
@@ -31,46 +48,74 @@ def figures(results: Results) -> dict[str, Figure]:
 
 
 def energy_levels(results: Results, name: str) -> Figure:
-    """Dimensionality of every feature of the best model, its loss and how fast that falls, against steps."""
+    """Dimensionality of every feature of the best model, its loss and how fast that falls, against steps; and how much
+    features change at once, beside smooth curves."""
     case, data = results.sweep.cases[name], results.datasets[name]
     course = courses(data)[int(data["best"])]
-    D, ends = course.dimensionality, data["norm"].values[int(data["best"])] >= case.phases.represented
-    figure = Figure(figsize=(11, 10.5), layout="constrained")
-    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[2.4, 1, 1])
-    for level, label in LEVELS.items():
-        top.axhline(level, color=GREY, linewidth=1, zorder=0)
-        below = label.startswith("3/8")
-        top.text(1.005, level, label, transform=top.get_yaxis_transform(), va="top" if below else "center", fontsize=9)
-    for i in np.argsort(ends, kind="stable"):
-        top.plot(course.step, D[:, i], color=VERMILION if ends[i] else BLUE, linewidth=0.9, alpha=0.7)
-        top.plot(course.step[course.jumps[i]], D[course.jumps[i], i], "o", color="black", markersize=3, zorder=3)
-    top.set(ylim=(-0.02, 0.8), ylabel="dimensionality D$_i$ of every feature")
-    handles = [
-        Line2D([], [], color=VERMILION, label=f"represented in the end ({ends.sum()} features)"),
-        Line2D([], [], color=BLUE, label=f"not represented in the end ({(~ends).sum()})"),
-        Line2D([], [], marker="o", linestyle="", color="black", markersize=3, label="jump: D$_i$ changes fastest"),
-        Line2D([], [], label="drop: the loss falls fastest", **_DROP),
-    ]
-    top.legend(handles=handles, loc="upper left", fontsize=9)
+    jumps, ends = course.jumps(), data["norm"].values[int(data["best"])] >= case.phases.represented
+    figure = Figure(figsize=(10.5, 12), layout="constrained")
+    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=[4, 1]))
+    top, middle, bottom = above.subplots(3, 1, sharex=True, height_ratios=[2.4, 1, 1])
+    _draw_levels(top, course, jumps, ends)
     middle.plot(course.step, course.loss, color="black", linewidth=1.5)
     middle.set(ylabel="loss")
-    falling, typical = course.falling, float(np.median(course.falling))
+    falling = course.falling
     bottom.plot(course.step, falling, color="black", linewidth=1.5)
-    bottom.axhline(typical, color=VERMILION, linewidth=1, linestyle="--", label="typical (median)")
+    at = jumps.at[jumps.real]
+    if at.size:
+        typical = course.typical(int(at.min()), int(at.max()))
+        bottom.plot(course.step[[at.min(), at.max()]], [typical] * 2, color=VERMILION, linewidth=1.5, linestyle="--",
+                    label="typical: median from first to last jump")  # fmt: skip
+        bottom.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize=9, borderaxespad=0.1)
     bottom.set(xscale="log", yscale="log", ylim=(1e-3, 2 * max(falling.max(), 1e-2)), xlabel="steps trained",
                xlim=(course.step[0], course.step[-1]), ylabel="−d ln(loss) / d ln(steps)")  # fmt: skip
-    bottom.legend(loc="lower left", fontsize=9)
     for ax in (top, middle, bottom):
         for step in course.step[course.drops]:
             ax.axvline(step, **_DROP)
+    _draw_changes(below.subplots(), [course.jumps() for course in courses(data).values()])
     frame(
         figure, results,
         f"n = {case.n_features}, m = {case.n_hidden}, density {case.density_vector()[0]:g}, equal importance: the best "
-        f"of {case.restarts} restarts. {training_in_words(case).capitalize()}. Fastest: per factor of steps, on the "
-        f"logarithmic axis.",
-        170,
+        f"of {case.restarts} restarts. {training_in_words(case).capitalize()}. Jump: the dimensionality changes by {JUMP:g} or more "
+        f"within a factor of {WITHIN:g} in steps; dots are in the middle of it. Drop: the loss falls fastest per factor "
+        "of steps. Last panel: features of all restarts, beside curves of the same ends, logistic in ln(steps) from "
+        f"where learning begins to where all features have settled. {SEARCHED}",
+        165,
     )  # fmt: skip
     return figure
+
+
+def _draw_levels(ax: Axes, course: Course, jumps: Jumps, ends: np.ndarray) -> None:
+    D = course.dimensionality
+    for level, label in LEVELS.items():
+        ax.axhline(level, color=GREY, linewidth=1, zorder=0)
+        below = label.startswith("3/8")
+        ax.text(1.005, level, label, transform=ax.get_yaxis_transform(), va="top" if below else "center", fontsize=9)
+    for i in np.argsort(ends, kind="stable"):
+        ax.plot(course.step, D[:, i], color=VERMILION if ends[i] else BLUE, linewidth=0.9, alpha=0.7)
+        if jumps.real[i]:
+            ax.plot(course.step[jumps.at[i]], D[jumps.at[i], i], "o", color="black", markersize=3.5, zorder=3)
+    ax.set(ylim=(-0.02, 0.8), ylabel="dimensionality D$_i$ of every feature")
+    handles = [
+        Line2D([], [], color=VERMILION, label=f"represented in the end ({ends.sum()} features)"),
+        Line2D([], [], color=BLUE, label=f"not represented in the end ({(~ends).sum()})"),
+        Line2D([], [], marker="o", linestyle="", color="black", markersize=3.5, label=f"jump ({jumps.real.sum()})"),
+        Line2D([], [], label="drop of the loss", **_DROP),
+    ]
+    ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, fontsize=9, frameon=False)
+
+
+def _draw_changes(ax: Axes, found: list[Jumps]) -> None:
+    """How many features change by how much at most within the factor, beside smooth curves of the same ends."""
+    change, smooth = (np.concatenate(values) for values in zip(*((f.change, f.smooth) for f in found), strict=True))
+    edges = np.arange(0, max(float(change.max()), JUMP) + 0.02, 0.01)
+    for values, colour, label in ((change, "black", "features"), (smooth, "0.65", "smooth curves of the same ends")):
+        ax.hist(values, edges, histtype="stepfilled" if colour != "black" else "step", color=colour, linewidth=1.5,
+                label=f"{label}: {np.mean(values >= JUMP):.0%} jump")  # fmt: skip
+    ax.axvline(JUMP, color=VERMILION, linewidth=1.5, linestyle="--")
+    ax.set(xlim=(0, edges[-1]), ylabel="features", yscale="log",
+           xlabel=f"largest change of D$_i$ within a factor of {WITHIN:g} in steps; dashed: from here on a jump")  # fmt: skip
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=9, frameon=False)
 
 
 def octahedron(results: Results, name: str) -> Figure:
@@ -82,8 +127,8 @@ def octahedron(results: Results, name: str) -> Figure:
     at = events(course)
     shown = [*(course.between(first, second) for first, second in pairwise(at[: len(EVENTS)])), len(W) - 1]
 
-    figure = Figure(figsize=(14, 11.5), layout="constrained")
-    above, below = np.atleast_1d(figure.subfigures(2, 1, height_ratios=[1, 1.7]))
+    figure = Figure(figsize=(12, 12), layout="constrained")
+    above, below = np.atleast_1d(figure.subfigures(2, 1, height_ratios=[1, 2.3]))
     for k, snapshot in enumerate(shown):
         ax = above.add_subplot(1, len(shown), k + 1, projection="3d")
         for way, colour in zip(W[: snapshot + 1].transpose(2, 1, 0), _FEATURES, strict=True):
@@ -97,7 +142,7 @@ def octahedron(results: Results, name: str) -> Figure:
         ax.set_box_aspect((1, 1, 1), zoom=1.15)
 
     shape = Shape.of(course.W)
-    rows = below.subplots(3, 1, sharex=True, height_ratios=[1.3, 1, 1])
+    rows = below.subplots(4, 1, sharex=True, height_ratios=[1.3, 1, 1, 1])
     rows[0].plot(course.step, course.loss, color="black", linewidth=1.5)
     rows[0].set(xscale="log", yscale="log", ylabel="loss", xlim=(course.step[0], 1.05 * course.step[-1]))
     for step in course.step[course.drops]:
@@ -114,19 +159,29 @@ def octahedron(results: Results, name: str) -> Figure:
         rows[1].plot(course.step, shape.within[:, SET * k : SET * (k + 1)], color=_SETS[k], linewidth=1.2)
     for i, colour in enumerate(_FEATURES):
         rows[2].plot(course.step, shape.partner[:, i], color=colour, linewidth=1.2)
+    for restart, other in courses(data).items():
+        begin, best = events(other).triangles, restart == int(data["best"])
+        rows[3].plot(other.step[begin:], Shape.of(other.W).turn[begin:], color="black" if best else "0.7",
+                     linewidth=1.8 if best else 0.9, zorder=2 if best else 1)  # fmt: skip
     labels = zip(_SETS, ("pairs of the first set", "pairs of the second"), strict=True)
     rows[1].legend(handles=[Line2D([], [], color=colour, label=label) for colour, label in labels], loc="center")
     rows[1].set(ylabel="cosine within sets", ylim=(-1.05, 1.05))
-    rows[2].set(ylabel="lowest cosine with\nthe other set", ylim=(-1.05, 1.05), xlabel="steps trained")
+    rows[2].set(ylabel="lowest cosine with\nthe other set", ylim=(-1.05, 1.05))
+    rows[3].set(ylabel="turn (degrees)", ylim=(-2, 64), yticks=[0, 30, 60], xlabel="steps trained")
+    for ax, value, word in ((rows[2], -2 / 3, "prism"), (rows[2], -1, "antiprism"), (rows[3], 0, "prism"),
+                            (rows[3], 60, "antiprism")):  # fmt: skip
+        ax.axhline(value, color=GREY, linewidth=1, zorder=0)
+        ax.text(1.005, value, word, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
     frame(
         figure, results,
         f"Two sets of {SET} features (cold and warm colours) of density {case.density_vector()[0]:g}, correlation "
         f"{case.data.correlation:g}, m = {case.n_hidden}: the best of {case.restarts} restarts. "
         f"{training_in_words(case).capitalize()}. In space: the columns of W at the steps marked below, those of a set "
         "joined by black lines, with the way that they came, all in the position that is canonical for the final "
-        "weights. Grey: where the means of the sets move apart fastest, then the lowest, then the highest cosine "
-        "within sets falls fastest, and once all are near 0 the cosine of partners. Dotted: the loss falls fastest "
-        "per factor of steps.",
-        225,
+        "weights. Grey: where the means of the sets move apart fastest, then where the lowest cosine within sets falls "
+        f"fastest, where all cosines within sets are below {ORTHOGONAL:g} for good, and where one triangle turns "
+        "fastest. Turn: the angle between the triangles around their common axis, once they are there, in grey of the "
+        f"other restarts. Dotted: the loss falls fastest per factor of steps. {SEARCHED}",
+        185,
     )  # fmt: skip
     return figure

@@ -12,6 +12,26 @@ from superjax.studies.results import Results
 SET = 3  # features in each of two sets
 EVENTS = ("the sets separate", "the sets open", "they are triangles", "the triangles turn")
 ORTHOGONAL = 0.1  # cosine of the features of a set up to which they form a triangle
+ANTIPRISM = 60 - float(np.degrees(np.arcsin(ORTHOGONAL)))  # degrees from which two triangles form one, as near as that
+JUMP = 0.1  # change of dimensionality: from the level of pentagons, 2/5, to that of digons, 1/2
+WITHIN = 1.5  # factor of steps in which a jump is made
+_SETTLED = 0.02  # difference of dimensionalities up to which they are as good as the same
+
+
+class Jumps(NamedTuple):
+    """Of every feature the largest change of its dimensionality within a factor of steps while the model learns, the
+    snapshot in the middle of it, and the largest change of a smooth curve of the same ends over the same steps.
+    `window` are the snapshots at which learning begins and all features have settled."""
+
+    change: Float[np.ndarray, " n_features"]
+    at: Int[np.ndarray, " n_features"]
+    smooth: Float[np.ndarray, " n_features"]
+    window: tuple[int, int]
+
+    @property
+    def real(self) -> Bool[np.ndarray, " n_features"]:
+        """Which features change by as much as a jump is."""
+        return self.change >= JUMP
 
 
 class Course(NamedTuple):
@@ -35,14 +55,22 @@ class Course(NamedTuple):
     def dimensionality(self) -> Float[np.ndarray, "snapshots n_features"]:
         return analysis.dimensionality(self.W)
 
-    @property
-    def jumps(self) -> Int[np.ndarray, " n_features"]:
-        """The snapshot at which the dimensionality of each feature changes fastest."""
-        return np.argmax(np.abs(analysis.speed(self.step, self.dimensionality)), axis=0)
+    def jumps(self, factor: float = WITHIN) -> Jumps:
+        """Within a factor of steps. Learning begins where the mean dimensionality, that of random directions at first,
+        has fallen as low as it gets."""
+        D = self.dimensionality
+        last = int(np.flatnonzero(np.abs(D - D[-1]).max(-1) > _SETTLED).max(initial=0)) + 1
+        last = max(2, min(last, len(D) - 1))
+        mean = D[: last - 1].mean(-1)
+        first = int(np.argmax(mean <= mean.min() + _SETTLED))
+        learning = slice(first, last + 1)
+        change, at = analysis.largest_change(self.step[learning], D[learning], factor)
+        curves = analysis.smooth(self.step[learning], D[first], D[last])
+        return Jumps(change, first + at, analysis.largest_change(self.step[learning], curves, factor)[0], (first, last))
 
-    def falls_fast(self, at: Int[np.ndarray, " some"]) -> Bool[np.ndarray, " some"]:
-        """Whether the loss falls faster at these snapshots than at half of all."""
-        return self.falling[at] > np.median(self.falling)
+    def typical(self, first: int, last: int) -> float:
+        """The median of `falling` from one snapshot to another, both included."""
+        return float(np.median(self.falling[first : last + 1]))
 
     def near_drops(self, at: Int[np.ndarray, " some"], factor: float) -> Bool[np.ndarray, " some"]:
         """Whether a drop of the loss is within a factor in steps of these snapshots."""
@@ -73,12 +101,14 @@ def cosines(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray
 
 
 class Shape(NamedTuple):
-    """What two sets look like: the distance of their means, the cosines of all pairs in the same set, and the lowest
-    cosine of every feature with one of the other set, its partner."""
+    """What two sets look like: the distance of their means, the cosines of all pairs in the same set, the lowest cosine
+    of every feature with one of the other set, its partner, and by how many degrees the second triangle is turned
+    against the first around their common axis: 0 in a prism, 60 in an antiprism."""
 
     distance: Float[np.ndarray, "..."]
     within: Float[np.ndarray, "... pairs"]
     partner: Float[np.ndarray, "... n_features"]
+    turn: Float[np.ndarray, "..."]
 
     @classmethod
     def of(cls, W: Float[np.ndarray, "... n_hidden n_features"]) -> "Shape":
@@ -88,6 +118,7 @@ class Shape(NamedTuple):
             np.linalg.norm(W[..., :SET].mean(-1) - W[..., SET:].mean(-1), axis=-1),
             np.concatenate([pairs[..., i, j], pairs[..., i + SET, j + SET]], axis=-1),
             np.concatenate([across.min(-1), across.min(-2)], axis=-1),
+            _turn(W),
         )
 
     @property
@@ -96,28 +127,44 @@ class Shape(NamedTuple):
         return np.asarray(np.abs(self.within).max(-1) < ORTHOGONAL)
 
 
+def _turn(W: Float[np.ndarray, "... 3 n_features"]) -> Float[np.ndarray, "..."]:
+    """By how many degrees the second set is turned against the first. Three equal angles apart, the third powers of the
+    directions seen along the axis agree."""
+    units = W / np.maximum(analysis.norm(W), 1e-30)[..., None, :]
+    axis = units[..., :SET].mean(-1) - units[..., SET:].mean(-1)
+    axis = axis / np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-30)
+    seen = units - axis[..., None] * np.einsum("...h,...hi->...i", axis, units)[..., None, :]
+    across = np.cross(axis, seen[..., 0])
+    direction = np.einsum("...h,...hi->...i", seen[..., 0], seen) + 1j * np.einsum("...h,...hi->...i", across, seen)
+    first, second = (np.sum(direction[..., part] ** 3, axis=-1) for part in (slice(SET), slice(SET, 2 * SET)))
+    return np.asarray(np.abs(np.degrees(np.angle(second * first.conj()))) / 3)
+
+
 class Events(NamedTuple):
-    """The snapshots of EVENTS, and from where on both sets are triangles."""
+    """The snapshots of EVENTS, and from where on the model is an antiprism."""
 
     separate: int
     opened: int
-    complete: int
-    turned: int
     triangles: int
+    turned: int
+    antiprism: int
 
 
 def events(course: Course) -> Events:
-    """The means of the sets move apart fastest; from there on the lowest cosine within sets, then the highest one, fall
-    fastest; and once both sets are triangles those of partners do."""
+    """The means of the sets move apart fastest; from there on the lowest cosine within sets falls fastest; from some
+    snapshot on all cosines within sets are near 0; after it one triangle turns fastest against the other, until they
+    are an antiprism."""
     shape = Shape.of(course.W)
+    separate = int(np.argmax(analysis.speed(course.step, shape.distance)))
+    opened = separate + int(np.argmax(analysis.speed(course.step, -shape.within.min(-1))[separate:]))
+    triangles = _from_then_on(shape.triangles)
+    turned = triangles + int(np.argmax(analysis.speed(course.step, shape.turn)[triangles:]))
+    return Events(separate, opened, triangles, turned, _from_then_on(shape.triangles & (shape.turn >= ANTIPRISM)))
 
-    def fastest(values: Float[np.ndarray, " snapshots"], after: int = 0) -> int:
-        return after + int(np.argmax(analysis.speed(course.step, values)[after:]))
 
-    separate = fastest(shape.distance)
-    opened, complete = (fastest(-cosine, separate) for cosine in (shape.within.min(-1), shape.within.max(-1)))
-    triangles = complete + int(np.argmax(shape.triangles[complete:]))
-    return Events(separate, opened, complete, fastest(-shape.partner.mean(-1), triangles), triangles)
+def _from_then_on(true: Bool[np.ndarray, " snapshots"]) -> int:
+    """The first snapshot from which on all are true, or the last one."""
+    return min(int(np.flatnonzero(~true).max(initial=-1)) + 1, len(true) - 1)
 
 
 def in_sets(results: Results, name: str) -> bool:

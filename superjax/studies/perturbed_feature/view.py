@@ -13,6 +13,9 @@ from superjax.studies.solutions import names
 FAMILIES = ("pentagon", "digons")
 DIGONS = "2 digons"
 KEPT = 0.01  # fits are kept whose loss is at most this fraction above the lowest
+# Norm of the gradient, relative to the loss, up to which a family is a minimum: weights that move by 0.1 then change
+# the loss by 0.3%, the tolerance of the losses that are claimed.
+CONVERGED = 0.03
 
 
 class View(NamedTuple):
@@ -40,10 +43,32 @@ class View(NamedTuple):
     def loss(self, family: str) -> np.ndarray:
         return self.data["family_loss"].sel(family=family).values
 
+    def own(self, family: str) -> np.ndarray:
+        """Where a family is a converged minimum of its own kind: a pentagon represents all features, two digons all but
+        the perturbed one."""
+        data = self.data.sel(family=family)
+        if family == "digons":
+            name = names(self.data, "family_solution")[data["family_solution"].values]
+            left_out = data["family_norm"].isel(feature=self.feature).values < self.case.phases.represented
+            kind = (name == DIGONS) & left_out
+        else:
+            kind = (data["family_norm"].values >= self.case.phases.represented).all(-1)
+        if "family_grad_norm" not in data:  # of an earlier version
+            return kind
+        return kind & (data["family_grad_norm"].values <= CONVERGED * np.abs(self.loss(family)))
+
     def own_loss(self, family: str) -> np.ndarray:
-        """The loss of a family as far as it is one; NaN where it has fallen to the other."""
-        solution = names(self.data, "family_solution")[self.data["family_solution"].sel(family=family).values]
-        return np.where((solution == DIGONS) == (family == "digons"), self.loss(family), np.nan)
+        """The loss of a family as far as it is one; NaN elsewhere."""
+        return np.where(self.own(family), self.loss(family), np.nan)
+
+    def neighbours(self) -> np.ndarray:
+        """The angle between the perturbed feature and its two neighbours in the pentagon, their mean, in degrees; NaN
+        where that family is none."""
+        W = self.data["family_W"].sel(family="pentagon").transpose(..., "hidden", "feature").values
+        units = W / np.maximum(analysis.norm(W), 1e-30)[:, None, :]
+        cosines = np.einsum("ph,phf->pf", units[..., self.feature], np.delete(units, self.feature, axis=-1))
+        angles = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
+        return np.where(self.own("pentagon"), np.sort(angles, axis=-1)[:, :2].mean(-1), np.nan)
 
     def crossing(self) -> float:
         """Density of the perturbed feature at which the losses of the families cross; NaN if they do not."""
@@ -62,7 +87,7 @@ class View(NamedTuple):
 
 
 def _gap(view: View) -> np.ndarray:
-    """By how much the digons are worse; NaN where one of the families has fallen to the other."""
+    """By how much the digons are worse; NaN where one of the families is none."""
     pentagon, digons = (view.own_loss(family) for family in FAMILIES)
     return digons - pentagon
 
