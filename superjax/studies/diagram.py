@@ -6,13 +6,13 @@ import numpy as np
 import xarray as xr
 
 from superjax import analysis
-from superjax.reference import theory
+from superjax.reference import boundaries, theory
 from superjax.spec import Case, SweepError
 from superjax.spec.grid import Grid
-from superjax.studies.claim import Claim, between
+from superjax.studies.claim import Claim, close, equal
 from superjax.studies.results import Results
 
-IMPORTANCES = (0.1, 0.3, 1.0, 3.0, 10.0)
+_PRECISION = 0.01  # to which boundaries equal the reference, besides what coarse cells do
 _NEGLIGIBLE = 1e-4  # a loss below this fraction of that of predicting the means counts as so much
 
 
@@ -69,13 +69,64 @@ class Diagram(NamedTuple):
         Where the norm that decides jumps there from near 0, it is interpolated to the crossing of the losses of the
         two branches; where the norm grows continuously, to its threshold.
         """
+        inside, gain, excess = self._sides()
+        return analysis.boundary(self.density, inside, gain, excess)
+
+    def loss_crosses(self) -> np.ndarray:
+        """At which importances the boundary is interpolated to a crossing of losses."""
+        inside, gain, _ = self._sides()
+        return analysis.boundary(self.density, inside, gain) != analysis.boundary(self.density, inside)
+
+    def _sides(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the optimum has superposition, what it gains in units of the variance, and by how much the norm that
+        decides exceeds its threshold."""
         with_it, without_it = self.branch_losses()
         m, represented = self.case.n_hidden, self.case.phases.represented
         excess = analysis.superposition_excess(self.data["optimum_norm"].values, m, represented)
-        gain = (without_it - with_it) / self.data["optimum_loss"].values
+        gain = (without_it - with_it) / theory.variance(self.density)
         gain[(excess < 0) & (excess > -represented / 2)] = np.nan
-        inside = analysis.has_superposition(self.data["optimum_phase"].values, m)
-        return analysis.boundary(self.density, inside, gain, excess)
+        return self.superposed(), gain, excess
+
+    def typical_phase(self) -> np.ndarray:
+        """The phase that most restarts give the extra feature."""
+        return self.extra("typical_phase")
+
+    def success(self) -> tuple[float, float]:
+        """The fraction of restarts that reach the optimum, and its standard error."""
+        what = "objective" if "objective" in self.data else "loss"
+        reached = analysis.reached(self.data[what].values, self.data[f"optimum_{what}"].values)
+        train = self.case.train
+        common = getattr(train, "starts", "common") == "common" or train.objective == "minibatch"
+        return float(reached.mean()), analysis.standard_error(reached, common)
+
+    def success_in_words(self) -> str:
+        share, error = self.success()
+        return f"{share:.1%}" + (f" ± {error:.1%}" if np.isfinite(error) else "")
+
+    def superposed(self) -> np.ndarray:
+        """Where the optimum has superposition, of any features."""
+        return analysis.has_superposition(self.data["optimum_phase"].values, self.case.n_hidden)
+
+    def boundary_at(self, r: float) -> float | None:
+        """The boundary at an importance, interpolated between columns; None if the nearest column has none."""
+        boundary, column = self.boundary(), self.column(r)
+        if not np.isfinite(boundary[column]):
+            return None
+        if abs(np.log(self.importance[column] / r)) < 1e-6:
+            return float(boundary[column])
+        return analysis.at_importance(self.importance, boundary, r)
+
+    def precision(self, r: float) -> tuple[float, str]:
+        """To which fraction the boundary at an importance should equal the reference, and why, in words."""
+        step, column = self.step, self.column(r)
+        apart = float(np.max(np.abs(np.diff(np.log(np.sort(self.importance))))))
+        between = 0 if abs(np.log(self.importance[column] / r)) < 1e-6 else apart**2 / 32
+        if self.loss_crosses()[column]:
+            coarse, why = step**2 / 2, "the curvature of losses"
+        else:
+            coarse, why = step, "one cell, as the norm passes its threshold without a crossing of losses"
+        allowed = _PRECISION + coarse + between
+        return allowed, f"{allowed:.2%}: {_PRECISION:.0%}, and within cells of {step:.1%} {why}"
 
     def stream_boundaries(self) -> np.ndarray:
         """The boundary as every single restart has it, (restart, importance): its spread over independent streams."""
@@ -149,45 +200,37 @@ def check_optimum(case: Case) -> None:
         raise SweepError("needs importance 1 of all features but the last: the axis is the relative importance")
 
 
-def boundary_claims(diagram: Diagram, section: str) -> list[Claim]:
-    """The measured boundary beside the theory's, at the importances that the sweep covers. It can only be denser: free
-    weights and biases only help both branches, and help the superposed one more."""
-    case, measured, cell = diagram.case, diagram.boundary(), diagram.step
-    closed = theory.superposition_boundary(diagram.importance, case.n_features, case.n_hidden)
+def boundary_claims(diagram: Diagram) -> list[Claim]:
+    """The measured boundary beside the float64 reference, at the importances that it knows and the sweep covers."""
+    case = diagram.case
+    if case.phases.represented != boundaries.REPRESENTED or case.model.kind != "relu_output":
+        return []
     found = []
-    for r in IMPORTANCES:
-        if not diagram.importance.min() * 0.999 <= r <= diagram.importance.max() * 1.001:
+    for r, expected in boundaries.SUPERPOSED[case.n_features, case.n_hidden].items():
+        words = f"{diagram.name}: density at which superposition begins in the optimum, relative importance {r:g}"
+        exact = abs(np.log(diagram.importance[diagram.column(r)] / r)) < 1e-6
+        covered = diagram.importance.min() * 0.999 <= r <= diagram.importance.max() * 1.001
+        if not covered or (expected is None and not exact):
             continue
-        expected = float(theory.superposition_boundary(r, case.n_features, case.n_hidden))
-        at = np.clip(r, *_ends(diagram.importance))
-        position = analysis.at_importance(diagram.importance, measured, at)
-        # between coarse importances the closed form itself is not what is interpolated
-        missed = abs(float(np.log(analysis.at_importance(diagram.importance, closed, at) / expected)))
-        either = np.exp(cell + missed)
+        measured = diagram.boundary_at(r)
+        if expected is None:
+            share = float(diagram.superposed()[diagram.column(r)].mean())
+            found.append(
+                equal(f"{words} (null: at every density)", "float64 reference", None, measured, also=share == 1,
+                      note=f"fraction of the column's cells with superposition: {share:.3f}")
+            )  # fmt: skip
+            continue
+        allowed, why = diagram.precision(r)
+        closed = float(theory.superposition_boundary(r, case.n_features, case.n_hidden))
         found.append(
-            between(
-                f"{diagram.name}: density at which superposition begins, relative importance {r:g}",
-                section, expected, position, expected / either, 1.3 * expected * either,
-                tolerance=f"30% above the theory, and one cell ({cell + missed:.0%}) either way",
-                note=f"the optimum's is {position / expected - 1:+.0%} off the closed form, {_weakest(diagram, r)}",
+            close(
+                words, "float64 reference", expected, measured, relative=allowed, tolerance=why,
+                note=f"the measured one is {_off(measured, expected)} off the reference; the closed form of unit "
+                f"weights and no bias says {closed:.4f}, {_off(closed, expected)} off it",
             )
         )  # fmt: skip
     return found
 
 
-def _ends(values: np.ndarray) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
-
-
-def _weakest(diagram: Diagram, r: float) -> str:
-    """The norm that decides, near r and on either side of the theory's boundary, as evidence."""
-    column, case = diagram.column(r), diagram.case
-    norm = np.sort(diagram.data["optimum_norm"].values[column], axis=-1)[:, -(case.n_hidden + 1)]
-    denser = diagram.density > theory.superposition_boundary(r, case.n_features, case.n_hidden)
-    if not denser.any() or denser.all():
-        return "all densities lie on one side of it"
-    return (
-        f"whose unit weights are not optimal: at importance {diagram.importance[column]:.3g} the least represented of "
-        f"{case.n_hidden + 1} features has norm {norm[denser].min():.2f} to {norm[denser].max():.2f} on its dense "
-        f"side, {norm[~denser].min():.2f} to {norm[~denser].max():.2f} on its sparse side"
-    )
+def _off(value: float | None, expected: float) -> str:
+    return "nowhere" if value is None else f"{value / expected - 1:+.2%}"
