@@ -13,6 +13,7 @@ from superjax.studies.claim import Claim, close, equal
 from superjax.studies.results import Results
 
 _PRECISION = 0.01  # to which boundaries equal the reference, besides what coarse cells do
+SETTLED = 1e-3  # a model whose gradient is below this fraction of its loss has come to rest
 _NEGLIGIBLE = 1e-4  # a loss below this fraction of that of predicting the means counts as so much
 
 
@@ -66,8 +67,8 @@ class Diagram(NamedTuple):
     def boundary(self) -> np.ndarray:
         """Density at which the optimum begins to have superposition, for every importance.
 
-        Where the norm that decides jumps there from near 0, it is interpolated to the crossing of the losses of the
-        two branches; where the norm grows continuously, to its threshold.
+        Where the minima of both sides are known in the cells beside it, it is interpolated to the crossing of their
+        losses; else, as where the norm that decides grows continuously, to the threshold of that norm.
         """
         inside, gain, excess = self._sides()
         return analysis.boundary(self.density, inside, gain, excess)
@@ -78,14 +79,32 @@ class Diagram(NamedTuple):
         return analysis.boundary(self.density, inside, gain) != analysis.boundary(self.density, inside)
 
     def _sides(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where the optimum has superposition, what it gains in units of the variance, and by how much the norm that
-        decides exceeds its threshold."""
-        with_it, without_it = self.branch_losses()
+        """Where the optimum has superposition; what its phases gain there over those on the dense side of the boundary,
+        in units of the variance, NaN where one of both is no minimum; by how much the norm that decides exceeds its
+        threshold."""
         m, represented = self.case.n_hidden, self.case.phases.represented
-        excess = analysis.superposition_excess(self.data["optimum_norm"].values, m, represented)
-        gain = (without_it - with_it) / theory.variance(self.density)
+        inside, excess = (
+            self.superposed(),
+            analysis.superposition_excess(self.data["optimum_norm"].values, m, represented),
+        )
+        phase, loss = self.minima()
+        importance, density = self.numbers()
+        kind = analysis.phase_signature(phase, importance[..., None, :], density[..., None, :])
+        gain = self.gain(inside, kind, loss)
         gain[(excess < 0) & (excess > -represented / 2)] = np.nan
-        return self.superposed(), gain, excess
+        return inside, gain, excess
+
+    def gain(self, inside: np.ndarray, kind: np.ndarray, loss: np.ndarray) -> np.ndarray:
+        """What the optimum's kind inside a boundary gains over that outside of it, in units of the variance; NaN where
+        none of a kind is known. Of solutions (importance, density, solution), the optimum first."""
+        order = np.argsort(-self.density)
+        enters = np.argmax(~inside[:, order[:-1]] & inside[:, order[1:]], axis=1)
+        losses = []
+        for side in (order[enters], order[enters + 1]):
+            same = kind == kind[np.arange(len(side)), side, 0][:, None, None]
+            losses.append(np.min(loss, axis=-1, where=same & np.isfinite(loss), initial=np.inf))
+        losses = np.where(np.isinf(losses), np.nan, losses)
+        return (losses[0] - losses[1]) / theory.variance(self.density)
 
     def typical_phase(self) -> np.ndarray:
         """The phase that most restarts give the extra feature."""
@@ -95,9 +114,13 @@ class Diagram(NamedTuple):
         """The fraction of restarts that reach the optimum, and its standard error."""
         what = "objective" if "objective" in self.data else "loss"
         reached = analysis.reached(self.data[what].values, self.data[f"optimum_{what}"].values)
+        return float(reached.mean()), analysis.standard_error(reached, self.common_starts)
+
+    @property
+    def common_starts(self) -> bool:
+        """Whether a restart has the same luck in all cells: its initial weights, or its stream of batches."""
         train = self.case.train
-        common = getattr(train, "starts", "common") == "common" or train.objective == "minibatch"
-        return float(reached.mean()), analysis.standard_error(reached, common)
+        return getattr(train, "starts", "common") == "common" or train.objective == "minibatch"
 
     def success_in_words(self) -> str:
         share, error = self.success()
@@ -107,24 +130,32 @@ class Diagram(NamedTuple):
         """Where the optimum has superposition, of any features."""
         return analysis.has_superposition(self.data["optimum_phase"].values, self.case.n_hidden)
 
-    def boundary_at(self, r: float) -> float | None:
-        """The boundary at an importance, interpolated between columns; None if the nearest column has none."""
-        boundary, column = self.boundary(), self.column(r)
+    def at(self, boundary: np.ndarray, r: float) -> float | None:
+        """A boundary at an importance, interpolated between columns; None if the nearest column has none."""
+        column = self.column(r)
         if not np.isfinite(boundary[column]):
             return None
-        if abs(np.log(self.importance[column] / r)) < 1e-6:
+        if self.has_column(r):
             return float(boundary[column])
-        return analysis.at_importance(self.importance, boundary, r)
+        found = analysis.at_importance(self.importance, boundary, r)
+        return found if np.isfinite(found) else None
 
-    def precision(self, r: float) -> tuple[float, str]:
-        """To which fraction the boundary at an importance should equal the reference, and why, in words."""
+    def covers(self, r: float) -> bool:
+        return bool(self.importance.min() * 0.999 <= r <= self.importance.max() * 1.001)
+
+    def has_column(self, r: float) -> bool:
+        return bool(abs(np.log(self.importance[self.column(r)] / r)) < 1e-6)
+
+    def precision(self, r: float, crosses: np.ndarray) -> tuple[float, str]:
+        """To which fraction a boundary at an importance should equal the reference, and why, in words; `crosses` says
+        in which columns it is a crossing of losses."""
         step, column = self.step, self.column(r)
         apart = float(np.max(np.abs(np.diff(np.log(np.sort(self.importance))))))
-        between = 0 if abs(np.log(self.importance[column] / r)) < 1e-6 else apart**2 / 32
-        if self.loss_crosses()[column]:
+        between = 0 if self.has_column(r) else apart**2 / 32
+        if crosses[column]:
             coarse, why = step**2 / 2, "the curvature of losses"
         else:
-            coarse, why = step, "one cell, as the norm passes its threshold without a crossing of losses"
+            coarse, why = step, "one cell, as no losses of two minima cross there"
         allowed = _PRECISION + coarse + between
         return allowed, f"{allowed:.2%}: {_PRECISION:.0%}, and within cells of {step:.1%} {why}"
 
@@ -138,19 +169,23 @@ class Diagram(NamedTuple):
 
     def branch_losses(self) -> tuple[np.ndarray, np.ndarray]:
         """Lowest loss found of a solution with superposition and of one without, NaN where none was found."""
-        m = self.case.n_hidden
-        loss = np.concatenate(
-            [self.data[name].values.reshape(*self.data["best"].shape, -1)
-             for name in ("optimum_loss", "optimum_other_loss", "loss")], axis=-1,
-        )  # fmt: skip
-        W = [self.data[name].transpose(..., "hidden", "feature").values for name in ("optimum_W", "optimum_other_W")]
-        found, _ = analysis.classify(np.stack(W, axis=-3), **self.case.phases.model_dump())
-        inside = analysis.has_superposition(np.concatenate([found, self.data["phase"].values], axis=-2), m)
+        phase, loss = self.minima()
+        inside = analysis.has_superposition(phase, self.case.n_hidden)
         usable = np.isfinite(loss)
         with_it, without_it = (
             np.min(loss, axis=-1, where=usable & which, initial=np.inf) for which in (inside, ~inside)
         )
         return np.where(np.isinf(with_it), np.nan, with_it), np.where(np.isinf(without_it), np.nan, without_it)
+
+    def minima(self) -> tuple[np.ndarray, np.ndarray]:
+        """Phases and losses of all solutions of a cell: the optimum, the best in other phases, and those restarts that
+        have come to rest; the loss of others, which may be on their way to other phases, is NaN."""
+        data, loss = self.data, self.data["loss"].values
+        settled = np.where(data["grad_norm"].values < SETTLED * loss, loss, np.nan)
+        W = [data[name].transpose(..., "hidden", "feature").values for name in ("optimum_W", "optimum_other_W")]
+        found, _ = analysis.classify(np.stack(W, axis=-3), **self.case.phases.model_dump())
+        losses = (data["optimum_loss"].values[..., None], data["optimum_other_loss"].values[..., None], settled)
+        return np.concatenate([found, data["phase"].values], axis=-2), np.concatenate(losses, axis=-1)
 
     def concavity_violation(self) -> float:
         """By how much the optimal loss falls below a chord between two importances (largest, relative)."""
@@ -208,11 +243,9 @@ def boundary_claims(diagram: Diagram) -> list[Claim]:
     found = []
     for r, expected in boundaries.SUPERPOSED[case.n_features, case.n_hidden].items():
         words = f"{diagram.name}: density at which superposition begins in the optimum, relative importance {r:g}"
-        exact = abs(np.log(diagram.importance[diagram.column(r)] / r)) < 1e-6
-        covered = diagram.importance.min() * 0.999 <= r <= diagram.importance.max() * 1.001
-        if not covered or (expected is None and not exact):
+        if not diagram.covers(r) or (expected is None and not diagram.has_column(r)):
             continue
-        measured = diagram.boundary_at(r)
+        measured = diagram.at(diagram.boundary(), r)
         if expected is None:
             share = float(diagram.superposed()[diagram.column(r)].mean())
             found.append(
@@ -220,7 +253,7 @@ def boundary_claims(diagram: Diagram) -> list[Claim]:
                       note=f"fraction of the column's cells with superposition: {share:.3f}")
             )  # fmt: skip
             continue
-        allowed, why = diagram.precision(r)
+        allowed, why = diagram.precision(r, diagram.loss_crosses())
         closed = float(theory.superposition_boundary(r, case.n_features, case.n_hidden))
         found.append(
             close(
