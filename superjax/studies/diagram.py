@@ -56,8 +56,10 @@ class Diagram(NamedTuple):
     def numbers(self) -> tuple[np.ndarray, np.ndarray]:
         """Importance and density of every feature, (importance, density, feature)."""
         grid = Grid(self.case)
-        numbers = grid.numbers()
-        return grid.unflatten(numbers["importance"]), grid.unflatten(numbers["data.density"])
+        numbers = (grid.unflatten(grid.numbers()[name]) for name in ("importance", "data.density"))
+        # a further axis, as the correlation, changes neither
+        importance, density = (values.reshape(*values.shape[:2], -1, values.shape[-1])[:, :, 0] for values in numbers)
+        return importance, density
 
     def theory_phase(self) -> np.ndarray:
         return theory.extra_phase(

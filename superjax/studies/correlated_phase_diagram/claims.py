@@ -79,8 +79,9 @@ def _which_kind(name: str, by_rho: dict[float, Diagram]) -> list[Claim]:
         between(
             f"{name}: antipodal, not merged, fraction of the cells with superposition, correlations "
             f"{', '.join(f'{rho:g}' for rho in order)} (null: both kinds)",
-            f"{SETS}: closed forms; merged loses less iff P(both) > 4s/7, so from ρ = 4/7 on everywhere", expected, share, lowest, highest,
-            tolerance=0.01, note=f"cells with superposition of any kind: {', '.join(superposed)}",
+            f"{SETS}: closed forms; merged loses less iff P(both) > 4s/7, so from ρ = 4/7 on everywhere", expected,
+            share, lowest, highest, tolerance=0.01,
+            note=f"cells with superposition of any kind: {', '.join(superposed)}",
         )
     ]  # fmt: skip
 
