@@ -45,7 +45,7 @@ def _antipodal(rho: float, diagram: Diagram) -> list[Claim]:
     for r, at in table.items():
         found = diagram.at(boundary, r)
         measured.append(found)
-        allowed, why = diagram.precision(r, crosses)
+        allowed, why = diagram.precision(r, boundary, crosses)
         within.append(found is None if at is None else found is not None and abs(found / at - 1) <= allowed)
         if at is None:
             continue
