@@ -194,6 +194,40 @@ def test_typical_outcome_of_ten():
 
 
 @given(loss=losses((4, 5)))
+def test_the_typical_phase_is_the_majority_of_those_that_are_finite():
+    """A loop over restarts; of equally many phases that of the lower loss wins."""
+    rng = np.random.default_rng(0)
+    loss = rng.permuted(np.tile(np.arange(6.0), (300, 1)), axis=1)
+    loss[rng.random(loss.shape) < 0.2] = np.nan
+    phase = rng.integers(0, 3, (300, 6, 2)).astype(np.int8)
+    phase[np.isnan(loss)] = 3
+    found = analysis.typical_phase(loss, phase)
+    for cell, feature in np.ndindex(found.shape):
+        finite = [k for k in range(6) if np.isfinite(loss[cell, k])]
+        votes = [phase[cell, k, feature] for k in sorted(finite, key=lambda k: loss[cell, k])]
+        assert found[cell, feature] == (max(votes, key=votes.count) if votes else 3)  # the first of the most frequent
+
+
+def test_a_stray_restart_does_not_decide_the_typical_phase():
+    phase = np.array([[[0]] * 9 + [[2]]], np.int8)
+    assert analysis.typical_phase(np.arange(10.0)[None, ::-1], phase).tolist() == [[0]]
+
+
+@pytest.mark.parametrize("common", [True, False])
+def test_the_standard_error_is_the_spread_over_repetitions(common):
+    """Of many simulated sweeps, whose cells share their restarts or not."""
+    rng = np.random.default_rng(1)
+    chance = np.linspace(0.2, 0.9, 12)[:, None]  # of success in each cell
+    means, errors = [], []
+    for _ in range(400):
+        luck = rng.random((1, 8)) if common else rng.random((12, 8))
+        success = luck < chance
+        means.append(success.mean())
+        errors.append(analysis.standard_error(success, common) ** 2)
+    assert np.sqrt(np.mean(errors)) == pytest.approx(np.std(means), rel=0.1)
+    assert np.isnan(analysis.standard_error(np.ones((5, 1), bool), common))
+
+
 def test_best_restart(loss):
     best = analysis.best_restart(loss)
     for cell in range(4):

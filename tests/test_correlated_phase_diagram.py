@@ -39,8 +39,9 @@ def held(results) -> dict[str, bool]:
 
 def test_the_known_optima_are_found(results):
     holds = held(results)
-    for part in ("correlation 0: density at which superposition begins, relative importance 0.3", "moves to sparser",
-                 "not merged", "up to density 1/2, relative", "antipodal up to density 1/2", "against s/12",
+    for part in ("correlation 0: density at which superposition begins in the optimum, relative importance 0.3",
+                 "correlation -1: density below which", "correlation 0.5: density below which", "not merged",
+                 "up to density 1/2, relative", "antipodal up to density 1/2", "against s/12",
                  "does not depend on density", "concave", "L*(1/r)"):  # fmt: skip
         found = [claim for claim in holds if part in claim]
         assert found and all(holds[claim] for claim in found), part
@@ -53,8 +54,12 @@ def test_a_map_for_every_correlation_with_the_merged_cells_hatched(results, draw
     for k, ax in enumerate(maps):
         mesh = next(c for c in ax.collections if isinstance(c, QuadMesh))
         np.testing.assert_array_equal(mesh.get_array(), data["optimum_phase"][:, :, k, -1].values.T)
-        theory_line, measured = ax.lines
-        np.testing.assert_allclose(theory_line.get_ydata(), theory.pair_boundary(theory_line.get_xdata(), 0.0))
+        *theory_line, measured = ax.lines
+        assert len(theory_line) == (RHO[k] == 0)  # it is that of independent features
+        for line in theory_line:
+            np.testing.assert_allclose(line.get_ydata(), theory.pair_boundary(line.get_xdata(), 0.0))
+        np.testing.assert_array_equal(measured.get_xdata(), data["importance"])
+        assert ax.get_ylim()[0] < ax.get_ylim()[1]  # density 1 at the top
         hatched = [path for c in ax.collections if not isinstance(c, QuadMesh) for path in c.get_paths()]
         W = data["optimum_W"][:, :, k].values[:, :, 0]
         merged = (np.abs(W) >= 0.5).all(-1) & (W.prod(-1) > 0)

@@ -235,6 +235,20 @@ def test_every_kind_of_solution_reaches_every_cell(data, sizes):
     assert optimum.rounds <= sum(sizes) + 1
 
 
+def test_what_ends_in_other_phases_is_no_solution_of_its_own():
+    """Kind 1 becomes kind 0 in cell 1 when it is trained to the end, and stays itself in cell 0."""
+    grid = grid_of([0.1, 0.2])
+    landscape = Landscape(np.array([[1.0, 5.0], [1.0, 5.0]]))
+
+    def finish(kinds, cell):
+        return landscape.finish(np.where(cell == 1, 0.0, kinds), cell)
+
+    found = landscape.polish(np.array([0.0, 1, 0, 1]), np.array([0, 0, 1, 1]))
+    optimum = find_optimum(grid, found, landscape.polish, landscape.polish, finish)
+    np.testing.assert_array_equal(optimum.loss, [0.75, 0.75])
+    np.testing.assert_array_equal(optimum.other_loss, [4.75, np.nan])
+
+
 @given(order=st.permutations([0.1, 0.2, 0.3, 0.5, 0.6]), other=st.permutations([1.0, 2.0, 3.0]))
 def test_neighbours_do_not_depend_on_the_order_of_values(order, other):
     """Those of a cell are where its values are next to each other, whatever the file's order."""

@@ -37,17 +37,21 @@ from superjax.analysis.phases import (
     represented,
 )
 from superjax.analysis.restarts import (
+    REACHED,
     agreement,
     best_restart,
     dropped,
     phase_fractions,
     reached,
+    standard_error,
     take_restart,
     typical_outcome,
+    typical_phase,
 )
 
 __all__ = [
     "PHASES",
+    "REACHED",
     "TOLERANCE",
     "Component",
     "Measures",
@@ -83,7 +87,9 @@ __all__ = [
     "smooth",
     "solutions",
     "speed",
+    "standard_error",
     "superposition_excess",
     "take_restart",
     "typical_outcome",
+    "typical_phase",
 ]

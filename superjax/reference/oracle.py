@@ -284,7 +284,7 @@ class Minimum:
     gradient_norm: Float[np.ndarray, "*cells"]
 
 
-def _bfgs(objective, x, tolerance, max_evaluations):
+def descend(objective, x, tolerance, max_evaluations):
     """Minimise many independent functions side by side by BFGS with a weak Wolfe line search.
 
     `objective(x (rows, size), which (rows,)) -> values (rows,), gradients (rows, size)`. Each row runs its
@@ -426,7 +426,7 @@ def minimum(
         ],
         axis=-1,
     )
-    x, value, _ = _bfgs(objective_of(owner), start.reshape(n_cells * restarts, -1), 1e-6, 400)
+    x, value, _ = descend(objective_of(owner), start.reshape(n_cells * restarts, -1), 1e-6, 400)
 
     # Polish the best few, the others are only reported.
     value = value.reshape(n_cells, restarts)
@@ -434,7 +434,7 @@ def minimum(
     top = np.argsort(value, axis=1)[:, :keep]
     rows = (np.arange(n_cells)[:, None] * restarts + top).ravel()
     finalists = owner[rows]
-    x, polished, gradient = _bfgs(objective_of(finalists), x[rows], 1e-11, 400)
+    x, polished, gradient = descend(objective_of(finalists), x[rows], 1e-11, 400)
     np.put_along_axis(value, top, polished.reshape(n_cells, keep), axis=1)
     best = np.arange(n_cells) * keep + polished.reshape(n_cells, keep).argmin(axis=1)
     W, b = unpack(x[best], np.arange(n_cells))

@@ -46,6 +46,7 @@ _LABELS = {
     "margin": "distance of the deciding quantity to its threshold, divided by the threshold",
     "typical_norm": "norm, the worst tenth of the restarts (rounded) dropped, the others averaged",
     "typical_interference": "interference, the worst tenth of the restarts (rounded) dropped, the others averaged",
+    "typical_phase": "phase of most restarts; of equally many, that of the restart of lower loss",
     "phase_fraction": "fraction of restarts in each phase",
 }
 
@@ -132,6 +133,7 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
         for name in ("norm", "interference"):
             outcome = analysis.typical_outcome(loss, data[name][1])
             data[f"typical_{name}"] = ((*grid.dims, "feature"), outcome)
+        data["typical_phase"] = ((*grid.dims, "feature"), analysis.typical_phase(loss, measures.phase))
         named["solution"] = analysis.solutions(dataset["W"].values, case.phases.represented)
         fractions = analysis.phase_fractions(measures.phase).astype(np.float32)
         data["phase_fraction"] = ((*grid.dims, "feature", "phase_kind"), fractions)

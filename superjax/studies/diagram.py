@@ -6,13 +6,14 @@ import numpy as np
 import xarray as xr
 
 from superjax import analysis
-from superjax.reference import theory
+from superjax.reference import boundaries, theory
 from superjax.spec import Case, SweepError
 from superjax.spec.grid import Grid
-from superjax.studies.claim import Claim, between
+from superjax.studies.claim import Claim, close, equal
 from superjax.studies.results import Results
 
-IMPORTANCES = (0.1, 0.3, 1.0, 3.0, 10.0)
+_PRECISION = 0.01  # to which boundaries equal the reference, besides what coarse cells do
+SETTLED = 1e-3  # a model whose gradient is below this fraction of its loss has come to rest
 _NEGLIGIBLE = 1e-4  # a loss below this fraction of that of predicting the means counts as so much
 
 
@@ -55,8 +56,10 @@ class Diagram(NamedTuple):
     def numbers(self) -> tuple[np.ndarray, np.ndarray]:
         """Importance and density of every feature, (importance, density, feature)."""
         grid = Grid(self.case)
-        numbers = grid.numbers()
-        return grid.unflatten(numbers["importance"]), grid.unflatten(numbers["data.density"])
+        numbers = (grid.unflatten(grid.numbers()[name]) for name in ("importance", "data.density"))
+        # a further axis, as the correlation, changes neither
+        importance, density = (values.reshape(*values.shape[:2], -1, values.shape[-1])[:, :, 0] for values in numbers)
+        return importance, density
 
     def theory_phase(self) -> np.ndarray:
         return theory.extra_phase(
@@ -66,16 +69,113 @@ class Diagram(NamedTuple):
     def boundary(self) -> np.ndarray:
         """Density at which the optimum begins to have superposition, for every importance.
 
-        Where the norm that decides jumps there from near 0, it is interpolated to the crossing of the losses of the
-        two branches; where the norm grows continuously, to its threshold.
+        Where the minima of both sides are known in the cells beside it, it is interpolated to the crossing of their
+        losses; else, as where the norm that decides grows continuously, to the threshold of that norm.
         """
-        with_it, without_it = self.branch_losses()
-        m, represented = self.case.n_hidden, self.case.phases.represented
-        excess = analysis.superposition_excess(self.data["optimum_norm"].values, m, represented)
-        gain = (without_it - with_it) / self.data["optimum_loss"].values
-        gain[(excess < 0) & (excess > -represented / 2)] = np.nan
-        inside = analysis.has_superposition(self.data["optimum_phase"].values, m)
+        inside, gain, excess = self._sides()
         return analysis.boundary(self.density, inside, gain, excess)
+
+    def loss_crosses(self) -> np.ndarray:
+        """At which importances the boundary is interpolated to a crossing of losses."""
+        inside, gain, _ = self._sides()
+        return analysis.boundary(self.density, inside, gain) != analysis.boundary(self.density, inside)
+
+    def _sides(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the optimum has superposition; what its phases gain there over those on the dense side of the boundary,
+        in units of the variance, NaN where one of both is no minimum; by how much the norm that decides exceeds its
+        threshold."""
+        m, represented = self.case.n_hidden, self.case.phases.represented
+        inside, excess = (
+            self.superposed(),
+            analysis.superposition_excess(self.data["optimum_norm"].values, m, represented),
+        )
+        phase, loss = self.minima()
+        importance, density = self.numbers()
+        kind = analysis.phase_signature(phase, importance[..., None, :], density[..., None, :])
+        gain = self.gain(inside, kind, loss)
+        gain[(excess < 0) & (excess > -represented / 2)] = np.nan
+        return inside, gain, excess
+
+    def gain(self, inside: np.ndarray, kind: np.ndarray, loss: np.ndarray) -> np.ndarray:
+        """What the optimum's kind inside a boundary gains over that outside of it, in units of the variance. Of
+        solutions (importance, density, solution), the optimum first.
+
+        A kind may be a minimum on its own side alone: then its loss beyond is continued as a straight line from the two
+        cells beside the boundary. NaN where it is not known there either.
+        """
+        order = np.argsort(-self.density)
+        enters = np.argmax(~inside[:, order[:-1]] & inside[:, order[1:]], axis=1)
+        columns, last = np.arange(len(enters)), len(order) - 1
+        losses = []
+        for side, beside, beyond in ((enters, enters - 1, enters + 1), (enters + 1, enters + 2, enters)):
+            same = kind == kind[columns, order[side], 0][:, None, None]
+            found = np.min(loss, axis=-1, where=same & np.isfinite(loss), initial=np.inf)
+            found = np.where(np.isinf(found), np.nan, found) / theory.variance(self.density)
+            straight = 2 * found[columns, order[side]] - found[columns, order[np.clip(beside, 0, last)]]
+            there = order[beyond]
+            found[columns, there] = np.where(np.isnan(found[columns, there]), straight, found[columns, there])
+            losses.append(found)
+        return losses[0] - losses[1]
+
+    def typical_phase(self) -> np.ndarray:
+        """The phase that most restarts give the extra feature."""
+        return self.extra("typical_phase")
+
+    def success(self) -> tuple[float, float]:
+        """The fraction of restarts that reach the optimum, and its standard error."""
+        what = "objective" if "objective" in self.data else "loss"
+        reached = analysis.reached(self.data[what].values, self.data[f"optimum_{what}"].values)
+        return float(reached.mean()), analysis.standard_error(reached, self.common_starts)
+
+    @property
+    def common_starts(self) -> bool:
+        """Whether a restart has the same luck in all cells: its initial weights, or its stream of batches."""
+        train = self.case.train
+        return getattr(train, "starts", "common") == "common" or train.objective == "minibatch"
+
+    def success_in_words(self) -> str:
+        share, error = self.success()
+        return f"{share:.1%}" + (f" ± {error:.1%}" if np.isfinite(error) else "")
+
+    def superposed(self) -> np.ndarray:
+        """Where the optimum has superposition, of any features."""
+        return analysis.has_superposition(self.data["optimum_phase"].values, self.case.n_hidden)
+
+    def at(self, boundary: np.ndarray, r: float) -> float | None:
+        """A boundary at an importance, interpolated between columns; None if the nearest column has none."""
+        column = self.column(r)
+        if not np.isfinite(boundary[column]):
+            return None
+        if self.has_column(r):
+            return float(boundary[column])
+        found = analysis.at_importance(self.importance, boundary, r)
+        return found if np.isfinite(found) else None
+
+    def covers(self, r: float) -> bool:
+        return bool(self.importance.min() * 0.999 <= r <= self.importance.max() * 1.001)
+
+    def has_column(self, r: float) -> bool:
+        return bool(abs(np.log(self.importance[self.column(r)] / r)) < 1e-6)
+
+    def precision(self, r: float, boundary: np.ndarray, crosses: np.ndarray) -> tuple[float, str]:
+        """To which fraction a boundary at an importance should equal the reference, and why, in words; `crosses` says
+        in which columns it is a crossing of losses.
+
+        The losses' second derivative in ln(density) is up to three times the first, so that straight lines within or
+        beyond a cell miss their crossing by up to about twice the square of the cell.
+        """
+        step, column = self.step, self.column(r)
+        order = np.argsort(self.importance)
+        bend = np.abs(np.diff(np.log(boundary[order]), 2)) / 8
+        between = 0.0 if self.has_column(r) else float(bend[np.clip(np.argsort(order)[column] - 1, 0, len(bend) - 1)])
+        between = between if np.isfinite(between) else 0.0
+        if crosses[column]:
+            coarse, why = 2 * step**2, "the curvature of losses"
+        else:
+            coarse, why = step, "one cell, as no losses of two minima cross there"
+        allowed = _PRECISION + coarse + between
+        text = f"{allowed:.2%}: {_PRECISION:.0%}, {coarse:.2%} for cells of {step:.1%} ({why})"
+        return allowed, text + (f", {between:.2%} for the boundary's bend between columns" if between else "")
 
     def stream_boundaries(self) -> np.ndarray:
         """The boundary as every single restart has it, (restart, importance): its spread over independent streams."""
@@ -87,19 +187,23 @@ class Diagram(NamedTuple):
 
     def branch_losses(self) -> tuple[np.ndarray, np.ndarray]:
         """Lowest loss found of a solution with superposition and of one without, NaN where none was found."""
-        m = self.case.n_hidden
-        loss = np.concatenate(
-            [self.data[name].values.reshape(*self.data["best"].shape, -1)
-             for name in ("optimum_loss", "optimum_other_loss", "loss")], axis=-1,
-        )  # fmt: skip
-        W = [self.data[name].transpose(..., "hidden", "feature").values for name in ("optimum_W", "optimum_other_W")]
-        found, _ = analysis.classify(np.stack(W, axis=-3), **self.case.phases.model_dump())
-        inside = analysis.has_superposition(np.concatenate([found, self.data["phase"].values], axis=-2), m)
+        phase, loss = self.minima()
+        inside = analysis.has_superposition(phase, self.case.n_hidden)
         usable = np.isfinite(loss)
         with_it, without_it = (
             np.min(loss, axis=-1, where=usable & which, initial=np.inf) for which in (inside, ~inside)
         )
         return np.where(np.isinf(with_it), np.nan, with_it), np.where(np.isinf(without_it), np.nan, without_it)
+
+    def minima(self) -> tuple[np.ndarray, np.ndarray]:
+        """Phases and losses of all solutions of a cell: the optimum, the best in other phases, and those restarts that
+        have come to rest; the loss of others, which may be on their way to other phases, is NaN."""
+        data, loss = self.data, self.data["loss"].values
+        settled = np.where(data["grad_norm"].values < SETTLED * loss, loss, np.nan)
+        W = [data[name].transpose(..., "hidden", "feature").values for name in ("optimum_W", "optimum_other_W")]
+        found, _ = analysis.classify(np.stack(W, axis=-3), **self.case.phases.model_dump())
+        losses = (data["optimum_loss"].values[..., None], data["optimum_other_loss"].values[..., None], settled)
+        return np.concatenate([found, data["phase"].values], axis=-2), np.concatenate(losses, axis=-1)
 
     def concavity_violation(self) -> float:
         """By how much the optimal loss falls below a chord between two importances (largest, relative)."""
@@ -149,45 +253,35 @@ def check_optimum(case: Case) -> None:
         raise SweepError("needs importance 1 of all features but the last: the axis is the relative importance")
 
 
-def boundary_claims(diagram: Diagram, section: str) -> list[Claim]:
-    """The measured boundary beside the theory's, at the importances that the sweep covers. It can only be denser: free
-    weights and biases only help both branches, and help the superposed one more."""
-    case, measured, cell = diagram.case, diagram.boundary(), diagram.step
-    closed = theory.superposition_boundary(diagram.importance, case.n_features, case.n_hidden)
+def boundary_claims(diagram: Diagram) -> list[Claim]:
+    """The measured boundary beside the float64 reference, at the importances that it knows and the sweep covers."""
+    case = diagram.case
+    if case.phases.represented != boundaries.REPRESENTED or case.model.kind != "relu_output":
+        return []
     found = []
-    for r in IMPORTANCES:
-        if not diagram.importance.min() * 0.999 <= r <= diagram.importance.max() * 1.001:
+    for r, expected in boundaries.SUPERPOSED[case.n_features, case.n_hidden].items():
+        words = f"{diagram.name}: density at which superposition begins in the optimum, relative importance {r:g}"
+        if not diagram.covers(r) or (expected is None and not diagram.has_column(r)):
             continue
-        expected = float(theory.superposition_boundary(r, case.n_features, case.n_hidden))
-        at = np.clip(r, *_ends(diagram.importance))
-        position = analysis.at_importance(diagram.importance, measured, at)
-        # between coarse importances the closed form itself is not what is interpolated
-        missed = abs(float(np.log(analysis.at_importance(diagram.importance, closed, at) / expected)))
-        either = np.exp(cell + missed)
+        measured = diagram.at(diagram.boundary(), r)
+        if expected is None:
+            share = float(diagram.superposed()[diagram.column(r)].mean())
+            found.append(
+                equal(f"{words} (null: at every density)", "float64 reference", None, measured, also=share == 1,
+                      note=f"fraction of the column's cells with superposition: {share:.3f}")
+            )  # fmt: skip
+            continue
+        allowed, why = diagram.precision(r, diagram.boundary(), diagram.loss_crosses())
+        closed = float(theory.superposition_boundary(r, case.n_features, case.n_hidden))
         found.append(
-            between(
-                f"{diagram.name}: density at which superposition begins, relative importance {r:g}",
-                section, expected, position, expected / either, 1.3 * expected * either,
-                tolerance=f"30% above the theory, and one cell ({cell + missed:.0%}) either way",
-                note=f"the optimum's is {position / expected - 1:+.0%} off the closed form, {_weakest(diagram, r)}",
+            close(
+                words, "float64 reference", expected, measured, relative=allowed, tolerance=why,
+                note=f"the measured one is {_off(measured, expected)} off the reference; the closed form of unit "
+                f"weights and no bias says {closed:.4f}, {_off(closed, expected)} off it",
             )
         )  # fmt: skip
     return found
 
 
-def _ends(values: np.ndarray) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
-
-
-def _weakest(diagram: Diagram, r: float) -> str:
-    """The norm that decides, near r and on either side of the theory's boundary, as evidence."""
-    column, case = diagram.column(r), diagram.case
-    norm = np.sort(diagram.data["optimum_norm"].values[column], axis=-1)[:, -(case.n_hidden + 1)]
-    denser = diagram.density > theory.superposition_boundary(r, case.n_features, case.n_hidden)
-    if not denser.any() or denser.all():
-        return "all densities lie on one side of it"
-    return (
-        f"whose unit weights are not optimal: at importance {diagram.importance[column]:.3g} the least represented of "
-        f"{case.n_hidden + 1} features has norm {norm[denser].min():.2f} to {norm[denser].max():.2f} on its dense "
-        f"side, {norm[~denser].min():.2f} to {norm[~denser].max():.2f} on its sparse side"
-    )
+def _off(value: float | None, expected: float) -> str:
+    return "nowhere" if value is None else f"{value / expected - 1:+.2%}"

@@ -26,7 +26,6 @@ from superjax.spec.grid import Grid
 
 POLISH = Train(steps=100, learning_rate=0.01)
 FINISH = Train(steps=500, learning_rate=0.01)
-REACHED = 0.01  # a restart reaches the optimum if its loss is at most this fraction above it
 
 KEPT = 3  # solutions of different phases per cell
 MARGIN = 3e-3  # relative excess in loss up to which a transplant is worth polishing
@@ -60,7 +59,10 @@ Solve = Callable[[PyTree, Int[np.ndarray, " models"]], Solutions]
 
 
 def find_optimum(grid: Grid, found: Solutions, score: Solve, polish: Solve, finish: Solve) -> Optimum:
-    """Improve the solutions `found` by training until no transplant helps.
+    """Improve the solutions `found` by training until no transplant helps, then train those that are left to the end.
+
+    A solution may be polished in other phases than it ends in. It then stood for its phases in place of one that stays
+    in them, so those of the cells beside are tried once more.
 
     Args:
         found: solutions of any cells; those whose loss is not finite are ignored.
@@ -71,20 +73,31 @@ def find_optimum(grid: Grid, found: Solutions, score: Solve, polish: Solve, fini
         return _summary(grid, pool, 0)
     neighbours, fresh = _neighbours(grid), pool
     rounds = 0
-    while True:
-        targets = np.concatenate([table[fresh.cell] for table in neighbours]) if neighbours else np.array([], int)
-        source = np.tile(np.arange(len(fresh.cell)), len(neighbours))
-        inside = targets >= 0
-        if not inside.any():
-            break
-        transplants = score(jax.tree.map(lambda x, i=source[inside]: x[i], fresh.models), targets[inside])
-        transplants = _promising(pool, transplants)
-        if not len(transplants.cell):
-            break
+    while len((transplants := _transplants(neighbours, pool, fresh, score)).cell):
         rounds += 1
         pool, fresh = _merge(pool, polish(transplants.models, transplants.cell))
-    pool, _ = _merge(pool, finish(pool.models, pool.cell))
+    pool = _settled(_nothing(pool), pool, finish)
+    if len((transplants := _transplants(neighbours, pool, pool, score)).cell):
+        pool = _settled(pool, transplants, finish)
     return _summary(grid, pool, rounds)
+
+
+def _transplants(neighbours: list[np.ndarray], pool: Solutions, fresh: Solutions, score: Solve) -> Solutions:
+    """The `fresh` solutions in the cells beside them, where they promise to improve the pool."""
+    targets = np.concatenate([table[fresh.cell] for table in neighbours]) if neighbours else np.array([], int)
+    source = np.tile(np.arange(len(fresh.cell)), len(neighbours))
+    inside = targets >= 0
+    if not inside.any():
+        return _nothing(pool)
+    return _promising(pool, score(jax.tree.map(lambda x: x[source[inside]], fresh.models), targets[inside]))
+
+
+def _settled(pool: Solutions, new: Solutions, finish: Solve) -> Solutions:
+    """The pool with solutions trained to the end; what they were before counts only where training made them worse."""
+    ended = finish(new.models, new.cell)
+    worse = ~(ended.loss <= new.loss)
+    pool, _ = _merge(pool, _concatenate(new.take(worse), ended))
+    return pool
 
 
 def _nothing(like: Solutions) -> Solutions:
@@ -212,7 +225,7 @@ class Optima(Stage):
         "optimum_phase": "how the feature is represented in the best solution found",
         "optimum_margin": "margin of optimum_phase",
         "gap": "(optimum_other_loss - optimum_loss) / optimum_loss",
-        "success": f"fraction of restarts whose loss is within {REACHED:.0%} of the optimum's",
+        "success": f"fraction of restarts whose loss is within {analysis.REACHED:.0%} of the optimum's",
         "agreement": "fraction of restarts with the phases of the optimum, up to interchangeable features",
     }
 
@@ -264,13 +277,14 @@ class Optima(Stage):
             return refined(refinement.run(task, "polish", POLISH, refinement.search, models, cell), cell)
 
         def finish(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
-            return refined(refinement.run("finish", "polish", FINISH, refinement.fine, models, cell), cell)
+            task = f"finish-{next(finishes)}"
+            return refined(refinement.run(task, "polish", FINISH, refinement.fine, models, cell), cell)
 
         def refined(found: tuple[PyTree, np.ndarray], cell: Int[np.ndarray, " models"]) -> Solutions:
             models, loss = found
             return solutions(models, cell, loss)
 
-        rounds = itertools.count(1)
+        rounds, finishes = itertools.count(1), itertools.count(1)
         return find_optimum(running.grid, solutions(trained.models, trained.cell, trained.loss), score, polish, finish)
 
     @staticmethod
@@ -294,7 +308,7 @@ class Optima(Stage):
             "optimum_phase": (per_feature, best.phase),
             "optimum_margin": (per_feature, best.margin),
             "gap": (grid.dims, gap),
-            "success": (grid.dims, analysis.reached(loss, optimum_loss, REACHED).mean(-1).astype(np.float32)),
+            "success": (grid.dims, analysis.reached(loss, optimum_loss).mean(-1).astype(np.float32)),
             "agreement": (grid.dims, analysis.agreement(signature, reference).astype(np.float32)),
         }
 

@@ -24,6 +24,7 @@ COLUMNS = 5
 MAX_PANELS = 20
 MAX_ROWS = 6  # cases of a figure
 MAX_CURVES = 16
+_BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False, "columnspacing": 1.0}
 
 
 def figures(results: Results) -> dict[str, Figure]:
@@ -35,22 +36,23 @@ def panels(results: Results) -> Figure:
     every = list(slices(results))
     shown = [every[k] for k in spread(len(every), MAX_PANELS)]
     columns, n_rows = min(len(shown), COLUMNS), math.ceil(len(shown) / COLUMNS)
-    figure = Figure(figsize=(3.6 * max(columns, 4) + 1, 3.75 * n_rows + 2), layout="constrained")
-    grid = figure.add_gridspec(n_rows + 1, columns, height_ratios=[*[1] * n_rows, 0.06])
+    figure = Figure(figsize=(2.7 * max(columns, 4) + 1, 2.9 * n_rows + 1.8), layout="constrained")
+    grid = figure.add_gridspec(n_rows + 1, columns, height_ratios=[*[1] * n_rows, 0.12])
     axes = [figure.add_subplot(grid[divmod(k, columns)]) for k in range(len(shown))]
     for k, (ax, (name, rho, diagram)) in enumerate(zip(axes, shown, strict=True)):
         x, y = diagram.importance, diagram.density
         _set_axes(ax, diagram)
         plots.phase_map(ax, x, y, diagram.extra("optimum_phase"))
         plots.hatch(ax, x, y, optimum_kinds(diagram) == MERGED, "///", "white")
-        fine = np.geomspace(x.min(), x.max(), 201)
-        ax.plot(fine, theory.superposition_boundary(fine, 2, 1), **THEORY_LINE)
+        if rho == 0:
+            fine = np.geomspace(x.min(), x.max(), 201)
+            ax.plot(fine, theory.superposition_boundary(fine, 2, 1), **THEORY_LINE)
         ax.plot(x, antipodal_boundary(diagram), **MEASURED_LINE)
         several = f"{fitted(name, 1.6, 11)}: " if len(results.datasets) > 1 else ""
         ax.set_title(f"{several}ρ = {rho:g}{_in_words(rho)}", fontsize=11)
         lowest, leftmost = k + columns >= len(shown), k % columns == 0
         ax.set(
-            xlabel="relative importance of the extra feature" if lowest else "",
+            xlabel="relative importance" if lowest else "",
             ylabel="density 1 − S" if leftmost else "",
         )
         ax.tick_params(labelbottom=lowest, labelleft=leftmost)
@@ -58,18 +60,21 @@ def panels(results: Results) -> Figure:
         *plots.phase_handles(any(bool((data["diverged_at"] >= 0).any()) for data in results.datasets.values())),
         Patch(facecolor=plots.PHASE_COLOURS["superposed"], edgecolor="white", hatch="///",
               label="superposed and merged (same direction)"),
-        Line2D([], [], **THEORY_LINE, label="boundary of the theory for ρ = 0"),
-        Line2D([], [], **{**MEASURED_LINE, "color": "0.5"}, label="antipodal at lower densities (white, measured)"),
+        Line2D([], [], **{**MEASURED_LINE, "color": "0.5"}, label="antipodal below (white, measured)"),
+        *[Line2D([], [], **THEORY_LINE, label="theory of independent features (panel ρ = 0)")] * any(
+            rho == 0 for _, rho, _ in shown
+        ),
     ]  # fmt: skip
     key = figure.add_subplot(grid[-1, :])
     key.axis("off")
-    key.legend(handles=handles, loc="center", ncols=6, fontsize=10, frameon=False)
+    key.legend(handles=handles, loc="center", ncols=3, fontsize=10, frameon=False)
     case = shown[0][2].case
     frame(
         figure, results,
         "Phase of the extra feature in the optimum of the exact loss, n = 2, m = 1. Both features are one set: at "
         "ρ = 1 always active together, at ρ = −1 as rarely as their density allows, never below density 1/2. "
-        "Superposed without hatching: antipodal, in opposite directions. "
+        "Superposed without hatching: antipodal, in opposite directions. Relative importance is that of the extra "
+        "feature; the other has 1. "
         f"{len(shown)} x {len(shown[0][2].importance)} x {len(shown[0][2].density)} cells x {case.restarts} restarts, "
         f"transplanted between neighbouring cells and polished. Each model: {training_in_words(case)}."
         f"{partly(len(shown), len(every), 'correlations')}",
@@ -83,8 +88,9 @@ def _in_words(rho: float) -> str:
 
 
 def _set_axes(ax: Axes, diagram: Diagram) -> None:
+    """Importance to the right, and dense data at the top, as in the paper."""
     x, y = plots.cell_edges(diagram.importance, True), plots.cell_edges(diagram.density, True)
-    ax.set(xscale="log", yscale="log", xlim=(x.min(), x.max()), ylim=(y.max(), y.min()))  # sparser upwards
+    ax.set(xscale="log", yscale="log", xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_major_formatter("{x:g}")
 
@@ -93,13 +99,13 @@ def boundaries(results: Results) -> Figure:
     """A row per case: the antipodal boundary against importance and against correlation, and the overlap at equal
     importance."""
     names = list(results.datasets)[:MAX_ROWS]
-    figure = Figure(figsize=(18.5, 5.4 * len(names) + 1.2), layout="constrained")
+    figure = Figure(figsize=(14.5, 4.9 * len(names) + 1.4), layout="constrained")
     for name, axes in zip(names, figure.subplots(len(names), 3, squeeze=False), strict=True):
         by_rho = {rho: diagram for case, rho, diagram in slices(results) if case == name}
         _draw_against_importance(axes[0], by_rho)
         _draw_against_correlation(axes[1], by_rho)
         mesh = _draw_overlap(axes[2], by_rho)
-        figure.colorbar(mesh, ax=axes[2], label="overlap W₁W₂ of the optimum")
+        figure.colorbar(mesh, ax=axes[2], label="overlap W$_1$·W$_2$ of the optimum")
     frame(
         figure, results,
         "Left and middle, dots: density below which the optimum of n = 2, m = 1 is antipodal; there is none where "
@@ -124,9 +130,8 @@ def _draw_against_importance(ax: Axes, by_rho: dict[float, Diagram]) -> None:
         ax.plot(fine, np.where(closed > 0, closed, np.nan), color=colour, linewidth=1)
         ax.plot(x, position, ".", color=colour, markersize=5, label=f"ρ = {rho:g}{never}")
         _set_axes(ax, diagram)
-    ax.set(xlabel="relative importance of the extra feature", ylabel="density 1 − S", title="Where pairs are antipodal")
-    ax.set_ylim(top=ax.get_ylim()[1] / 2.4)
-    ax.legend(fontsize=8.5, ncols=4, loc="upper center", handletextpad=0.2, columnspacing=1)
+    ax.set(xlabel="relative importance", ylabel="density 1 − S", title="Pairs are antipodal below")
+    ax.legend(fontsize=9, ncols=3, **_BELOW)
 
 
 def _draw_against_correlation(ax: Axes, by_rho: dict[float, Diagram]) -> None:
@@ -140,10 +145,10 @@ def _draw_against_correlation(ax: Axes, by_rho: dict[float, Diagram]) -> None:
         position = [antipodal_boundary(by_rho[rho])[column] for rho in rhos]
         ax.plot(rhos, position, marker, color=colour, label=f"relative importance {r:.2g}")
     _, y = by_rho[rhos[0]].importance, plots.cell_edges(by_rho[rhos[0]].density, True)
-    ax.set(yscale="log", ylim=(y.max(), y.min()), xlim=(-1.05, 1.05), xlabel="correlation ρ", ylabel="density 1 − S",
+    ax.set(yscale="log", ylim=(y.min(), y.max()), xlim=(-1.05, 1.05), xlabel="correlation ρ", ylabel="density 1 − S",
            title="The boundary against correlation")  # fmt: skip
     ax.yaxis.set_major_formatter("{x:g}")
-    ax.legend(fontsize=9)
+    ax.legend(fontsize=9, ncols=1, **_BELOW)
 
 
 def _draw_overlap(ax: Axes, by_rho: dict[float, Diagram]):
@@ -155,11 +160,11 @@ def _draw_overlap(ax: Axes, by_rho: dict[float, Diagram]):
     mesh = plots.value_map(ax, rhos, y, W.prod(-1), -1.0, 1.0, "PuOr")
     fine = np.linspace(-1, 1, 801)
     closed = theory.pair_boundary(diagram.importance[column], fine)
-    ax.plot(fine, np.where(closed > 0, closed, np.nan), **THEORY_LINE, label="antipodal above (closed form)")
+    ax.plot(fine, np.where(closed > 0, closed, np.nan), **THEORY_LINE, label="antipodal below (closed form)")
     edges = plots.cell_edges(y, True)
-    ax.set(ylim=(edges.max(), edges.min()), xlabel="correlation ρ", ylabel="density 1 − S", xticks=rhos,
-           title=f"Antipodal (−) or merged (+) at relative importance {diagram.importance[column]:.2g}")  # fmt: skip
-    ax.set_xticks(rhos, [f"{rho:g}" for rho in rhos], fontsize=8)
+    ax.set(ylim=(edges.min(), edges.max()), xlabel="correlation ρ", ylabel="density 1 − S", xticks=rhos,
+           title=f"Antipodal (−) or merged (+), relative importance {diagram.importance[column]:.2g}")  # fmt: skip
+    ax.set_xticks(rhos, [f"{rho:g}" for rho in rhos], fontsize=8.5, rotation=90)
     ax.yaxis.set_major_formatter("{x:g}")
-    ax.legend(loc="upper left", fontsize=9)
+    ax.legend(fontsize=9, **_BELOW)
     return mesh

@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float, Int8
+from jaxtyping import Bool, Float, Int8
 
 from superjax import analysis
 from superjax.spec import Phases
 from superjax.studies.diagram import Diagram
 from superjax.studies.results import Results
-from superjax.studies.solutions import lowest
 
 ANTIPODAL, ONE_FEATURE, MERGED = -1, 0, 1
 
@@ -34,17 +33,29 @@ def optimum_kinds(diagram: Diagram) -> Int8[np.ndarray, "importance density"]:
 
 
 def antipodal_boundary(diagram: Diagram) -> Float[np.ndarray, " importance"]:
-    """Density at which the optimum becomes antipodal, for every importance, where its loss falls below that of all
-    others found; NaN where it does not within the sweep."""
-    data, phases = diagram.data, diagram.case.phases
-    loss = np.stack([data["optimum_loss"].values, data["optimum_other_loss"].values], axis=-1)
+    """Density at which the optimum becomes antipodal, for every importance, where its loss falls below that of the kind
+    beside, or the weaker norm passes the threshold; NaN where it does not within the sweep."""
+    return analysis.boundary(diagram.density, *_sides(diagram))
+
+
+def loss_crosses(diagram: Diagram) -> Bool[np.ndarray, " importance"]:
+    """At which importances that boundary is interpolated to a crossing of losses."""
+    inside, gain, _ = _sides(diagram)
+    return analysis.boundary(diagram.density, inside, gain) != analysis.boundary(diagram.density, inside)
+
+
+def _sides(diagram: Diagram) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the optimum is antipodal, and what that gains over the kind beside; by how much the weaker norm exceeds its
+    threshold."""
+    phases = diagram.case.phases
     kind = [kinds(_weights(diagram, name), phases) for name in ("optimum_W", "optimum_other_W", "W")]
-    kind = np.concatenate([np.stack(kind[:2], axis=-1), kind[2]], axis=-1)
-    found = lowest(np.concatenate([loss, data["loss"].values], axis=-1), kind)
-    nothing = np.full(data["best"].shape, np.nan)
-    others = np.fmin(found.get(ONE_FEATURE, nothing), found.get(MERGED, nothing))
-    gain = (others - found.get(ANTIPODAL, nothing)) / data["optimum_loss"].values
-    return analysis.boundary(diagram.density, optimum_kinds(diagram) == ANTIPODAL, gain)
+    every = np.concatenate([np.stack(kind[:2], axis=-1), kind[2]], axis=-1)
+    _, loss = diagram.minima()
+    inside = kind[0] == ANTIPODAL
+    gain = diagram.gain(inside, every, loss)
+    weaker = diagram.data["optimum_norm"].min("feature").values
+    gain[(weaker < phases.represented) & (weaker > phases.represented / 2)] = np.nan  # it may grow continuously
+    return inside, gain, weaker - phases.represented
 
 
 def _weights(diagram: Diagram, name: str) -> np.ndarray:

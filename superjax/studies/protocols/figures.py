@@ -1,13 +1,26 @@
 """The figure of protocols: what each makes of the phase diagram, beside the optimum."""
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from superjax import analysis, plots
 from superjax.plots.canvas import fitted
-from superjax.studies.captions import frame, partly, training_in_words
-from superjax.studies.diagram import diagrams
-from superjax.studies.phase_diagram.figures import MAX_ROWS, any_diverged, outcome_title, set_axes
+from superjax.studies.captions import frame, partly, spread, training_in_words
+from superjax.studies.diagram import Diagram, diagrams
+from superjax.studies.phase_diagram.figures import (
+    DENSITY,
+    IMPORTANCE,
+    MAX_ROWS,
+    any_diverged,
+    error_in_words,
+    outcome_title,
+    set_axes,
+)
 from superjax.studies.results import Results
+
+COLUMNS = 14  # in which the boundary of single restarts is drawn
 
 
 def figures(results: Results) -> dict[str, Figure]:
@@ -17,42 +30,68 @@ def figures(results: Results) -> dict[str, Figure]:
 def protocols(results: Results) -> Figure:
     """A row per case: best of restarts and typical outcome of that protocol, the optimum, and how far they agree."""
     shown = diagrams(results)[:MAX_ROWS]
-    figure = Figure(figsize=(16, 3.6 * len(shown) + 1.8), layout="constrained")
-    rows = figure.subplots(len(shown) + 1, 4, height_ratios=[*[1] * len(shown), 0.15], squeeze=False)
+    figure = Figure(figsize=(13.5, 3.2 * len(shown) + 2.0), layout="constrained")
+    rows = figure.subplots(len(shown) + 1, 4, height_ratios=[*[1] * len(shown), 0.17], squeeze=False)
     fraction = None
-    for diagram, axes in zip(shown, rows, strict=False):
+    for k, (diagram, axes) in enumerate(zip(shown, rows, strict=False)):
         x, y = diagram.importance, diagram.density
         for ax in axes:
-            set_axes(ax, diagram)
-        protocol = fitted(diagram.name.rpartition("_")[2], 2)
-        axes[0].set_ylabel(f"{diagram.title}, {protocol}\n\n{axes[0].get_ylabel()}")
+            set_axes(ax, diagram, ax is axes[0])
+            ax.set_xlabel(IMPORTANCE if k == len(shown) - 1 else "", fontsize=9.5)
+        axes[0].set_ylabel(f"{_in_words(diagram)}\n{DENSITY}", fontsize=10.5)
         plots.phase_map(axes[0], x, y, diagram.best("phase")[..., -1])
         plots.typical_map(axes[1], x, y, diagram.extra("typical_norm"), diagram.extra("typical_interference"))
         plots.phase_map(axes[2], x, y, diagram.extra("optimum_phase"))
         fraction = plots.value_map(axes[3], x, y, diagram.data["agreement"].values)
-        measured, streams = diagram.boundary(), diagram.stream_boundaries()
+        measured = diagram.boundary()
         for ax, colour in zip(axes, ("white", "black", "white", "white"), strict=True):
-            ax.plot(x, measured, color=colour, linewidth=1, linestyle=(0, (3, 2)))
-        if diagram.case.train.streams > 1:
-            axes[0].fill_between(x, *analysis.band(streams), color="white", alpha=0.6, linewidth=0)
+            ax.plot(x, measured, color=colour, linewidth=1.2, linestyle=(0, (3, 2)))
+        _draw_single_restarts(axes[0], diagram)
     titles = (
         "Best of restarts\n(phase of the extra feature)",
         outcome_title(shown[0].case.restarts),
         "Optimum of the exact loss\n(phase of the extra feature)",
-        "Restarts with the optimum's phases\n(all features)",
+        "Restarts with the optimum's\nphases (all features)",
     )
     for ax, title in zip(rows[0], titles, strict=True):
-        ax.set_title(title)
-    rows[-1, 0].axis("off")
-    diverged = any_diverged(shown)
-    rows[-1, 0].legend(handles=plots.phase_handles(diverged), loc="center", ncols=2 if diverged else 3, frameon=False,
-                       columnspacing=1)  # fmt: skip
+        ax.set_title(title, fontsize=11)
+    for ax in (rows[-1, 0], rows[-1, 2]):
+        ax.axis("off")
+    rows[-1, 0].legend(handles=plots.phase_handles(any_diverged(shown)), loc="upper center", frameon=False, fontsize=10)
     plots.typical_key(rows[-1, 1])
-    rows[-1, 2].axis("off")
-    rows[-1, 2].text(0.5, 0.5, "dashed: boundary of the optimum\nwhite band: of single restarts, central 80%",
-                     ha="center", va="center")  # fmt: skip
+    handles = [
+        Line2D([], [], color="0.4", linewidth=1.2, linestyle=(0, (3, 2)), label="superposition begins in the optimum"),
+        Line2D([], [], color="black", marker="o", markersize=3, linewidth=1, label="in single restarts: median, "
+               "central 80%"),
+    ]  # fmt: skip
+    rows[-1, 2].legend(handles=handles, loc="upper center", frameon=False, fontsize=10)
     assert fraction is not None  # a sweep has at least one case
-    figure.colorbar(fraction, cax=rows[-1, 3], orientation="horizontal").set_label("fraction of restarts")
-    text = " ".join(f"{d.name}: {training_in_words(d.case)}." for d in shown)
-    frame(figure, results, f"{text}{partly(len(shown), len(results.datasets), 'cases')}", 245)
+    bar = figure.colorbar(fraction, cax=rows[-1, 3], orientation="horizontal")
+    bar.set_label("fraction of restarts", fontsize=10)
+    text = " ".join(f"{_in_words(d, ', ')}: {training_in_words(d.case)}." for d in shown)
+    reached = ", ".join(f"{d.success_in_words()} ({_in_words(d, ', ')})" for d in shown)
+    frame(
+        figure, results,
+        f"{text} Single restarts within {analysis.REACHED:.0%} of the optimum's loss: {reached}, "
+        f"{error_in_words(shown)}. Where single restarts have superposition from sparser data on than the optimum, "
+        f"they stay in a minimum that the loss still has there.{partly(len(shown), len(results.datasets), 'cases')}",
+        245,
+    )  # fmt: skip
     return figure
+
+
+def _draw_single_restarts(ax: Axes, diagram: Diagram) -> None:
+    """Where single restarts begin to have superposition, in some columns: their median and the central 80%."""
+    streams = diagram.stream_boundaries()
+    if len(streams) < 2:
+        return
+    shown = [k for k in spread(len(diagram.importance), COLUMNS) if np.isfinite(streams[:, k]).any()]
+    low, high = analysis.band(streams)
+    ax.vlines(diagram.importance[shown], low[shown], high[shown], color="black", linewidth=1)
+    median = np.nanmedian(streams[:, shown], axis=0)
+    ax.plot(diagram.importance[shown], median, "o", color="black", markersize=3)
+
+
+def _in_words(diagram: Diagram, between: str = "\n") -> str:
+    """The shape and the protocol of a case."""
+    return f"{diagram.title}{between}{fitted(diagram.name.rpartition('_')[2], 2)}"
