@@ -232,7 +232,8 @@ def _interference(group: Group) -> list[Claim]:
         where = f"densities {_listed(group.density[dense])}, best fits found"
         found += [
             less_than(f"{group.title}: no positive interference where features come in antipodal pairs (largest "
-                      "overlap Wᵢ·Wⱼ)", SECTION, 0.1, float(max(overlaps[k].max() for k in dense)), note=where, kind="paper"),
+                      "overlap Wᵢ·Wⱼ)", SECTION, 0.1, float(max(overlaps[k].max() for k in dense)), note=where,
+                      kind="paper"),
             more_than(f"{group.title}: biases are not negative there (least of a represented feature / density)",
                       "antipodal pair, exact loss: the best bias is above 0", -0.05,
                       float(min((biases[k] / group.density[k]).min() for k in dense)), note=where),

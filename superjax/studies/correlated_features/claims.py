@@ -141,12 +141,14 @@ def _thresholds(name: str, case: Case, data: xr.Dataset, passed: list[Switch]) -
         if not measured:
             continue
         note = f"in half of the single fits from density {at_half:.3g}"
-        here = int(np.argmin(np.abs(np.log(density / np.mean(ends[number - 1])))))
-        if number in losses and number - 1 in losses:
-            excess = losses[number][here] / losses[number - 1][here] - 1
+        nan = np.full(len(density), np.nan)
+        excess = losses.get(number, nan) / losses.get(number - 1, nan) - 1
+        both = np.flatnonzero(np.isfinite(excess))
+        if len(both):
+            here = both[np.abs(np.log(density[both] / np.mean(ends[number - 1]))).argmin()]
             note += (
-                f"; at density {density[here]:g} the best solution with {number} collapsed has a loss {abs(excess):.1%} "
-                f"{'above' if excess > 0 else 'below'} that of the best with {number - 1}, both minima"
+                f"; at density {density[here]:g} the best minimum with {number} collapsed has a loss "
+                f"{abs(excess[here]):.1%} {'above' if excess[here] > 0 else 'below'} that of the best with {number - 1}"
             )
         found.append(
             between(f"{name}: density from which {number} of 3 are collapsed in the best solution", SECTION, wanted,
@@ -174,14 +176,14 @@ def _independent(name: str, data: xr.Dataset, paired: xr.Dataset | None) -> list
     listed = "; ".join(f"{s:g}: {p:.2f}" for s, p in zip(density[sparse], share[sparse], strict=True))
     found = [
         less_than(f"{name}: most single fits are no hexagon (largest share that are)", SECTION, 0.5,
-                  float(share[sparse].max()), note=f"{where}: {listed}; standard error {0.5 / np.sqrt(restarts):.2f} at "
-                  "most", kind="paper"),
+                  float(share[sparse].max()), note=f"{where}: {listed}; standard error at most "
+                  f"{0.5 / np.sqrt(restarts):.2f}", kind="paper"),
         equal(f"{name}: the best solution is no hexagon (densities up to {HEXAGON_SPARSE} at which it is one)", SECTION,
               [], density[sparse & (kinds == "hexagon")].tolist(),
               note=(f"hexagons are best up to density {hexagons.max():.3g}; " if hexagons.size else "")
-              + "with at most one feature active the loss of a hexagon is "
-              f"{hexagon / pentagon:.2f} of that of a pentagon and a feature left out (closed form), so that a hexagon is the "
-              "optimum of sparse independent features too, which single fits rarely find", kind="paper"),
+              + f"with at most one feature active the loss of a hexagon is {hexagon / pentagon:.2f} of that of a "
+              "pentagon and a feature left out (closed form), so that a hexagon is the optimum of sparse independent "
+              "features too, which single fits rarely find", kind="paper"),
     ]  # fmt: skip
     if paired is None:
         return found
@@ -192,8 +194,9 @@ def _independent(name: str, data: xr.Dataset, paired: xr.Dataset | None) -> list
     error = np.sqrt(sum(p * (1 - p) / n for p, n in zip((one, other), counts, strict=True)))
     return [
         *found,
-        more_than(f"{name}: correlated pairs are a hexagon more often, at the sparsest density (difference of the shares "
-                  "of single fits)", "control; three standard errors", round(3 * float(error), 3), float(other - one),
+        more_than(f"{name}: correlated pairs are a hexagon more often, at the sparsest density (difference of the "
+                  "shares of single fits)", "control; three standard errors", round(3 * float(error), 3),
+                  float(other - one),
                   note=f"density {sparsest:g}: {other:.2f} of correlated pairs, {one:.2f} of independent features"),
     ]  # fmt: skip
 
@@ -234,11 +237,11 @@ def _principal(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
                      "principal components, (a + b)/√2 (sine of the largest angle)", SECTION, sine, 0.02,
                      note=f"{where}; they have equal variance", kind="paper"),
         ]  # fmt: skip
+    dense_ones = "; ".join(f"{s:g}: {part:.2%}" for s, part in zip(density, relative, strict=True) if s >= 0.5)
     found.append(
         close(f"{name}: at the highest density the optimum is PCA: its loss beside the best linear model's (relative)",
               SECTION, 0.0, float(relative[dense]), absolute=0.02,
-              note=f"by density: {'; '.join(f'{s:g}: {relative[density == s][0]:.2%}' for s in density[density >= 0.5])}",
-              kind="paper")
+              note=f"by density: {dense_ones}", kind="paper")
     )  # fmt: skip
     return found
 

@@ -38,6 +38,7 @@ SHOWN = (0.9, 0.6, 0.4, 0.2, 0.1, 0.02)  # densities of the pairs in the plane
 SET_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 NUMBER_SHADES = ("white", "#e4ecf3", "#c3d4e3", "#9cb9d1", "#7a9fbf")  # by how many pairs are collapsed
 NUMBER_COLOURS = ("#000000", "#009e73", "#e69f00", "#cc79a7", "#56b4e9")
+JUMP = 0.1  # of a relative loss between neighbouring densities: that of another solution
 TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 
 
@@ -125,8 +126,7 @@ def collapse(results: Results, names: Sequence[str]) -> Figure:
         axes[0].set_title(f"{in_words(case)}, n = {case.n_features}, m = {case.n_hidden}\n", fontsize=12)
         passed = collapses(case, data)
         for ax in axes:
-            _shade(ax, data, passed)
-        _label_edges(axes[0], passed)
+            _shade(ax, data, passed, named=ax is axes[0])
         _draw_partners(axes[0], axes[1], case, data)
         _draw_losses(axes[2], case, data)
         if (case.n_features, case.data.correlation) == (6, 1):
@@ -138,33 +138,32 @@ def collapse(results: Results, names: Sequence[str]) -> Figure:
         axes[2].minorticks_off()
     frame(
         figure, results,
-        "Shaded: number of pairs that have collapsed to one direction in the best solution, cosine of partners at least "
-        f"{COLLAPSED:g}; its edges, where the losses of both solutions cross, are labelled with the density. In the "
-        "two upper rows pairs are ordered at each density, the most collapsed first. Below: the lowest loss of a model "
-        f"with so many collapsed pairs. {_judged(results, names)}PCA: the best linear model. "
-        f"{_training(results, names)}{partly(len(names), len(every), 'cases')}",
+        "Shaded: number of pairs that have collapsed to one direction in the best solution, cosine of partners at "
+        f"least {COLLAPSED:g}; its edges, where the losses of both solutions cross, are labelled with the density. In "
+        "the two upper rows pairs are ordered at each density, the most collapsed first. Below: the lowest loss of a "
+        f"model with so many collapsed pairs, not joined where it jumps by more than {JUMP:g}. PCA: the best linear "
+        f"model. {_judged(results, names)}{_training(results, names)}{partly(len(names), len(every), 'cases')}",
         116 * len(names),
     )  # fmt: skip
     return figure
 
 
-def _shade(ax: Axes, data: xr.Dataset, passed: Sequence[Switch]) -> None:
-    """Regions by number of collapsed pairs, which the densities at which it changes divide."""
+def _shade(ax: Axes, data: xr.Dataset, passed: Sequence[Switch], named: bool) -> None:
+    """Regions by number of collapsed pairs, which the densities at which it changes divide; both in numbers if
+    `named`."""
     density = data["density"].values
     number = collapsed(solution(data, "W"))[np.argsort(-density)]
     edges = [density.max() * 1.05, *(switch.density for switch in passed), density.min() / 1.05]
     numbers = [number[0], *(switch.sparse for switch in passed)]
     for left, right, count in zip(edges[:-1], edges[1:], numbers, strict=True):
         ax.axvspan(left, right, color=NUMBER_SHADES[min(count, len(NUMBER_SHADES) - 1)], linewidth=0, zorder=-2)
-        ax.text(np.sqrt(left * right), 0.985, str(count), transform=ax.get_xaxis_transform(), ha="center", va="top",
-                fontsize=13, fontweight="bold", color="0.25")  # fmt: skip
+        if named:
+            ax.text(np.sqrt(left * right), 0.985, str(count), transform=ax.get_xaxis_transform(), ha="center",
+                    va="top", fontsize=13, fontweight="bold", color="0.25")  # fmt: skip
     for switch in passed:
         ax.axvline(switch.density, color="0.3", linewidth=0.8, linestyle=":")
-
-
-def _label_edges(ax: Axes, passed: Sequence[Switch]) -> None:
-    for switch in passed:
-        ax.text(switch.density, -0.22, f" {switch.density:.2g}", va="center", fontsize=10)
+        if named:
+            ax.text(switch.density, -0.22, f" {switch.density:.2g}", va="center", fontsize=10)
 
 
 def _draw_paper(ax: Axes, data: xr.Dataset) -> None:
@@ -213,9 +212,16 @@ def _draw_losses(ax: Axes, case: Case, data: xr.Dataset) -> None:
     ax.plot(density, principal_loss(case, density) / least, color="0.5", linewidth=3, label="PCA")
     for number, loss in losses_by_number(case, data).items():
         colour = NUMBER_COLOURS[number % len(NUMBER_COLOURS)]
-        ax.plot(density, loss / least, "o-", color=colour, markersize=4, linewidth=1, label=f"{number} collapsed")
+        ax.plot(*_with_gaps(density, loss / least), "o-", color=colour, markersize=4, linewidth=1,
+                label=f"{number} collapsed")  # fmt: skip
     ax.set(ylabel="loss / loss of the best solution", ylim=(0.97, 1.5))
     _legend(ax, 3)
+
+
+def _with_gaps(density: np.ndarray, ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A curve with a gap at every jump, where one solution gives way to another of as many collapsed pairs."""
+    jumps = np.flatnonzero(np.abs(np.diff(ratio)) > JUMP) + 1
+    return np.insert(density, jumps, density[jumps]), np.insert(ratio, jumps, np.nan)
 
 
 def shares(results: Results, names: Sequence[str]) -> Figure:

@@ -58,13 +58,13 @@ def losses_by_number(case: Case, data: xr.Dataset) -> dict[int, Float[np.ndarray
     loss = np.concatenate([data["loss"].values, lowest_loss(data)[:, None]], axis=1)
     number = np.where(np.isfinite(loss), collapsed(W), -1)
     found: dict[int, np.ndarray] = {}
-    for k, count in ((k, count) for k in range(len(density)) for count in np.unique(number[k]) if count >= 0):
-        models = np.flatnonzero(number[k] == count)
-        models = models[np.argsort(loss[k, models], kind="stable")][:TRIED]
-        for model in models:
-            if is_minimum(case, W[k, model][None], b[k, model][None], density[k : k + 1])[0]:
-                found.setdefault(int(count), np.full(len(density), np.nan))[k] = loss[k, model]
-                break
+    for cell in range(len(density)):
+        for count in np.unique(number[cell][number[cell] >= 0]).tolist():
+            models = np.flatnonzero(number[cell] == count)
+            for model in models[np.argsort(loss[cell, models], kind="stable")][:TRIED]:
+                if is_minimum(case, W[cell, model][None], b[cell, model][None], density[cell : cell + 1])[0]:
+                    found.setdefault(count, np.full(len(density), np.nan))[cell] = loss[cell, model]
+                    break
     return dict(sorted(found.items()))
 
 
