@@ -172,6 +172,8 @@ def _draw_paper(ax: Axes, data: xr.Dataset) -> None:
     ax.set_ylim(-0.68, ax.get_ylim()[1])
     for number, (low, high) in PAPER_RANGES.items():
         ends = np.clip([low, high], density.min() / 1.05, density.max() * 1.05)
+        if ends[0] == ends[1]:  # beyond the densities of the sweep
+            continue
         ax.plot(ends, [-0.5, -0.5], color="0.25", linewidth=2, solid_capstyle="butt", marker="|", markersize=9)
         ax.text(np.sqrt(ends.prod()), -0.47, str(number), ha="center", va="bottom", fontsize=10)
     ax.text(density.min(), -0.66, "the paper's numbers of collapsed pairs", ha="right", va="bottom", fontsize=9.5)
