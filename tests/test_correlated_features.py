@@ -4,17 +4,18 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.figure import Figure
 
 import superjax
 from superjax import studies
 from superjax.disk.files import write_json
 from superjax.plots.maps import GREY
-from superjax.reference import theory
+from superjax.reference import oracle, theory
 from superjax.runs.netcdf import write_dataset
 from superjax.spec import SweepError
 from superjax.studies import correlated_features
-from superjax.studies.correlated_features import view
+from superjax.studies.correlated_features import minima, view
 
 DENSITY = [0.9, 0.5, 0.35, 0.2, 0.1, 0.02]
 REDUCED = [
@@ -23,7 +24,7 @@ REDUCED = [
     "case.local_bases.data.set_size=4", "train.nodes=2", "case.three_correlated_pairs.optimum=false",
     f"case.correlated_pairs.axes.density.values={DENSITY}",
     f"case.three_correlated_pairs.axes.density.values={DENSITY}",
-    "case.local_bases.axes.density.values=[0.1, 0.04]",
+    "case.local_bases.axes.density.values=[0.1, 0.04]", "case.six_independent.axes.density.values=[0.1, 0.02]",
 ]  # fmt: skip
 
 
@@ -46,8 +47,8 @@ def test_the_known_solutions_are_found(results):
     holds = held(results)
     for part in (
         "orthogonal when sparse", "cosine of partners (least)", "against s/6", "are antipodal", "lose nothing",
-        "above that of the best linear model", "the optimum is PCA", "is a hexagon", "are neighbours",
-        "every feature is represented", "almost orthogonal basis", "bases of one space", "nothing special",
+        "above that of the best linear model", "the optimum is PCA", "best solution is a hexagon", "are neighbours",
+        "every feature is represented", "almost orthogonal basis", "bases of one space", "features of any set",
     ):  # fmt: skip
         found = [claim for claim in holds if part in claim]
         assert found and all(holds[claim] for claim in found), part
@@ -57,10 +58,15 @@ def test_a_pair_is_drawn_in_one_colour_and_collapsed_pairs_are_counted(results, 
     parts = drawn["pairs"].subfigs
     assert [part.get_suptitle() for part in parts] == [
         "2 correlated pairs: n = 4, m = 2", "2 anticorrelated pairs: n = 4, m = 2", "3 correlated pairs: n = 6, m = 2",
+        "6 independent features: n = 6, m = 2",
     ]  # fmt: skip
-    data = results.datasets["three_correlated_pairs"]
+    data, case = results.datasets["three_correlated_pairs"], results.sweep.cases["three_correlated_pairs"]
     panels = [ax for ax in parts[2].axes if ax.get_title()]
-    assert [ax.get_title().split()[1] for ax in panels] == [f"{s:g}" for s in DENSITY]
+    minimum = view.converged(case, data)
+    assert [ax.get_title().split()[1] for ax in panels] == [
+        f"{s:g}" for s, drawn in zip(DENSITY, minimum, strict=True) if drawn
+    ]
+    assert len(panels) >= 3
     for ax in panels:
         cell = DENSITY.index(float(ax.get_title().split()[1]))
         W = view.solution(data, "W")[cell]
@@ -74,21 +80,73 @@ def test_a_pair_is_drawn_in_one_colour_and_collapsed_pairs_are_counted(results, 
         assert f"{view.collapsed(W)} of 3 collapsed" in ax.get_title()
 
 
-def test_the_collapse_is_drawn_from_the_best_solutions(results, drawn):
+def test_the_collapse_is_drawn_from_the_best_solutions_that_are_minima(results, drawn):
     axes = drawn["collapse"].axes
     for column, name in enumerate(("correlated_pairs", "three_correlated_pairs")):
         top, middle, bottom = axes[column::2]
-        data = results.datasets[name]
-        W, n_pairs = view.solution(data, "W"), data.sizes["feature"] // 2
+        case, data = results.sweep.cases[name], results.datasets[name]
+        W, n_pairs, minimum = view.solution(data, "W"), data.sizes["feature"] // 2, view.converged(case, data)
+        assert minimum.sum() >= 3
         cosines = np.array([line.get_ydata() for line in top.lines if line.get_label().startswith("pair")])
-        np.testing.assert_allclose(np.sort(cosines, axis=0), np.sort(view.partner_cosines(W), axis=-1).T)
-        lengths = [line.get_ydata() for line in middle.lines if "/√2" in line.get_label()]
-        np.testing.assert_allclose(np.square(lengths).sum(0), np.square(W).sum((-2, -1)), rtol=1e-5)
-        shown = np.array([line.get_ydata() for line in bottom.lines if line.get_label().endswith("collapsed")])
-        np.testing.assert_allclose(np.nanmin(shown, axis=0), 1, rtol=1e-6)
-        numbers = [int(text.get_text()) for text in top.texts if text.get_text() in "0123"]
+        np.testing.assert_allclose(np.sort(cosines[:, minimum], axis=0), np.sort(view.partner_cosines(W[minimum])).T)
+        lengths = np.array([line.get_ydata() for line in middle.lines if "/√2" in line.get_label()])
+        np.testing.assert_allclose(
+            np.square(lengths[:, minimum]).sum(0), np.square(W[minimum]).sum((-2, -1)), rtol=1e-5
+        )
+        assert np.isnan(lengths[:, ~minimum]).all()
+        curves = [line.get_ydata() for line in bottom.lines if line.get_label().endswith("collapsed")]
+        losses = view.losses_by_number(case, data)
+        assert len(curves) == len(losses)
+        for curve, loss in zip(curves, losses.values(), strict=True):
+            ratio = loss / view.lowest_loss(data)
+            np.testing.assert_allclose(curve[np.isfinite(curve)], ratio[np.isfinite(ratio)])
+        numbers = [int(text.get_text()) for text in top.texts if text.get_text() in "0123"][: n_pairs + 1]
         assert numbers[0] == n_pairs and numbers[-1] == 0
-        assert len(numbers) == len(view.collapses(data)) + 1
+
+
+def test_minima_are_told_from_other_models():
+    """Gradients and losses are the reference's; a model on its way and a saddle are no minima."""
+    rng = np.random.default_rng(0)
+    W, b = rng.normal(0, 0.6, (2, 2, 4)), rng.normal(0, 0.2, (2, 4))
+    found = minima._loss(W, b, *minima._rows(4, 0.3, 0.0))
+    for mine, true in zip(found, oracle.loss_and_gradient(W, b, np.ones(4), np.full(4, 0.3)), strict=True):
+        np.testing.assert_allclose(mine, true, atol=2e-3)
+    merged, half = np.array([[1.0, 1, 0, 0], [0, 0, 1, 1]]) / np.sqrt(2), np.zeros((2, 4))
+    half[0, :2] = np.sqrt(0.5)  # a pair left out, its outputs silent: a direction of less loss has no slope
+    models = np.stack([merged, 1.1 * merged, half])
+    certificate = minima.certificate(models, np.array([[0.0] * 4] * 2 + [[0, 0, 0.15, 0.15]]), np.full(3, 0.3), 1.0)
+    assert certificate.minimum.tolist() == [True, False, False]
+    assert certificate.gain[1] > minima.LARGEST_GAIN and certificate.curvature[2] < -minima.FLAT
+
+
+def test_only_minima_count_as_losses_of_a_number_of_collapsed_pairs(results):
+    case, data = results.sweep.cases["correlated_pairs"], results.datasets["correlated_pairs"].copy(deep=True)
+    before = view.losses_by_number(case, data)
+    data["W"][:] = data["W"].values * 1.2  # collapsed as before, and no minima; the optimum is left
+    after = view.losses_by_number(case, data)
+    best = view.lowest_loss(data)
+    assert all((np.isnan(loss) | (loss == best)).all() for loss in after.values())
+    assert sum(np.isfinite(loss).sum() for loss in after.values()) <= sum(np.isfinite(x).sum() for x in before.values())
+
+
+def test_thresholds_of_single_fits():
+    apart, one, both = (np.eye(2)[:, [0, 1, 1, 0]], np.eye(2)[:, [0, 0, 0, 1]], np.eye(2)[:, [0, 0, 1, 1]])
+    W = np.stack([[both] * 4, [both, one, one, one], [one, one, apart, apart], [apart] * 4])
+    data = xr.Dataset({"W": (("density", "restart", "hidden", "feature"), W)}, {"density": [0.8, 0.4, 0.2, 0.1]})
+    assert view.half_of_the_fits(data, 1) == pytest.approx(0.2)
+    assert 0.4 < view.half_of_the_fits(data, 2) < 0.8
+    assert np.isnan(view.half_of_the_fits(data.isel(density=[3]), 1))
+
+
+def test_the_control_of_the_hexagon(results, drawn):
+    claims = {claim.claim: claim for claim in studies.claims(results) if "independent features" in claim.claim}
+    data = results.datasets["six_independent"]
+    (share,) = [claim for name, claim in claims.items() if "most single fits are no hexagon" in name]
+    assert share.measured == view.share_of(data, "hexagon")[1] and share.kind == "paper"
+    lines = [line.get_ydata() for line in drawn["hexagons"].axes[0].lines]
+    for name in ("three_correlated_pairs", "six_independent"):
+        wanted = view.share_of(results.datasets[name], "hexagon")
+        assert any(np.array_equal(line, wanted) for line in lines)
 
 
 def test_heat_maps_are_ordered_by_set_and_correlation(results, drawn):

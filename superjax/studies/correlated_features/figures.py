@@ -13,19 +13,24 @@ from superjax.spec import Case
 from superjax.studies.captions import frame, nearest, partly, spread, training_in_words
 from superjax.studies.correlated_features.view import (
     COLLAPSED,
+    PAPER_RANGES,
     collapsed,
     collapses,
+    converged,
     in_plane,
+    in_words,
+    is_judged,
     losses_by_number,
     lowest_loss,
     partner_cosines,
     principal_loss,
     root_mean_square,
     set_cosines,
+    share_of,
     solution,
 )
 from superjax.studies.results import Results, known
-from superjax.studies.solutions import Switch
+from superjax.studies.solutions import Switch, best_names
 
 MAX_CASES = 8  # of a figure
 MAX_ROWS = 8  # correlations
@@ -33,6 +38,7 @@ SHOWN = (0.9, 0.6, 0.4, 0.2, 0.1, 0.02)  # densities of the pairs in the plane
 SET_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 NUMBER_SHADES = ("white", "#e4ecf3", "#c3d4e3", "#9cb9d1", "#7a9fbf")  # by how many pairs are collapsed
 NUMBER_COLOURS = ("#000000", "#009e73", "#e69f00", "#cc79a7", "#56b4e9")
+JUMP = 0.1  # of a relative loss between neighbouring densities: that of another solution
 TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 
 
@@ -43,6 +49,8 @@ def figures(results: Results) -> dict[str, Figure]:
     correlated = [name for name in plane if cases[name].data.correlation > 0]
     found = {"pairs": pairs(results, plane)} if plane else {}
     found |= {"collapse": collapse(results, correlated)} if correlated else {}
+    hexagons = [name for name in plane if cases[name].n_features == 6 and cases[name].data.correlation >= 0]
+    found |= {"hexagons": shares(results, hexagons)} if any(cases[n].data.correlation == 0 for n in hexagons) else {}
     return found | {name: bases(results, name) for name in results.datasets if name not in plane}
 
 
@@ -51,20 +59,24 @@ def pairs(results: Results, names: Sequence[str]) -> Figure:
     every, names = names, names[:MAX_CASES]
     cells = {name: _nearest(results.datasets[name]["density"].values, SHOWN) for name in names}
     columns = max(max(map(len, cells.values())), 4)
-    figure = Figure(figsize=(2.3 * columns, 2.95 * len(names) + 1.7), layout="constrained")
+    figure = Figure(figsize=(1.9 * columns, 2.7 * len(names) + 1.6), layout="constrained")
     for name, part in zip(names, np.atleast_1d(figure.subfigures(len(names), 1)), strict=True):
         case, data = results.sweep.cases[name], results.datasets[name]
         W, density, n_pairs = solution(data, "W"), data["density"].values, case.n_features // 2
-        part.suptitle(f"{n_pairs} {_in_words(case)} pairs: n = {case.n_features}, m = {case.n_hidden}", fontsize=12)
+        minimum = converged(case, data)
+        part.suptitle(f"{in_words(case)}: n = {case.n_features}, m = {case.n_hidden}", fontsize=12)
         for ax, cell in zip(
             part.subplots(1, columns, squeeze=False)[0], [*cells[name], *[None] * columns], strict=False
         ):
-            if cell is None:
+            if cell is None or not minimum[cell]:
                 ax.axis("off")
                 continue
             position, colours = analysis.canonical(W[cell]), np.resize(SET_COLOURS, n_pairs)
-            plots.vectors(ax, position[:, 1::2], colours, alpha=0.4, dots=12.0)
-            plots.vectors(ax, position[:, ::2], colours)
+            if case.data.correlation == 0:
+                plots.vectors(ax, position, "0.35")
+            else:
+                plots.vectors(ax, position[:, 1::2], colours, alpha=0.4, dots=12.0)
+                plots.vectors(ax, position[:, ::2], colours)
             title = f"density {density[cell]:.3g}"
             if case.data.correlation > 0:
                 title += f"\n{collapsed(W[cell])} of {n_pairs} collapsed"
@@ -74,7 +86,7 @@ def pairs(results: Results, names: Sequence[str]) -> Figure:
         figure, results,
         "Columns of W of the best solution (its features as vectors, turned to a canonical position). A colour is a "
         "pair; its first member is drawn thin and dark, the second thick and pale, so that a collapsed pair is a dark "
-        f"line within a pale one. {_training(results, names)}"
+        f"line within a pale one; independent features are grey. {_judged(results, names)}{_training(results, names)}"
         f"{partly(columns, max(len(results.datasets[name]['density']) for name in names), 'densities at most')}"
         f"{partly(len(names), len(every), 'cases')}",
         36 * columns,
@@ -88,10 +100,10 @@ def _nearest(values: np.ndarray, wanted: Sequence[float]) -> list[int]:
     return nearest(values, inside)
 
 
-def _in_words(case: Case) -> str:
-    rho = case.data.correlation
-    kind = "correlated" if rho > 0 else "anticorrelated" if rho < 0 else "independent"
-    return kind if abs(rho) in (0, 1) else f"{kind} (ρ = {rho:g})"
+def _judged(results: Results, names: Sequence[str]) -> str:
+    """A sentence that only minima are drawn, if they are told from other models."""
+    told = all(is_judged(results.sweep.cases[name]) for name in names)
+    return "Drawn are converged minima only. " if told else ""
 
 
 def _training(results: Results, names: Sequence[str]) -> str:
@@ -107,17 +119,18 @@ def _training(results: Results, names: Sequence[str]) -> str:
 def collapse(results: Results, names: Sequence[str]) -> Figure:
     """A column per case, against density: cosine of partners, principal components seen, losses by number collapsed."""
     every, names = names, names[:MAX_CASES]
-    figure = Figure(figsize=(7.2 * len(names), 11), layout="constrained")
+    figure = Figure(figsize=(max(5.8 * len(names), 7), 11.5), layout="constrained")
     columns = figure.subplots(3, len(names), squeeze=False, sharex="col").T
     for name, axes in zip(names, columns, strict=True):
         case, data = results.sweep.cases[name], results.datasets[name]
-        axes[0].set_title(f"{case.n_features // 2} correlated pairs, n = {case.n_features}, m = {case.n_hidden}",
-                          fontsize=12)  # fmt: skip
-        passed = collapses(data)
+        axes[0].set_title(f"{in_words(case)}, n = {case.n_features}, m = {case.n_hidden}\n", fontsize=12)
+        passed = collapses(case, data)
         for ax in axes:
-            _shade(ax, data, passed)
-        _draw_partners(axes[0], axes[1], data)
+            _shade(ax, data, passed, named=ax is axes[0])
+        _draw_partners(axes[0], axes[1], case, data)
         _draw_losses(axes[2], case, data)
+        if (case.n_features, case.data.correlation) == (6, 1):
+            _draw_paper(axes[0], data)
         density = data["density"].values
         axes[2].set(xlabel="density 1 − S", xscale="log", xlim=(density.max() * 1.05, density.min() / 1.05))
         axes[2].set_xticks([tick for tick in TICKS if density.min() <= tick <= density.max()])
@@ -125,34 +138,51 @@ def collapse(results: Results, names: Sequence[str]) -> Figure:
         axes[2].minorticks_off()
     frame(
         figure, results,
-        "Shaded: number of pairs that have collapsed to one direction in the best solution, cosine of partners ≥ "
-        f"{COLLAPSED:g}; its edges, where the losses of both solutions cross, are labelled with the density. In the "
-        "upper panels pairs are ordered at each density, the most collapsed first. "
-        f"{_training(results, names)}{partly(len(names), len(every), 'cases')}",
+        "Shaded: number of pairs that have collapsed to one direction in the best solution, cosine of partners at "
+        f"least {COLLAPSED:g}; its edges, where the losses of both solutions cross, are labelled with the density. In "
+        "the two upper rows pairs are ordered at each density, the most collapsed first. Below: the lowest loss of a "
+        f"model with so many collapsed pairs, not joined where it jumps by more than {JUMP:g}. PCA: the best linear "
+        f"model. {_judged(results, names)}{_training(results, names)}{partly(len(names), len(every), 'cases')}",
         116 * len(names),
     )  # fmt: skip
     return figure
 
 
-def _shade(ax: Axes, data: xr.Dataset, passed: Sequence[Switch]) -> None:
-    """Regions by number of collapsed pairs, which the densities at which it changes divide."""
+def _shade(ax: Axes, data: xr.Dataset, passed: Sequence[Switch], named: bool) -> None:
+    """Regions by number of collapsed pairs, which the densities at which it changes divide; both in numbers if
+    `named`."""
     density = data["density"].values
     number = collapsed(solution(data, "W"))[np.argsort(-density)]
     edges = [density.max() * 1.05, *(switch.density for switch in passed), density.min() / 1.05]
     numbers = [number[0], *(switch.sparse for switch in passed)]
     for left, right, count in zip(edges[:-1], edges[1:], numbers, strict=True):
         ax.axvspan(left, right, color=NUMBER_SHADES[min(count, len(NUMBER_SHADES) - 1)], linewidth=0, zorder=-2)
-        ax.text(np.sqrt(left * right), 0.985, str(count), transform=ax.get_xaxis_transform(), ha="center", va="top",
-                fontsize=13, fontweight="bold", color="0.25")  # fmt: skip
-    for k, switch in enumerate(passed):
+        if named:
+            ax.text(np.sqrt(left * right), 0.985, str(count), transform=ax.get_xaxis_transform(), ha="center",
+                    va="top", fontsize=13, fontweight="bold", color="0.25")  # fmt: skip
+    for switch in passed:
         ax.axvline(switch.density, color="0.3", linewidth=0.8, linestyle=":")
-        ax.text(switch.density, 0.02 + 0.06 * (k % 2), f" {switch.density:.2g}", transform=ax.get_xaxis_transform(),
-                fontsize=9)  # fmt: skip
+        if named:
+            ax.text(switch.density, -0.22, f" {switch.density:.2g}", va="center", fontsize=10)
 
 
-def _draw_partners(top: Axes, middle: Axes, data: xr.Dataset) -> None:
+def _draw_paper(ax: Axes, data: xr.Dataset) -> None:
+    """The ranges of densities that the paper states, as bars below the curves."""
+    density = data["density"].values
+    ax.set_ylim(-0.68, ax.get_ylim()[1])
+    for number, (low, high) in PAPER_RANGES.items():
+        ends = np.clip([low, high], density.min() / 1.05, density.max() * 1.05)
+        if ends[0] == ends[1]:  # beyond the densities of the sweep
+            continue
+        ax.plot(ends, [-0.5, -0.5], color="0.25", linewidth=2, solid_capstyle="butt", marker="|", markersize=9)
+        ax.text(np.sqrt(ends.prod()), -0.47, str(number), ha="center", va="bottom", fontsize=10)
+    ax.text(density.min(), -0.66, "the paper's numbers of collapsed pairs", ha="right", va="bottom", fontsize=9.5)
+
+
+def _draw_partners(top: Axes, middle: Axes, case: Case, data: xr.Dataset) -> None:
     """Cosines of partners, and lengths of the sum and the difference of partners as the model sees them."""
     density, W = data["density"].values, solution(data, "W")
+    W = np.where(converged(case, data)[:, None, None], W, np.nan)
     cosines = partner_cosines(W)
     order = np.argsort(-cosines, axis=-1, kind="stable")
     sums, differences = (
@@ -162,24 +192,70 @@ def _draw_partners(top: Axes, middle: Axes, data: xr.Dataset) -> None:
     styles = ("o-", "s--", "^:", "v-.")
     for k in range(cosines.shape[-1]):
         style, label = styles[k % len(styles)], f"pair {k + 1}"
-        top.plot(density, np.sort(cosines, axis=-1)[:, ::-1][:, k], style, color=BLUE, markersize=4, label=label)
-        middle.plot(density, sums[:, k], style, color=BLUE, markersize=4, label=f"(a + b)/√2 of {label}")
-        middle.plot(density, differences[:, k], style, color=VERMILION, markersize=4, label=f"(a − b)/√2 of {label}")
-    top.set(ylabel="cosine of partners", ylim=(-0.25, 1.25), yticks=[0, 0.5, 1])
-    middle.set(ylabel="length of a principal component", ylim=(-0.12, 1.9), yticks=[0, 0.5, 1])
-    top.legend(loc="upper right", bbox_to_anchor=(1, 0.9), fontsize=8.5)
-    middle.legend(loc="upper center", bbox_to_anchor=(0.5, 0.91), ncols=cosines.shape[-1], fontsize=8)
+        top.plot(density, np.take_along_axis(cosines, order, axis=-1)[:, k], style, color=BLUE, markersize=4,
+                 label=label)  # fmt: skip
+        middle.plot(density, sums[:, k], style, color=BLUE, markersize=4, label=f"(a + b)/√2, {label}")
+        middle.plot(density, differences[:, k], style, color=VERMILION, markersize=4, label=f"(a − b)/√2, {label}")
+    top.set(ylabel="cosine of partners", ylim=(-0.35, 1.25), yticks=[0, 0.5, 1])
+    middle.set(ylabel="length of a principal component", ylim=(-0.12, 1.45), yticks=[0, 0.5, 1])
+    _legend(top, cosines.shape[-1])
+    _legend(middle, cosines.shape[-1])
+
+
+def _legend(ax: Axes, columns: int) -> None:
+    """A legend above a panel."""
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(columns, 3), fontsize=9.5, frameon=False,
+              borderaxespad=0.2, columnspacing=1.2, handlelength=1.8)  # fmt: skip
 
 
 def _draw_losses(ax: Axes, case: Case, data: xr.Dataset) -> None:
     """Lowest loss found with each number of collapsed pairs, and that of PCA, above the best solution's."""
     density, least = data["density"].values, lowest_loss(data)
-    ax.plot(density, principal_loss(case, density) / least, color="0.5", linewidth=3, label="PCA (best linear model)")
-    for number, loss in losses_by_number(data).items():
+    ax.plot(density, principal_loss(case, density) / least, color="0.5", linewidth=3, label="PCA")
+    for number, loss in losses_by_number(case, data).items():
         colour = NUMBER_COLOURS[number % len(NUMBER_COLOURS)]
-        ax.plot(density, loss / least, "o-", color=colour, markersize=4, linewidth=1, label=f"{number} collapsed")
-    ax.set(ylabel="lowest loss found / loss of the best solution", ylim=(0.97, 1.5))
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0.91), ncols=3, fontsize=8.5, framealpha=1)
+        ax.plot(*_with_gaps(density, loss / least), "o-", color=colour, markersize=4, linewidth=1,
+                label=f"{number} collapsed")  # fmt: skip
+    ax.set(ylabel="loss / loss of the best solution", ylim=(0.97, 1.5))
+    _legend(ax, 3)
+
+
+def _with_gaps(density: np.ndarray, ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A curve with a gap at every jump, where one solution gives way to another of as many collapsed pairs."""
+    jumps = np.flatnonzero(np.abs(np.diff(ratio)) > JUMP) + 1
+    return np.insert(density, jumps, density[jumps]), np.insert(ratio, jumps, np.nan)
+
+
+def shares(results: Results, names: Sequence[str]) -> Figure:
+    """How many of the single fits are hexagons, with and without correlation, by density."""
+    names = names[:MAX_CASES]
+    figure = Figure(figsize=(7.5, 5.4), layout="constrained")
+    ax = figure.subplots()
+    for k, name in enumerate(names):
+        case, data = results.sweep.cases[name], results.datasets[name]
+        density, share, fits = data["density"].values, share_of(data, "hexagon"), data.sizes["restart"]
+        colour = SET_COLOURS[k % len(SET_COLOURS)]
+        error = np.sqrt(share * (1 - share) / fits)
+        ax.errorbar(density, share, error, fmt="-", color=colour, capsize=2, label=f"{in_words(case)} ({fits} fits)")
+        best = best_names(data) == "hexagon"
+        ax.plot(density[best], share[best], "o", color=colour, markersize=8)
+        ax.plot(density[~best], share[~best], "o", color=colour, markersize=8, markerfacecolor="white")
+    ax.plot([], [], "o", color="0.3", label="the best fit is a hexagon")
+    ax.plot([], [], "o", color="0.3", markerfacecolor="white", label="it is not")
+    ends = [results.datasets[name]["density"].values for name in names]
+    ax.set(xscale="log", xlim=(max(map(np.max, ends)) * 1.1, min(map(np.min, ends)) / 1.1), ylim=(-0.04, 1.0),
+           xlabel="density 1 − S", ylabel="share of single fits that are hexagons")  # fmt: skip
+    ax.set_xticks([tick for tick in TICKS if min(map(np.min, ends)) <= tick <= max(map(np.max, ends))])
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+    _legend(ax, 2)
+    frame(
+        figure, results,
+        "Six features in the plane. Bars: one standard error. A hexagon: deviation of no overlap more than "
+        f"{analysis.TOLERANCE:g} from the regular one's. {_training(results, names)}",
+        100, 12,
+    )  # fmt: skip
+    return figure
 
 
 def bases(results: Results, name: str) -> Figure:
@@ -190,7 +266,7 @@ def bases(results: Results, name: str) -> Figure:
     density, correlation = data["density"].values, data["correlation"].values
     W, size = solution(data, "W"), case.data.set_size
     columns = _nearest(density, np.geomspace(density.max(), density.min(), min(len(density), 5)).tolist())
-    figure = Figure(figsize=(2.9 * len(columns) + 4.6, 3.3 * len(correlation) + 1.4), layout="constrained")
+    figure = Figure(figsize=(2.1 * len(columns) + 3.6, 2.75 * len(correlation) + 1.6), layout="constrained")
     rows = figure.subplots(len(correlation), len(columns) + 1, squeeze=False, width_ratios=[*[1] * len(columns), 1.35])
     b = solution(data, "b")
     image = None
@@ -209,15 +285,16 @@ def bases(results: Results, name: str) -> Figure:
             strict=True,
         ):  # fmt: skip
             axes[-1].plot(density, root_mean_square(values), style, color=colour, markersize=5, label=label)
-        axes[-1].axhline(case.n_hidden**-0.5, color="black", linewidth=0.8, linestyle=":")
-        axes[-1].text(density.max(), case.n_hidden**-0.5, "two bases of one space: 1/√m", va="bottom", fontsize=8.5)
+        axes[-1].axhline(case.n_hidden**-0.5, color="black", linewidth=1, linestyle=":", label="1/√m: two bases")
         axes[-1].set(xscale="log", xlim=(density.max() * 1.1, density.min() / 1.1), ylim=(0, 0.55),
-                     xlabel="density 1 − S", ylabel="root mean square cosine")  # fmt: skip
+                     xlabel="density 1 − S", ylabel="r.m.s. cosine")  # fmt: skip
         axes[-1].set_xticks(density[columns], [f"{density[cell]:.3g}" for cell in columns])
         axes[-1].minorticks_off()
-        axes[-1].legend(loc="upper left", fontsize=8.5, ncols=2)
+        if k == len(correlation) - 1:
+            _legend(axes[-1], 2)
     if image is not None:
-        figure.colorbar(image, ax=rows[:, :-1], location="bottom", shrink=0.4, aspect=40, label="WᵀW and b")
+        figure.colorbar(image, ax=rows[:, :-1], location="bottom", shrink=0.5, aspect=40, label="WᵀW and b",
+                        ticks=[-1, 0, 1])  # fmt: skip
     sets = case.n_features // size
     frame(
         figure, results,

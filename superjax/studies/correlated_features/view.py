@@ -5,14 +5,19 @@ Pairs are sets of two consecutive features, `a` and `b`.
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from superjax import analysis
 from superjax.reference import theory
 from superjax.spec import Case
-from superjax.studies.solutions import Switch, best, lowest, switches
+from superjax.studies.correlated_features import minima
+from superjax.studies.solutions import Switch, best, names, switches
 
 COLLAPSED = 0.95  # cosine of partners that count as one direction
+TRIED = 4  # models of a kind, the lowest losses first, of which one should be a converged minimum
+# Densities at which the paper's solutions of three pairs have so many collapsed pairs, approximately; between 0.2 and
+# 0.25 it says nothing.
+PAPER_RANGES = {0: (0.0, 0.05), 1: (0.05, 0.15), 2: (0.15, 0.2), 3: (0.25, 1.0)}
 
 
 def solution(data: xr.Dataset, array: str) -> Float[np.ndarray, "..."]:
@@ -39,16 +44,75 @@ def collapsed(W: Float[np.ndarray, "... n_hidden n_features"]) -> Int[np.ndarray
     return np.asarray((partner_cosines(W) >= COLLAPSED).sum(-1))
 
 
-def collapses(data: xr.Dataset) -> list[Switch]:
+def collapses(case: Case, data: xr.Dataset) -> list[Switch]:
     """Where the number of collapsed pairs of the best solution changes, from dense to sparse."""
-    return switches(data["density"].values, collapsed(solution(data, "W")), losses_by_number(data))
+    return switches(data["density"].values, collapsed(solution(data, "W")), losses_by_number(case, data))
 
 
-def losses_by_number(data: xr.Dataset) -> dict[int, Float[np.ndarray, " density"]]:
-    """Lowest loss found with each number of collapsed pairs."""
-    number = collapsed(data["W"].transpose("density", "restart", "hidden", "feature").values)
+def losses_by_number(case: Case, data: xr.Dataset) -> dict[int, Float[np.ndarray, " density"]]:
+    """Lowest loss of a model with each number of collapsed pairs that is a converged minimum; NaN where none is."""
+    density = data["density"].values
+    W = data["W"].transpose("density", "restart", "hidden", "feature").values
+    b = data["b"].transpose("density", "restart", "feature").values if "b" in data else np.zeros_like(W[:, :, 0])
+    W, b = np.concatenate([W, solution(data, "W")[:, None]], axis=1), np.concatenate([b, _bias(data)[:, None]], axis=1)
     loss = np.concatenate([data["loss"].values, lowest_loss(data)[:, None]], axis=1)
-    return lowest(loss, np.concatenate([number, collapsed(solution(data, "W"))[:, None]], axis=1))
+    number = np.where(np.isfinite(loss), collapsed(W), -1)
+    found: dict[int, np.ndarray] = {}
+    for cell in range(len(density)):
+        for count in np.unique(number[cell][number[cell] >= 0]).tolist():
+            models = np.flatnonzero(number[cell] == count)
+            for model in models[np.argsort(loss[cell, models], kind="stable")][:TRIED]:
+                if is_minimum(case, W[cell, model][None], b[cell, model][None], density[cell : cell + 1])[0]:
+                    found.setdefault(count, np.full(len(density), np.nan))[cell] = loss[cell, model]
+                    break
+    return dict(sorted(found.items()))
+
+
+def is_minimum(
+    case: Case,
+    W: Float[np.ndarray, "models n_hidden n_features"],
+    b: Float[np.ndarray, "models n_features"],
+    density: Float[np.ndarray, " models"],
+) -> Bool[np.ndarray, " models"]:
+    """Whether models are converged minima; taken for granted where it cannot be told (`is_judged`)."""
+    if not is_judged(case):
+        return np.ones(len(W), bool)
+    return minima.certificate(W, b, density, case.data.correlation).minimum
+
+
+def is_judged(case: Case) -> bool:
+    """Whether minima are told from other models: of ReLU output models of a few features, and the error alone."""
+    plain = case.model.kind == "relu_output" and len(case.term_kinds()) == 1
+    return plain and minima.affordable(case.n_features)
+
+
+def _bias(data: xr.Dataset) -> Float[np.ndarray, "density n_features"]:
+    """b of the best solutions, 0 of models that have none."""
+    return solution(data, "b") if "b" in data else np.zeros((data.sizes["density"], data.sizes["feature"]))
+
+
+def converged(case: Case, data: xr.Dataset) -> Bool[np.ndarray, " density"]:
+    """Whether the best solution of every cell is a converged minimum."""
+    return is_minimum(case, solution(data, "W"), _bias(data), data["density"].values)
+
+
+def half_of_the_fits(data: xr.Dataset, number: int) -> float:
+    """The lowest density from which on half of the single fits have so many collapsed pairs or more; NaN if none."""
+    density = data["density"].values
+    order = np.argsort(density)
+    at_least = collapsed(data["W"].transpose("density", "restart", "hidden", "feature").values)[order] >= number
+    share = at_least.mean(1) - 0.5
+    below = np.flatnonzero(share < 0)
+    if not len(below) or below[-1] == len(density) - 1:
+        return float("nan")
+    pair = slice(below[-1], below[-1] + 2)
+    found = analysis.crossings(density[order][pair], share[pair])
+    return float(found[0]) if len(found) else float(density[order][below[-1] + 1])
+
+
+def share_of(data: xr.Dataset, name: str) -> Float[np.ndarray, " density"]:
+    """The fraction of the single fits that are a solution of a name."""
+    return (names(data)[data["solution"].transpose("density", "restart").values] == name).mean(1)
 
 
 def principal_loss(case: Case, density: Float[np.ndarray, " density"]) -> Float[np.ndarray, " density"]:
@@ -85,6 +149,16 @@ def root_mean_square(cosines: Float[np.ndarray, "... pairs"]) -> Float[np.ndarra
     known = np.isfinite(cosines)
     mean = np.sum(np.square(cosines), axis=-1, where=known) / np.maximum(known.sum(-1), 1)
     return np.where(known.any(-1), np.sqrt(mean), np.nan)
+
+
+def in_words(case: Case) -> str:
+    """What the features are: "3 correlated pairs"."""
+    rho, size = case.data.correlation, case.data.set_size
+    if rho == 0:
+        return f"{case.n_features} independent features"
+    kind = "correlated" if rho > 0 else "anticorrelated"
+    kind = kind if abs(rho) == 1 else f"{kind} (ρ = {rho:g})"
+    return f"{case.n_features // size} {kind} {'pairs' if size == 2 else f'sets of {size}'}"
 
 
 def in_plane(case: Case) -> bool:
