@@ -131,7 +131,7 @@ class Diagram(NamedTuple):
     def common_starts(self) -> bool:
         """Whether a restart has the same luck in all cells: its initial weights, or its stream of batches."""
         train = self.case.train
-        return getattr(train, "starts", "common") == "common" or train.objective == "minibatch"
+        return train.starts == "common" or train.objective == "minibatch"
 
     def success_in_words(self) -> str:
         share, error = self.success()
