@@ -132,7 +132,7 @@ def _published(group: Group) -> list[Claim]:
 
 def _kinds(best: xr.Dataset) -> str:
     """How the best fits were trained, densities that agree together."""
-    kinds = [KINDS.get(kind, kind).lower() for kind in best["kind"].values]
+    kinds = [str(KINDS.get(kind, kind)).lower() for kind in best["kind"].values]
     return "; ".join(
         f"{kind} at {_listed(best['density'].values[[one == kind for one in kinds]])}" for kind in dict.fromkeys(kinds)
     )
