@@ -78,9 +78,8 @@ def energy_levels(results: Results, name: str) -> Figure:
         f"n = {case.n_features}, m = {case.n_hidden}, density {case.density_vector()[0]:g}, equal importance: the best "
         f"of {case.restarts} restarts. {training_in_words(case).capitalize()}. Jump: the dimensionality changes by "
         f"{JUMP:g} or more within a factor of {WITHIN:g} in steps; dots are in the middle of it. Drop: the loss falls "
-        "fastest per factor of steps. Last panel: features of all restarts, beside curves of the same ends, logistic in "
-        "ln(steps) from "
-        f"where learning begins to where all features have settled. {SEARCHED}",
+        "fastest per factor of steps. Last panel: features of all restarts, beside curves of the same ends that are "
+        f"logistic in ln(steps) from where learning begins to where all features have settled. {SEARCHED}",
         165,
     )  # fmt: skip
     return figure
