@@ -21,6 +21,7 @@ from superjax.studies.results import Results
 
 SECTION = "Demonstrating Superposition"
 DENSE = (0.3, 0.1)  # densities at which features are added in antipodal pairs
+CERTAIN = 1000.0  # standard errors, of a difference that has no more noise
 SPARSE = 0.01  # densities up to this one are the paper's high sparsity regime
 
 
@@ -131,7 +132,7 @@ def _published(group: Group) -> list[Claim]:
 
 def _kinds(best: xr.Dataset) -> str:
     """How the best fits were trained, densities that agree together."""
-    kinds = [KINDS.get(kind, kind).lower() for kind in best["kind"].values]
+    kinds = [str(KINDS.get(kind, kind)).lower() for kind in best["kind"].values]
     return "; ".join(
         f"{kind} at {_listed(best['density'].values[[one == kind for one in kinds]])}" for kind in dict.fromkeys(kinds)
     )
@@ -149,7 +150,7 @@ def _choice(group: Group) -> list[Claim]:
             continue
         rival = others[loss[k, others].argmin()]
         excess, error = loss[k, rival] / loss[k, best] - 1, difference[k, rival] / loss[k, best]
-        clear.append(float(min(excess / error, 1000.0)) if error > 0 else 1000.0)
+        clear.append(float(min(excess / max(error, excess / CERTAIN), CERTAIN)) if excess > 0 else 0.0)
         words.append(
             f"{density:g}: {number[k, best]} features, next {number[k, rival]} at {excess:.3%} ± {error:.3%} above"
         )

@@ -13,6 +13,7 @@ from superjax.spec import Case
 from superjax.studies.captions import frame, nearest, partly, spread, training_in_words
 from superjax.studies.correlated_features.view import (
     COLLAPSED,
+    JUMP,
     PAPER_RANGES,
     collapsed,
     collapses,
@@ -28,6 +29,7 @@ from superjax.studies.correlated_features.view import (
     set_cosines,
     share_of,
     solution,
+    with_gaps,
 )
 from superjax.studies.results import Results, known
 from superjax.studies.solutions import Switch, best_names
@@ -38,7 +40,6 @@ SHOWN = (0.9, 0.6, 0.4, 0.2, 0.1, 0.02)  # densities of the pairs in the plane
 SET_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 NUMBER_SHADES = ("white", "#e4ecf3", "#c3d4e3", "#9cb9d1", "#7a9fbf")  # by how many pairs are collapsed
 NUMBER_COLOURS = ("#000000", "#009e73", "#e69f00", "#cc79a7", "#56b4e9")
-JUMP = 0.1  # of a relative loss between neighbouring densities: that of another solution
 TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 
 
@@ -214,16 +215,10 @@ def _draw_losses(ax: Axes, case: Case, data: xr.Dataset) -> None:
     ax.plot(density, principal_loss(case, density) / least, color="0.5", linewidth=3, label="PCA")
     for number, loss in losses_by_number(case, data).items():
         colour = NUMBER_COLOURS[number % len(NUMBER_COLOURS)]
-        ax.plot(*_with_gaps(density, loss / least), "o-", color=colour, markersize=4, linewidth=1,
+        ax.plot(*with_gaps(density, loss / least), "o-", color=colour, markersize=4, linewidth=1,
                 label=f"{number} collapsed")  # fmt: skip
     ax.set(ylabel="loss / loss of the best solution", ylim=(0.97, 1.5))
     _legend(ax, 3)
-
-
-def _with_gaps(density: np.ndarray, ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A curve with a gap at every jump, where one solution gives way to another of as many collapsed pairs."""
-    jumps = np.flatnonzero(np.abs(np.diff(ratio)) > JUMP) + 1
-    return np.insert(density, jumps, density[jumps]), np.insert(ratio, jumps, np.nan)
 
 
 def shares(results: Results, names: Sequence[str]) -> Figure:

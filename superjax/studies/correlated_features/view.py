@@ -15,6 +15,7 @@ from superjax.studies.solutions import Switch, best, names, switches
 
 COLLAPSED = 0.95  # cosine of partners that count as one direction
 TRIED = 4  # models of a kind, the lowest losses first, of which one should be a converged minimum
+JUMP = 0.1  # of a relative loss between neighbouring densities: that of another solution
 # Densities at which the paper's solutions of three pairs have so many collapsed pairs, approximately; between 0.2 and
 # 0.25 it says nothing.
 PAPER_RANGES = {0: (0.0, 0.05), 1: (0.05, 0.15), 2: (0.15, 0.2), 3: (0.25, 1.0)}
@@ -149,6 +150,12 @@ def root_mean_square(cosines: Float[np.ndarray, "... pairs"]) -> Float[np.ndarra
     known = np.isfinite(cosines)
     mean = np.sum(np.square(cosines), axis=-1, where=known) / np.maximum(known.sum(-1), 1)
     return np.where(known.any(-1), np.sqrt(mean), np.nan)
+
+
+def with_gaps(density: np.ndarray, ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A curve with a gap at every jump, where one solution gives way to another of as many collapsed pairs."""
+    jumps = np.flatnonzero(np.abs(np.diff(ratio)) > JUMP) + 1
+    return np.insert(density, jumps, density[jumps]), np.insert(ratio, jumps, np.nan)
 
 
 def in_words(case: Case) -> str:

@@ -76,10 +76,10 @@ def energy_levels(results: Results, name: str) -> Figure:
     frame(
         figure, results,
         f"n = {case.n_features}, m = {case.n_hidden}, density {case.density_vector()[0]:g}, equal importance: the best "
-        f"of {case.restarts} restarts. {training_in_words(case).capitalize()}. Jump: the dimensionality changes by {JUMP:g} or more "
-        f"within a factor of {WITHIN:g} in steps; dots are in the middle of it. Drop: the loss falls fastest per factor "
-        "of steps. Last panel: features of all restarts, beside curves of the same ends, logistic in ln(steps) from "
-        f"where learning begins to where all features have settled. {SEARCHED}",
+        f"of {case.restarts} restarts. {training_in_words(case).capitalize()}. Jump: the dimensionality changes by "
+        f"{JUMP:g} or more within a factor of {WITHIN:g} in steps; dots are in the middle of it. Drop: the loss falls "
+        "fastest per factor of steps. Last panel: features of all restarts, beside curves of the same ends that are "
+        f"logistic in ln(steps) from where learning begins to where all features have settled. {SEARCHED}",
         165,
     )  # fmt: skip
     return figure
@@ -113,8 +113,8 @@ def _draw_changes(ax: Axes, found: list[Jumps]) -> None:
         ax.hist(values, edges, histtype="stepfilled" if colour != "black" else "step", color=colour, linewidth=1.5,
                 label=f"{label}: {np.mean(values >= JUMP):.0%} jump")  # fmt: skip
     ax.axvline(JUMP, color=VERMILION, linewidth=1.5, linestyle="--")
-    ax.set(xlim=(0, edges[-1]), ylabel="features", yscale="log",
-           xlabel=f"largest change of D$_i$ within a factor of {WITHIN:g} in steps; dashed: from here on a jump")  # fmt: skip
+    ax.set(xlim=(0, edges[-1]), ylabel="features", yscale="log")
+    ax.set_xlabel(f"largest change of D$_i$ within a factor of {WITHIN:g} in steps; dashed: from here on a jump")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=9, frameon=False)
 
 

@@ -48,9 +48,9 @@ def perturbed_feature(results: Results, views: Sequence[View]) -> Figure:
         f"n = {case.n_features}, m = {case.n_hidden}, importance 1. Left: columns of W, turned so that the perturbed "
         f"feature (orange) points right; blue: the others; circle: norm 1. In front the fit of lowest loss, grey all "
         f"{case.restarts} fits; above, how many are within {KEPT:.0%} of the lowest loss. Right: two kinds of "
-        "solution, each followed from density to density from its own start and drawn where it is a converged minimum of its own "
-        f"kind (all features represented, or all but the perturbed one; norm of the gradient at most {CONVERGED:.0%} "
-        "of the loss). "
+        "solution, each followed from density to density from its own start and drawn where it is a converged minimum "
+        "of its own kind (all features represented, or all but the perturbed one; norm of the gradient at most "
+        f"{CONVERGED:.0%} of the loss). "
         f"Each fit: {training_in_words(case)}."
         f"{partly(len(SHOWN), max(len(view.density) for view in views), 'densities on the left')}"
         f"{partly(len(views), len(every), 'cases')}",

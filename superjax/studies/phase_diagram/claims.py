@@ -202,7 +202,7 @@ def _why_typical_differs(diagram: Diagram, differ: np.ndarray) -> str:
     return (
         f", at importance {r.min():.2g} to {r.max():.2g}, density {s.min():.2g} to {s.max():.2g}; there {stray:.0%} of "
         f"the restarts have other phases than the optimum, against {1 - float(diagram.data['agreement'].mean()):.0%} "
-        "of all: they end in local minima"
+        "of all: they end in other minima, or stay near a point at which the gradient vanishes"
     )
 
 

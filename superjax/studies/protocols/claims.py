@@ -102,7 +102,7 @@ def _metastable(diagram: Diagram, column: int, expected: float) -> str:
     inside = analysis.has_superposition(diagram.data["phase"].values[column], diagram.case.n_hidden)[sparser]
     return (
         f"; at densities from it down to {1 / np.e:.2f} of it {1 - inside.mean():.0%} of the models have none: they "
-        "are in a minimum that the loss still has there"
+        "stay near solutions that leave a feature out"
     )
 
 

@@ -74,7 +74,7 @@ def protocols(results: Results) -> Figure:
         figure, results,
         f"{text} Single restarts within {analysis.REACHED:.0%} of the optimum's loss: {reached}, "
         f"{error_in_words(shown)}. Where single restarts have superposition from sparser data on than the optimum, "
-        f"they stay in a minimum that the loss still has there.{partly(len(shown), len(results.datasets), 'cases')}",
+        f"they stay near solutions that leave a feature out.{partly(len(shown), len(results.datasets), 'cases')}",
         245,
     )  # fmt: skip
     return figure
