@@ -59,7 +59,7 @@ def training_in_words(case: Case) -> str:
     return (
         f"{case.model.kind.replace('_', ' ')}, {train.steps} steps of {train.optimizer} on {objective} (learning rate "
         f"{train.learning_rate:g}, {train.schedule} schedule, weight decay {train.weight_decay:g}), initial weights "
-        f"normal with standard deviation {_initial(case)}, bias 0"
+        f"normal with standard deviation {_initial(case)}, bias {case.model.init_bias:g}"
     )
 
 
