@@ -115,7 +115,7 @@ def _at_drops(name: str, of: list[Course]) -> list[Claim]:
         _share(f"{name}: drops of the loss at which features move faster than typical", moved, 0.1,
                f"{len(moved)} drops from the first jump to the last, where typical is the median; {earlier} others are "
                f"before or after; at steps {', '.join(slow) or 'none'} the loss drops and the dimensionalities change "
-               "slower than that; over seeds 0 to 4 the fraction is .50 to .75, most of the others being the first drop"),
+               "slower than that; over seeds 0 to 4 the fraction is .50 to .75, the others mostly the first drop"),
     ]  # fmt: skip
 
 
