@@ -15,7 +15,7 @@ from superjax.studies.uniform_geometry.view import NAMED, Uniform, uniforms
 
 TRIED = {  # (n, m, batch, steps, learning rate) of the packaged sweep, found by trying: how many settings
     (120, 12, 512, 20_000, 0.003): "nine",
-    (400, 30, 512, 10_000, 0.01): "ten",
+    (400, 30, 512, 10_000, 0.01): "fourteen",
 }
 _BANDS = 0.12  # opacity of the colours of the lowest exact loss
 _UNNAMED = "#606060"  # represented, but in no complete polytope
