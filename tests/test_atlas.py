@@ -110,7 +110,7 @@ def test_the_page_escapes_and_says_what_is_missing(tmp_path):
     manifest = {"finished": True, "files": ["a b.png", "gone.png", "claims.json"]}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     page = Page(write_page(tmp_path, sweeps, {"protocols": "No <room>"}))
-    assert page.rows[-1] == ["<script>a & b", "x", "[1, 2.5]", "0.12346", "null", "no", '"<i>"']
+    assert page.rows[-1] == ["<script>a & b", "x", "[1, 2.5]", "0.12346", "null", "no", '"<i>"', "derived"]
     assert page.pictures == ["five_features/a%20b.png"] and not {"script", "i", "room"} & page.tags
     assert "incomplete: phase_diagram (not finished), protocols (failed)" in page.text
     assert "Failed: No <room>" in page.text and "1 of 3 sweeps, 0 of 1 claims hold" in page.text

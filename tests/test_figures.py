@@ -90,7 +90,7 @@ def test_titles_and_caption_come_from_the_specification(results, drawn):
     for part in (
         "n = 2, m = 1: 9 x 9 cells x 4 restarts", "n = 3, m = 2: 7 x 7", "exact", "300 steps of adam", "relu output",
         f"deviation {case.model.init_std}", "at least 0.5", "at least 0.1", f"{models:,} models.",
-        f"{diagrams(results)[0].success_in_words()} (n = 2, m = 1)", "±", "which all cells share",
+        f"{diagrams(results)[0].success_in_words()} (n = 2, m = 1)", "±", "starts that are independent in all cells",
     ):  # fmt: skip
         assert part in caption, part
     legends = [ax.get_legend() for ax in figure.axes if ax.get_legend()]

@@ -92,7 +92,7 @@ def test_a_run_draws_and_judges_with_it(tmp_path):
     assert (found / "losses.png").read_bytes().startswith(b"\x89PNG") and not (found / "mine.png").exists()
     first, *rest = json.loads((found / "claims.json").read_text())
     assert first == {"claim": "mine: densities", "source": "mine", "expected": 0.1, "measured": first["measured"],
-                     "tolerance": 1e-6, "holds": True, "note": ""}  # fmt: skip
+                     "tolerance": 1e-6, "holds": True, "note": "", "kind": "derived"}  # fmt: skip
     assert [claim["claim"] for claim in rest] == GENERAL and "3 of 3 claims hold" in result.stdout
     assert 'study = "own_study"' in (found / "sweep.toml").read_text()
 

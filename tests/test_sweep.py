@@ -74,7 +74,7 @@ def test_a_run_leaves_what_the_contract_says(finished):
     for name in ("optimum_W", "optimum_phase", "gap", "success", "agreement", "typical_norm", "explained"):
         assert np.isfinite(data[name]).any(), name
     claims = json.loads((folder / "claims.json").read_text())
-    assert set(claims[0]) == {"claim", "source", "expected", "measured", "tolerance", "holds", "note"}
+    assert set(claims[0]) == {"claim", "source", "expected", "measured", "tolerance", "holds", "note", "kind"}
 
 
 def test_a_finished_run_is_redrawn_and_nothing_is_trained(finished):

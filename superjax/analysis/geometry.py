@@ -282,7 +282,9 @@ def _nearest(
     candidates = polytopes(len(group))
     if not candidates:
         return np.full(len(overlaps), -1), np.full(len(overlaps), np.inf)
-    inside, dimensionality = overlaps[:, group[:, None], group], 1 / np.square(overlaps[:, group]).sum(-1)
+    inside = overlaps[:, group[:, None], group]
+    with np.errstate(divide="ignore"):  # of models that diverged
+        dimensionality = 1 / np.square(overlaps[:, group]).sum(-1)
     rows, values = np.sort(inside, axis=-1), np.linalg.eigvalsh(inside)
     foreign = np.abs(np.delete(overlaps[:, group], group, axis=-1)).max((-2, -1), initial=0.0)
     deviations = []

@@ -17,13 +17,13 @@ from superjax.studies.claim import holding
 PAGE = "index.html"
 _COLUMNS = {
     "claim": 24,
-    "kind": 6,
     "source": 10,
     "expected": 12,
     "measured": 12,
     "tolerance": 9,
     "holds": 5,
     "note": 22,
+    "kind": 6,
 }  # %
 _STYLE = """
 body {font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color: #222}

@@ -73,11 +73,6 @@ class Train(Frozen):
         description="`exact`: the expected loss itself; `quasi`: the mean over a fixed quasi-random sample; "
         "`minibatch`: fresh samples at every step",
     )
-    starts: Literal["common", "independent"] = Field(
-        "common",
-        description="`common`: restart k starts from the same weights in all cells, which makes cells comparable; "
-        "`independent`: from others in every cell, so that fractions of restarts say how likely an outcome is",
-    )
     steps: Count = Field(1000, description="how many steps the optimiser takes")
     batch: Count = Field(1024, description="samples a step")
     skip_empty: bool = Field(
@@ -118,6 +113,11 @@ class Train(Frozen):
         BY_KIND,
         Must("a number of log-spaced steps or an increasing list of steps"),
     ] = Field([], description="the steps after which weights are kept: a list of them, or how many, log-spaced")
+    starts: Literal["common", "independent"] = Field(
+        "common",
+        description="`common`: restart k starts from the same weights in all cells, which makes cells comparable; "
+        "`independent`: from others in every cell, so that fractions of restarts say how likely an outcome is",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "Train":

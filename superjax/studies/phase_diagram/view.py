@@ -19,6 +19,8 @@ def gap_to_minimum(diagram: Diagram) -> Float[np.ndarray, "importance density"]:
     if diagram.case.model.kind != "relu_output":
         return gap
     known = np.isfinite(gap)
+    if not known.any():
+        return gap
     W = diagram.data["optimum_other_W"].transpose(..., "hidden", "feature").values[known].astype(float)
     b = diagram.data["optimum_other_b"].values[known].astype(float)
     importance, density = (numbers[known] for numbers in diagram.numbers())
