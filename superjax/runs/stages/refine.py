@@ -61,7 +61,7 @@ class Refinement:
 
     def gradient(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"]) -> Float[np.ndarray, " models"]:
         """Norm of the gradient of what is minimised, of models in cells."""
-        return self.program.evaluate(models, cells, cell, self._running.chunks["evaluate"]).grad_norm
+        return np.asarray(self.program.evaluate(models, cells, cell, self._running.chunks["evaluate"]).grad_norm)
 
     @cached_property
     def several_terms(self) -> bool:

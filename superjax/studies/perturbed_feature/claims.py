@@ -64,7 +64,7 @@ def _crossing(view: View, ratios: dict[float, float]) -> list[Claim]:
 def _first_order(view: View) -> list[Claim]:
     """The solutions change because the losses of two minima cross: both are there, and the order changes once."""
     losses = np.array([view.own_loss(family) for family in FAMILIES])
-    both = np.isfinite(losses).all(0)
+    both = np.asarray(np.isfinite(losses).all(0))
     if both.sum() < 2:
         return []
     order = np.argsort(view.density)

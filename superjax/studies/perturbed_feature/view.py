@@ -50,12 +50,12 @@ class View(NamedTuple):
         if family == "digons":
             name = names(self.data, "family_solution")[data["family_solution"].values]
             left_out = data["family_norm"].isel(feature=self.feature).values < self.case.phases.represented
-            kind = (name == DIGONS) & left_out
+            kind = np.asarray((name == DIGONS) & left_out)
         else:
-            kind = (data["family_norm"].values >= self.case.phases.represented).all(-1)
+            kind = np.asarray((data["family_norm"].values >= self.case.phases.represented).all(-1))
         if "family_grad_norm" not in data:  # of an earlier version
             return kind
-        return kind & (data["family_grad_norm"].values <= CONVERGED * np.abs(self.loss(family)))
+        return np.asarray(kind & (data["family_grad_norm"].values <= CONVERGED * np.abs(self.loss(family))))
 
     def own_loss(self, family: str) -> np.ndarray:
         """The loss of a family as far as it is one; NaN elsewhere."""
