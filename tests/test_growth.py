@@ -11,7 +11,8 @@ from superjax import sweep
 from superjax.engine import engine
 from superjax.runs.checkpoint import Folder
 from tests.test_checkpoint import assert_identical
-from tests.test_faults import Disk, Killed, Steps, compiled, together, wait  # noqa: F401 (a fixture)
+from tests.test_faults import Disk, Killed, Steps
+from tests.test_processes import compiled, together, wait  # noqa: F401 (a fixture)
 
 GROWING = """
 n_features = 2
