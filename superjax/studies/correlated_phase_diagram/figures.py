@@ -16,6 +16,7 @@ from superjax.reference import theory
 from superjax.studies.captions import frame, partly, spread, training_in_words
 from superjax.studies.correlated_phase_diagram.view import MERGED, antipodal_boundary, optimum_kinds, slices
 from superjax.studies.diagram import Diagram
+from superjax.studies.phase_diagram.figures import set_scales
 from superjax.studies.results import Results
 
 IMPORTANCES = (0.1, 0.3, 1.0)  # at which the boundary is drawn against the correlation
@@ -41,7 +42,7 @@ def panels(results: Results) -> Figure:
     axes = [figure.add_subplot(grid[divmod(k, columns)]) for k in range(len(shown))]
     for k, (ax, (name, rho, diagram)) in enumerate(zip(axes, shown, strict=True)):
         x, y = diagram.importance, diagram.density
-        _set_axes(ax, diagram)
+        set_scales(ax, diagram)
         plots.phase_map(ax, x, y, diagram.extra("optimum_phase"))
         plots.hatch(ax, x, y, optimum_kinds(diagram) == MERGED, "///", "white")
         if rho == 0:
@@ -87,14 +88,6 @@ def _in_words(rho: float) -> str:
     return {-1.0: " (anticorrelated)", 0.0: " (independent)", 1.0: " (one coin for both)"}.get(rho, "")
 
 
-def _set_axes(ax: Axes, diagram: Diagram) -> None:
-    """Importance to the right, and dense data at the top, as in the paper."""
-    x, y = plots.cell_edges(diagram.importance, True), plots.cell_edges(diagram.density, True)
-    ax.set(xscale="log", yscale="log", xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_major_formatter("{x:g}")
-
-
 def boundaries(results: Results) -> Figure:
     """A row per case: the antipodal boundary against importance and against correlation, and the overlap at equal
     importance."""
@@ -129,7 +122,7 @@ def _draw_against_importance(ax: Axes, by_rho: dict[float, Diagram]) -> None:
         never = "" if np.isfinite(position).any() else ": never"
         ax.plot(fine, np.where(closed > 0, closed, np.nan), color=colour, linewidth=1)
         ax.plot(x, position, ".", color=colour, markersize=5, label=f"ρ = {rho:g}{never}")
-        _set_axes(ax, diagram)
+        set_scales(ax, diagram)
     ax.set(xlabel="relative importance", ylabel="density 1 − S", title="Pairs are antipodal below")
     ax.legend(fontsize=9, ncols=3, **_BELOW)
 

@@ -30,6 +30,7 @@ _NEAR = 0.02  # of a level of dimensionality
 _ANTIPODAL = -0.95  # cosine
 _AT_ONCE = 1.25  # factor between two steps
 _TYPICAL = "typical is the median of the snapshots"
+_SEEDS = "the fraction in the packaged sweep with seeds 0 to 4 (2 to 4 with fewer restarts):"
 
 
 def claims(results: Results) -> list[Claim]:
@@ -111,11 +112,11 @@ def _at_drops(name: str, of: list[Course]) -> list[Claim]:
                f"{len(fast)} jumps; {_TYPICAL} from the first jump to the last, so that half of these are such; "
                f"{np.mean(near_drop or [0]):.2f} of the jumps are within a factor of {_AT_ONCE:g} in steps of a drop, "
                f"and {by_chance:.2f} of all snapshots there: features jump one after another, also "
-               "between drops; over seeds 0 to 4 the fraction is .55 to .68"),
+               f"between drops; {_SEEDS} .55 to .68"),
         _share(f"{name}: drops of the loss at which features move faster than typical", moved, 0.1,
                f"{len(moved)} drops from the first jump to the last, where typical is the median; {earlier} others are "
                f"before or after; at steps {', '.join(slow) or 'none'} the loss drops and the dimensionalities change "
-               "slower than that; over seeds 0 to 4 the fraction is .50 to .75, the others mostly the first drop"),
+               f"slower than that; {_SEEDS} .50 to .75, the others mostly the first drop"),
     ]  # fmt: skip
 
 
@@ -187,16 +188,16 @@ def _stages(name: str, density: float, reached: list[Course]) -> list[Claim]:
                0.1, f"of 60 degrees between prism and antiprism they are turned by {min(turns):.0f} to "
                f"{max(turns):.0f} (median {np.median(turns):.0f}), as chance left them; the mean cosine of partners, "
                f"-2/3 in a prism and -1 in an antiprism, is {min(partners_then):.2f} to {max(partners_then):.2f}; they "
-               f"are an antiprism {min(factors):.1f} to {max(factors):.1f} times later in steps (over seeds 0 to 4 "
-               "the fraction is .80 to 1: it is chance)"),
+               f"are an antiprism {min(factors):.1f} to {max(factors):.1f} times later in steps; {_SEEDS} .80 "
+               "to 1: it is chance"),
         *(_share(f"{name}: {event}, and the loss falls faster than typical", quick, 0.1,
                  f"{_TYPICAL} from the separation to the antiprism; the loss falls by {to_triangles:.0%} from the "
-                 f"separate sets to triangles, and by {after:.0%} after that (medians); the turn "
-                 "holds in .40 to 1 of the restarts over seeds 0 to 4, the others in all")
+                 f"separate sets to triangles, and by {after:.0%} after that (medians); "
+                 f"{_SEEDS} .40 to 1 for the turn, 1 for the others")
           for event, quick in zip(EVENTS, np.transpose(fast), strict=True)),
         _share(f"{name}: drops of the loss that are at one of these four", drops, 0.1,
-               f"{len(drops)} drops; at is within a factor of {_AT_ONCE:g} in steps; over seeds 0 to 4 the "
-               "fraction is .88 to .94, most of the others being where the last pairs open, before all cosines are as "
+               f"{len(drops)} drops; at is within a factor of {_AT_ONCE:g} in steps; {_SEEDS} "
+               ".88 to .94, most of the others being where the last pairs open, before all cosines are as "
                f"low as {ORTHOGONAL:g}"),
         close(f"{name}: cosine of features of the same set when the sets are separate (lowest of all)", SECTION, 1.0,
               float(min(together)), absolute=0.05, note="halfway to their opening", kind="paper"),

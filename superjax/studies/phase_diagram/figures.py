@@ -56,13 +56,17 @@ def phase_diagram(results: Results) -> Figure:
     return figure
 
 
-def set_axes(ax: Axes, diagram: Diagram, labelled: bool = True) -> None:
+def set_scales(ax: Axes, diagram: Diagram) -> None:
     """Importance to the right, and dense data at the top, as in the paper."""
-    ax.set(xscale="log", yscale="log")
     x, y = plots.cell_edges(diagram.importance, True), plots.cell_edges(diagram.density, True)
-    ax.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
+    ax.set(xscale="log", yscale="log", xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter("{x:g}")
+
+
+def set_axes(ax: Axes, diagram: Diagram, labelled: bool = True) -> None:
+    """The scales, with labels."""
+    set_scales(ax, diagram)
     ax.set_xlabel(IMPORTANCE, fontsize=10.5)
     ax.set_ylabel(DENSITY if labelled else "", fontsize=10.5)
     ax.tick_params(labelleft=labelled)
@@ -148,7 +152,7 @@ def caption(shown: list[Diagram]) -> str:
 def error_in_words(shown: list[Diagram]) -> str:
     """What the standard errors of `success_in_words` rest on."""
     if any(d.common_starts for d in shown):
-        return "with the standard error of as many independent starts as there are restarts, which all cells share"
+        return "with the standard error of as many independent starts or streams as all cells share"
     return "with the standard error of starts that are independent in all cells"
 
 
