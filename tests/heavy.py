@@ -40,7 +40,7 @@ def check(diagram: Diagram) -> bool:
 
     true_boundary = analysis.boundary(diagram.density, analysis.has_superposition(true_phase, diagram.case.n_hidden))
     step = abs(np.log(diagram.density[1] / diagram.density[0]))
-    off = np.abs(np.log(diagram.boundary() / true_boundary)) / step
+    off = np.abs(np.log(diagram.boundary().position() / true_boundary)) / step
     print(
         f"{diagram.name}: {shape[0]} x {shape[1]} cells, reference with {RESTARTS} restarts each\n"
         f"  phases equal the true optimum's: {agreement:.4f} of {clear.sum()} cells with a gap above 1e-3, "

@@ -28,7 +28,6 @@ class Killed(BaseException):
 def small_chunks(monkeypatch):
     """So small that a grid of 24 models is several."""
     monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 16})
-    engine.program.cache_clear()
 
 
 def folders(path, warnings=None):

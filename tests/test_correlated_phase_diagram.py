@@ -74,7 +74,7 @@ def test_boundaries_are_drawn_for_every_correlation(results, drawn):
     dots = {line.get_label(): line for line in left.lines if line.get_label().startswith("ρ")}
     assert list(dots) == ["ρ = -1", "ρ = 0", "ρ = 0.5", "ρ = 1: never"]
     for (_, _, diagram), line in zip(view.slices(results), dots.values(), strict=True):
-        np.testing.assert_array_equal(line.get_ydata(), view.antipodal_boundary(diagram))
+        np.testing.assert_array_equal(line.get_ydata(), view.antipodal_boundary(diagram).position())
     assert [text.get_text() for text in middle.get_legend().get_texts()] == [
         f"relative importance {r}" for r in ("0.1", "0.32", "1")
     ]

@@ -61,7 +61,6 @@ def study(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 16})
     monkeypatch.setattr(overview, "overview", lambda *_: Figure(figsize=(1, 1)))
     monkeypatch.chdir(tmp_path)
-    engine.program.cache_clear()
     Path("study.toml").write_text(STUDY)
     return tmp_path
 

@@ -78,7 +78,7 @@ def test_theory_is_solid_and_the_measured_boundary_dashed(results, drawn):
         case = diagram.case
         np.testing.assert_allclose(y, theory.superposition_boundary(x, case.n_features, case.n_hidden))
         assert solid.get_linestyle() == "-" and dashed.get_linestyle() == "--"
-        np.testing.assert_array_equal(dashed.get_ydata(), diagram.boundary())
+        np.testing.assert_array_equal(dashed.get_ydata(), diagram.boundary().position())
 
 
 def test_titles_and_caption_come_from_the_specification(results, drawn):

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
 
 import superjax
 from superjax import sweep
 from superjax.engine import engine
 from superjax.runs.checkpoint import Folder
+from superjax.studies import overview
 from tests.test_checkpoint import assert_identical
 from tests.test_faults import Disk, Killed, Steps
 from tests.test_processes import compiled, together, wait  # noqa: F401 (a fixture)
@@ -37,11 +39,11 @@ SAMPLED = ("optimum=false", "train.objective=minibatch", "train.batch=64", "trai
 
 @pytest.fixture
 def growing(tmp_path, monkeypatch):
-    """A sweep file of several chunks, saved after every call; runs in this process."""
+    """A sweep file of several chunks, saved after every call; runs in this process, draws next to nothing."""
     monkeypatch.setattr(Folder, "due", lambda self: True)
     monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 16})
+    monkeypatch.setattr(overview, "overview", lambda *_: Figure(figsize=(1, 1)))
     monkeypatch.chdir(tmp_path)
-    engine.program.cache_clear()
     Path("growing.toml").write_text(GROWING)
 
 

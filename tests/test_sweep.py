@@ -1,5 +1,7 @@
-"""The command line, from another folder and in another process, as a user has it."""
+"""The command line, from another folder, as a user has it: in a process of its own where that may matter."""
 
+import contextlib
+import io
 import json
 import os
 import resource
@@ -13,9 +15,11 @@ import numpy as np
 import pytest
 
 import superjax
+from superjax import sweep
 from tests.conftest import settled
 
-SMALL = ("axes.importance.points=6", "axes.density.points=5", "restarts=3", "train.steps=150", "cases=n2_m1")
+SMALL = ("axes.importance.points=6", "axes.density.points=5", "restarts=3", "train.steps=150", "plot.dpi=40",
+         "cases=n2_m1")  # fmt: skip
 FILE = """
 restarts = 2
 n_features = 3
@@ -42,12 +46,23 @@ values = [[0.05, 0.1], [0.2, 3.0], [1.0, 2.0]]
 """
 
 
-def command(*arguments: str, cwd: Path, **keywords) -> subprocess.CompletedProcess:
-    result = subprocess.run(
-        [sys.executable, "-m", "superjax.sweep", *arguments], cwd=cwd, capture_output=True, text=True, **keywords
-    )
+def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    """In a process of its own."""
+    words = [sys.executable, "-m", "superjax.sweep", *arguments]
+    result = subprocess.run(words, cwd=cwd, capture_output=True, text=True)
     result.stderr = settled(result.stderr)
     return result
+
+
+def here(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    """The same in this process, which has imported JAX and compiled programs of the same shape before."""
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+    ):
+        status = sweep.main(list(arguments))
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), settled(err.getvalue()))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +102,7 @@ def test_a_finished_run_is_redrawn_and_nothing_is_trained(finished):
 
 
 def test_other_settings_are_refused_and_the_difference_named(finished):
-    result = command("phase_diagram", *SMALL, "train.learning_rate=0.02", cwd=finished)
+    result = here("phase_diagram", *SMALL, "train.learning_rate=0.02", cwd=finished)
     assert result.returncode == 2
     assert "train.learning_rate = 0.02, was 0.03" in result.stderr and "--fresh" in result.stderr
     assert len(result.stderr.strip().splitlines()) <= 6
@@ -97,12 +112,12 @@ def test_thresholds_can_change_after_the_run(finished, tmp_path):
     """The stored dataset follows: what is opened agrees with the figures and claims beside it."""
     path = finished / "results" / "phase_diagram" / "n2_m1.nc"
     before = superjax.open(path)
-    result = command("phase_diagram", *SMALL, "phases.represented=0.9", cwd=finished)
+    result = here("phase_diagram", *SMALL, "phases.represented=0.9", cwd=finished)
     assert result.returncode == 0 and "redrawn" in result.stdout, result.stderr
     changed = superjax.open(path)
     assert changed["phase"].attrs["represented"] == 0.9 and changed["W"].equals(before["W"])
     assert ((changed["phase"] == 0) == (changed["norm"] < 0.9)).all()
-    assert command("phase_diagram", *SMALL, cwd=finished).returncode == 0
+    assert here("phase_diagram", *SMALL, cwd=finished).returncode == 0
     assert superjax.open(path).equals(before)
 
 
@@ -112,13 +127,13 @@ def test_a_damaged_dataset_is_trained_again(finished, tmp_path):
     content = bytearray((folder / "n2_m1.nc").read_bytes())
     content[len(content) // 2] ^= 1
     (folder / "n2_m1.nc").write_bytes(content)
-    result = command("phase_diagram", *SMALL, cwd=finished)
+    result = here("phase_diagram", *SMALL, cwd=finished)
     assert result.returncode == 0, result.stderr
     assert superjax.open(folder / "n2_m1.nc").equals(good)
 
 
 def test_figures_only_without_a_run(tmp_path):
-    result = command("phase_diagram", "--figures-only", cwd=tmp_path)
+    result = here("phase_diagram", "--figures-only", cwd=tmp_path)
     assert result.returncode == 2 and "cannot be redrawn, n2_m1 has not been run" in result.stderr
     assert not (tmp_path / "results").exists()
 
@@ -137,7 +152,7 @@ def test_figures_only_without_a_run(tmp_path):
 def test_a_users_file_runs_from_any_folder(text, figure_dims, tmp_path):
     (tmp_path / "mine.toml").write_text(text)
     (elsewhere := tmp_path / "elsewhere").mkdir()
-    result = command(str(tmp_path / "mine.toml"), cwd=elsewhere)
+    result = here(str(tmp_path / "mine.toml"), cwd=elsewhere)
     assert result.returncode == 0, result.stderr
     folder = elsewhere / "results" / "mine"
     assert (folder / "mine.png").stat().st_size > 10_000
@@ -149,10 +164,10 @@ def test_a_users_file_runs_from_any_folder(text, figure_dims, tmp_path):
 def test_falling_off_the_fast_form_is_said(tmp_path):
     (tmp_path / "large.toml").write_text("n_features = 40\nn_hidden = 8\nrestarts = 1\ntrain.steps = 2\n"
                                          'train.batch = 16\ntrain.objective = "minibatch"\n')  # fmt: skip
-    result = command("large.toml", cwd=tmp_path)
+    result = here("large.toml", cwd=tmp_path)
     assert result.returncode == 0 and "large: trained in the plain form" in result.stdout, result.stderr
     (tmp_path / "small.toml").write_text(FILE)
-    assert "plain form" not in command("small.toml", cwd=tmp_path).stdout
+    assert "plain form" not in here("small.toml", cwd=tmp_path).stdout
 
 
 def test_list_and_version_need_no_jax(tmp_path):
@@ -220,7 +235,7 @@ def test_bad_input_gets_one_message_and_status_2(arguments, said, tmp_path):
     (tmp_path / "mine.toml").write_text(FILE)
     (tmp_path / "damaged" / "mine").mkdir(parents=True)
     (tmp_path / "damaged" / "mine" / "manifest.json").write_text('{"cases": {}}')
-    result = command(*arguments, cwd=tmp_path)
+    result = here(*arguments, cwd=tmp_path)
     assert result.returncode == 2, result.stderr
     assert said in result.stderr and "Traceback" not in result.stderr
     assert len(result.stderr.strip().splitlines()) <= 6 and not result.stdout
@@ -240,8 +255,8 @@ def test_ten_million_models_need_less_than_3_gib(tmp_path):
 def test_strict_fails_if_a_model_diverges(tmp_path):
     (tmp_path / "wild.toml").write_text(FILE + 'optimizer = "sgd"\nschedule = "constant"\n' + SWEPT)
     wild = "axes.learning_rate.range=[0.1, 1e20]"
-    assert command("wild.toml", wild, cwd=tmp_path).returncode == 0
-    result = command("wild.toml", wild, "--strict", cwd=tmp_path)
+    assert here("wild.toml", wild, cwd=tmp_path).returncode == 0
+    result = here("wild.toml", wild, "--strict", cwd=tmp_path)
     assert result.returncode == 1 and "superjax: --strict: " in result.stderr and "diverged" in result.stdout
     data = superjax.open(tmp_path / "results" / "wild" / "wild.nc")
     assert (data["diverged_at"].isel(learning_rate=-1) >= 0).all()
@@ -272,19 +287,19 @@ def test_an_interrupted_run_keeps_finished_cases_and_says_how_to_resume(number, 
 
 def test_fresh_clears_what_it_replaces_and_a_redraw_keeps_the_record(finished, tmp_path):
     folder = tmp_path / "results" / "phase_diagram"
-    both = (*SMALL[:-1], "case.n3_m2.train.steps=20")
-    assert command("phase_diagram", *both, cwd=tmp_path).returncode == 0
+    both = ("axes.importance.points=3", "axes.density.points=3", *SMALL[2:-1], "case.n3_m2.train.steps=20")
+    assert here("phase_diagram", *both, cwd=tmp_path).returncode == 0
     (folder / "mine.txt").write_text("not superjax's")
     trained = json.loads((folder / "manifest.json").read_text())["seconds"]
-    assert command("phase_diagram", *both, cwd=tmp_path).returncode == 0
+    assert here("phase_diagram", *both, cwd=tmp_path).returncode == 0
     assert json.loads((folder / "manifest.json").read_text())["seconds"] == trained
-    result = command("phase_diagram", *SMALL, "--fresh", cwd=tmp_path)
+    result = here("phase_diagram", *both, "cases=n2_m1", "--fresh", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert not (folder / "n3_m2.nc").exists() and (folder / "n2_m1.nc").exists() and (folder / "mine.txt").exists()
 
 
 def test_claims_are_strict_json(tmp_path):
-    result = command("phase_diagram", *SMALL, "axes.importance.range=[0.5, 0.9]", cwd=tmp_path)
+    result = here("phase_diagram", *SMALL, "axes.importance.range=[0.5, 0.9]", cwd=tmp_path)
     assert result.returncode == 0 and "Warning" not in result.stderr, result.stderr
 
     def refuse(word):

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.optimize import linear_sum_assignment
 
 FOUND = 0.9  # a feature is recovered if some latent's cosine with it is above this
 
@@ -37,6 +36,15 @@ def recovery(
     alive: Bool[np.ndarray, "... n_latents"],
 ) -> Recovery:
     """Compare the directions of `represented` features with those of latents that are `alive`."""
+    from scipy.optimize import linear_sum_assignment  # a third of a second to import
+
+    def of_one(cosine: Float[np.ndarray, "features latents"]) -> tuple[float, float, float, float]:
+        if not cosine.size or not np.isfinite(cosine).all():
+            return np.nan, np.nan, np.nan, np.nan
+        best, back = cosine.max(axis=1), cosine.max(axis=0)
+        matched = cosine[linear_sum_assignment(-cosine)]
+        return float(best.mean()), float(back.mean()), float(matched.mean()), float((best > FOUND).mean())
+
     cosines = np.einsum("...hf,...hl->...fl", _units(W), _units(directions))
     shape = cosines.shape[:-2]
     rows = zip(
@@ -45,16 +53,8 @@ def recovery(
         np.broadcast_to(alive, (*shape, directions.shape[-1])).reshape(-1, directions.shape[-1]),
         strict=True,
     )
-    found = np.array([_of_one(cosine[features][:, latents]) for cosine, features, latents in rows], np.float32)
+    found = np.array([of_one(cosine[features][:, latents]) for cosine, features, latents in rows], np.float32)
     return Recovery(*(column.reshape(shape) for column in found.reshape(-1, len(Recovery._fields)).T))
-
-
-def _of_one(cosine: Float[np.ndarray, "features latents"]) -> tuple[float, float, float, float]:
-    if not cosine.size or not np.isfinite(cosine).all():
-        return np.nan, np.nan, np.nan, np.nan
-    best = cosine.max(axis=1)
-    matched = cosine[linear_sum_assignment(-cosine)]
-    return float(best.mean()), float(cosine.max(axis=0).mean()), float(matched.mean()), float((best > FOUND).mean())
 
 
 def _units(columns: Float[np.ndarray, "... rows columns"]) -> Float[np.ndarray, "... rows columns"]:

@@ -3,7 +3,6 @@ change within a bounded factor of steps that a smooth curve of the same ends doe
 
 import numpy as np
 from jaxtyping import Float, Int, Num
-from scipy.signal import find_peaks
 
 
 def speed(
@@ -18,6 +17,8 @@ def drops(
 ) -> Int[np.ndarray, " drops"]:
     """The snapshots at which the loss falls fastest: local maxima of -d ln(loss) / d ln(step) that stand out from
     their surroundings by a part of the largest one."""
+    from scipy.signal import find_peaks  # half a second to import
+
     falling = -speed(step, np.log(loss))
     return np.asarray(find_peaks(falling, prominence=prominence * falling.max(initial=0.0) + 1e-12)[0])
 

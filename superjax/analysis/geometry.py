@@ -17,8 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from superjax.analysis.phases import norm
 
@@ -214,7 +212,9 @@ def _groups(
     represented: Bool[np.ndarray, " n_features"], edges: Bool[np.ndarray, "n_features n_features"]
 ) -> list[Int[np.ndarray, " members"]]:
     """The connected components of the represented features, largest first, then by their first feature."""
-    _, owner = connected_components(csr_array(edges), directed=False)
+    from scipy.sparse import csgraph, csr_array  # a quarter of a second to import
+
+    _, owner = csgraph.connected_components(csr_array(edges), directed=False)
     groups = [np.flatnonzero((owner == k) & represented) for k in np.unique(owner[represented])]
     return sorted(groups, key=lambda group: (-len(group), group[0]))
 

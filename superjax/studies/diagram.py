@@ -17,6 +17,33 @@ SETTLED = 1e-3  # a model whose gradient is below this fraction of its loss has 
 _NEGLIGIBLE = 1e-4  # a loss below this fraction of that of predicting the means counts as so much
 
 
+class Boundary(NamedTuple):
+    """What decides where a boundary lies in every column, arrays (importance, density).
+
+    `inside` says which cells are inside; `gain` what the optimum's kind gains there over that on the dense side, in
+    units of the variance, NaN where one of both is no minimum; `excess` by how much the norm that decides exceeds its
+    threshold.
+    """
+
+    density: np.ndarray
+    inside: np.ndarray
+    gain: np.ndarray
+    excess: np.ndarray
+
+    def position(self) -> np.ndarray:
+        """The density of the boundary, for every importance; NaN where the column does not cross it.
+
+        Where the minima of both sides are known in the cells beside it, it is interpolated to the crossing of their
+        losses; else, as where the norm that decides grows continuously, to the threshold of that norm.
+        """
+        return analysis.boundary(self.density, self.inside, self.gain, self.excess)
+
+    def loss_crosses(self) -> np.ndarray:
+        """At which importances it is interpolated to a crossing of losses."""
+        crossing = analysis.boundary(self.density, self.inside, self.gain)
+        return crossing != analysis.boundary(self.density, self.inside)
+
+
 class Diagram(NamedTuple):
     """One case of the sweep, arrays (importance, density, ...)."""
 
@@ -66,37 +93,23 @@ class Diagram(NamedTuple):
             self.importance[:, None], self.density[None, :], self.case.n_features, self.case.n_hidden
         )
 
-    def boundary(self) -> np.ndarray:
-        """Density at which the optimum begins to have superposition, for every importance.
-
-        Where the minima of both sides are known in the cells beside it, it is interpolated to the crossing of their
-        losses; else, as where the norm that decides grows continuously, to the threshold of that norm.
-        """
-        inside, gain, excess = self._sides()
-        return analysis.boundary(self.density, inside, gain, excess)
-
-    def loss_crosses(self) -> np.ndarray:
-        """At which importances the boundary is interpolated to a crossing of losses."""
-        inside, gain, _ = self._sides()
-        return analysis.boundary(self.density, inside, gain) != analysis.boundary(self.density, inside)
-
-    def _sides(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where the optimum has superposition; what its phases gain there over those on the dense side of the boundary,
-        in units of the variance, NaN where one of both is no minimum; by how much the norm that decides exceeds its
-        threshold."""
+    def boundary(self) -> Boundary:
+        """Where the optimum begins to have superposition, for every importance."""
         m, represented = self.case.n_hidden, self.case.phases.represented
-        inside, excess = (
-            self.superposed(),
-            analysis.superposition_excess(self.data["optimum_norm"].values, m, represented),
-        )
         phase, loss = self.minima()
         importance, density = self.numbers()
         kind = analysis.phase_signature(phase, importance[..., None, :], density[..., None, :])
-        gain = self.gain(inside, kind, loss)
-        gain[(excess < 0) & (excess > -represented / 2)] = np.nan
-        return inside, gain, excess
+        excess = analysis.superposition_excess(self.data["optimum_norm"].values, m, represented)
+        return self.boundary_of(self.superposed(), kind, loss, excess)
 
-    def gain(self, inside: np.ndarray, kind: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    def boundary_of(self, inside: np.ndarray, kind: np.ndarray, loss: np.ndarray, excess: np.ndarray) -> Boundary:
+        """The boundary of the cells `inside`, between solutions of `kind` (importance, density, solution), the optimum
+        first, with these losses, where `excess` is what the norm that decides exceeds its threshold by."""
+        gain = self._gain(inside, kind, loss)
+        gain[(excess < 0) & (excess > -self.case.phases.represented / 2)] = np.nan  # the norm may grow continuously
+        return Boundary(self.density, inside, gain, excess)
+
+    def _gain(self, inside: np.ndarray, kind: np.ndarray, loss: np.ndarray) -> np.ndarray:
         """What the optimum's kind inside a boundary gains over that outside of it, in units of the variance. Of
         solutions (importance, density, solution), the optimum first.
 
@@ -157,19 +170,18 @@ class Diagram(NamedTuple):
     def has_column(self, r: float) -> bool:
         return bool(abs(np.log(self.importance[self.column(r)] / r)) < 1e-6)
 
-    def precision(self, r: float, boundary: np.ndarray, crosses: np.ndarray) -> tuple[float, str]:
-        """To which fraction a boundary at an importance should equal the reference, and why, in words; `crosses` says
-        in which columns it is a crossing of losses.
+    def precision(self, r: float, boundary: Boundary) -> tuple[float, str]:
+        """To which fraction a boundary at an importance should equal the reference, and why, in words.
 
         The losses' second derivative in ln(density) is up to three times the first, so that straight lines within or
         beyond a cell miss their crossing by up to about twice the square of the cell.
         """
         step, column = self.step, self.column(r)
         order = np.argsort(self.importance)
-        bend = np.abs(np.diff(np.log(boundary[order]), 2)) / 8
+        bend = np.abs(np.diff(np.log(boundary.position()[order]), 2)) / 8
         between = 0.0 if self.has_column(r) else float(bend[np.clip(np.argsort(order)[column] - 1, 0, len(bend) - 1)])
         between = between if np.isfinite(between) else 0.0
-        if crosses[column]:
+        if boundary.loss_crosses()[column]:
             coarse, why = 2 * step**2, "the curvature of losses"
         else:
             coarse, why = step, "one cell, as no losses of two minima cross there"
@@ -258,12 +270,12 @@ def boundary_claims(diagram: Diagram) -> list[Claim]:
     case = diagram.case
     if case.phases.represented != boundaries.REPRESENTED or case.model.kind != "relu_output":
         return []
-    found = []
+    found, boundary = [], diagram.boundary()
     for r, expected in boundaries.SUPERPOSED[case.n_features, case.n_hidden].items():
         words = f"{diagram.name}: density at which superposition begins in the optimum, relative importance {r:g}"
         if not diagram.covers(r) or (expected is None and not diagram.has_column(r)):
             continue
-        measured = diagram.at(diagram.boundary(), r)
+        measured = diagram.at(boundary.position(), r)
         if expected is None:
             share = float(diagram.superposed()[diagram.column(r)].mean())
             found.append(
@@ -271,7 +283,7 @@ def boundary_claims(diagram: Diagram) -> list[Claim]:
                       note=f"fraction of the column's cells with superposition: {share:.3f}")
             )  # fmt: skip
             continue
-        allowed, why = diagram.precision(r, diagram.boundary(), diagram.loss_crosses())
+        allowed, why = diagram.precision(r, boundary)
         if measured is None:
             note = "the optimum has no boundary in the column beside"
             found.append(equal(words, "float64 reference", expected, None, tolerance=why, note=note))

@@ -9,7 +9,6 @@ from superjax.studies.correlated_phase_diagram.view import (
     MERGED,
     ONE_FEATURE,
     antipodal_boundary,
-    loss_crosses,
     optimum_kinds,
     slices,
 )
@@ -40,12 +39,12 @@ def _antipodal(rho: float, diagram: Diagram) -> list[Claim]:
     table = {r: at for r, at in boundaries.ANTIPODAL.get(rho, {}).items() if diagram.covers(r)}
     if all(at is None for at in table.values()) or case.phases.represented != boundaries.REPRESENTED:
         return []
-    boundary, crosses = antipodal_boundary(diagram), loss_crosses(diagram)
+    boundary = antipodal_boundary(diagram)
     expected, measured, within, stated, notes = list(table.values()), [], [], [], []
     for r, at in table.items():
-        found = diagram.at(boundary, r)
+        found = diagram.at(boundary.position(), r)
         measured.append(found)
-        allowed, why = diagram.precision(r, boundary, crosses)
+        allowed, why = diagram.precision(r, boundary)
         within.append(found is None if at is None else found is not None and abs(found / at - 1) <= allowed)
         if at is None:
             continue

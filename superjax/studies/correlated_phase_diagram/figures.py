@@ -48,7 +48,7 @@ def panels(results: Results) -> Figure:
         if rho == 0:
             fine = np.geomspace(x.min(), x.max(), 201)
             ax.plot(fine, theory.superposition_boundary(fine, 2, 1), **THEORY_LINE)
-        ax.plot(x, antipodal_boundary(diagram), **MEASURED_LINE)
+        ax.plot(x, antipodal_boundary(diagram).position(), **MEASURED_LINE)
         several = f"{fitted(name, 1.6, 11)}: " if len(results.datasets) > 1 else ""
         ax.set_title(f"{several}ρ = {rho:g}{_in_words(rho)}", fontsize=11)
         lowest, leftmost = k + columns >= len(shown), k % columns == 0
@@ -116,7 +116,7 @@ def _draw_against_importance(ax: Axes, by_rho: dict[float, Diagram]) -> None:
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.92, len(shown)))
     for colour, rho in zip(colours, shown, strict=True):
         diagram = by_rho[rho]
-        x, position = diagram.importance, antipodal_boundary(diagram)
+        x, position = diagram.importance, antipodal_boundary(diagram).position()
         fine = np.geomspace(x.min(), x.max(), 401)
         closed = theory.pair_boundary(fine, rho)
         never = "" if np.isfinite(position).any() else ": never"
@@ -135,7 +135,7 @@ def _draw_against_correlation(ax: Axes, by_rho: dict[float, Diagram]) -> None:
         fine = np.linspace(-1, 1, 801)
         closed = theory.pair_boundary(r, fine)
         ax.plot(fine, np.where(closed > 0, closed, np.nan), color=colour, linewidth=1)
-        position = [antipodal_boundary(by_rho[rho])[column] for rho in rhos]
+        position = [antipodal_boundary(by_rho[rho]).position()[column] for rho in rhos]
         ax.plot(rhos, position, marker, color=colour, label=f"relative importance {r:.2g}")
     _, y = by_rho[rhos[0]].importance, plots.cell_edges(by_rho[rhos[0]].density, True)
     ax.set(yscale="log", ylim=(y.min(), y.max()), xlim=(-1.05, 1.05), xlabel="correlation ρ", ylabel="density 1 − S",

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float, Int8
+from jaxtyping import Float, Int8
 
 from superjax import analysis
 from superjax.spec import Phases
-from superjax.studies.diagram import Diagram
+from superjax.studies.diagram import Boundary, Diagram
 from superjax.studies.results import Results
 
 ANTIPODAL, ONE_FEATURE, MERGED = -1, 0, 1
@@ -32,30 +32,15 @@ def optimum_kinds(diagram: Diagram) -> Int8[np.ndarray, "importance density"]:
     return kinds(_weights(diagram, "optimum_W"), diagram.case.phases)
 
 
-def antipodal_boundary(diagram: Diagram) -> Float[np.ndarray, " importance"]:
-    """Density at which the optimum becomes antipodal, for every importance, where its loss falls below that of the kind
-    beside, or the weaker norm passes the threshold; NaN where it does not within the sweep."""
-    return analysis.boundary(diagram.density, *_sides(diagram))
-
-
-def loss_crosses(diagram: Diagram) -> Bool[np.ndarray, " importance"]:
-    """At which importances that boundary is interpolated to a crossing of losses."""
-    inside, gain, _ = _sides(diagram)
-    return analysis.boundary(diagram.density, inside, gain) != analysis.boundary(diagram.density, inside)
-
-
-def _sides(diagram: Diagram) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the optimum is antipodal, and what that gains over the kind beside; by how much the weaker norm exceeds its
-    threshold."""
+def antipodal_boundary(diagram: Diagram) -> Boundary:
+    """Where the optimum becomes antipodal, for every importance: where its loss falls below that of the kind beside, or
+    the weaker norm passes the threshold."""
     phases = diagram.case.phases
     kind = [kinds(_weights(diagram, name), phases) for name in ("optimum_W", "optimum_other_W", "W")]
     every = np.concatenate([np.stack(kind[:2], axis=-1), kind[2]], axis=-1)
     _, loss = diagram.minima()
-    inside = kind[0] == ANTIPODAL
-    gain = diagram.gain(inside, every, loss)
     weaker = diagram.data["optimum_norm"].min("feature").values
-    gain[(weaker < phases.represented) & (weaker > phases.represented / 2)] = np.nan  # it may grow continuously
-    return inside, gain, weaker - phases.represented
+    return diagram.boundary_of(kind[0] == ANTIPODAL, every, loss, weaker - phases.represented)
 
 
 def _weights(diagram: Diagram, name: str) -> np.ndarray:

@@ -76,7 +76,7 @@ def _draw_row(diagram: Diagram, axes: np.ndarray) -> list:
     x, y = diagram.importance, diagram.density
     fine = np.geomspace(x.min(), x.max(), 401)
     theory_line = theory.superposition_boundary(fine, diagram.case.n_features, diagram.case.n_hidden)
-    measured = diagram.boundary()
+    measured = diagram.boundary().position()
 
     plots.phase_map(axes[0], x, y, diagram.theory_phase())
     plots.phase_map(axes[1], x, y, diagram.extra("optimum_phase"))
@@ -205,5 +205,5 @@ def _draw_cut(diagram: Diagram, wanted: float, top: Axes, bottom: Axes) -> None:
     bottom.set(xscale="log", xlabel=DENSITY, ylabel="loss / Var(x$_i$)", ylim=(0, 1.4 * max(1, r)))
     bottom.xaxis.set_major_formatter("{x:g}")
     for ax in (top, bottom):
-        ax.axvline(diagram.boundary()[k], color=GREY, linewidth=3, zorder=0)
+        ax.axvline(diagram.boundary().position()[k], color=GREY, linewidth=3, zorder=0)
         ax.set_xlim(s.max(), s.min())

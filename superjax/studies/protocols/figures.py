@@ -43,7 +43,7 @@ def protocols(results: Results) -> Figure:
         plots.typical_map(axes[1], x, y, diagram.extra("typical_norm"), diagram.extra("typical_interference"))
         plots.phase_map(axes[2], x, y, diagram.extra("optimum_phase"))
         fraction = plots.value_map(axes[3], x, y, diagram.data["agreement"].values)
-        measured = diagram.boundary()
+        measured = diagram.boundary().position()
         for ax, colour in zip(axes, ("white", "black", "white", "white"), strict=True):
             ax.plot(x, measured, color=colour, linewidth=1.2, linestyle=(0, (3, 2)))
         _draw_single_restarts(axes[0], diagram)
