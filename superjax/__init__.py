@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from superjax import analysis, plots
     from superjax.reference import oracle, theory
+    from superjax.runs.api import run
     from superjax.runs.netcdf import open_dataset as open
-    from superjax.runs.runner import run
     from superjax.spec import Case, Sweep, SweepError, available, load
 
 __version__ = "0.2.0"
@@ -35,7 +35,7 @@ _HOMES = {
     "load": "superjax.spec:load",
     "open": "superjax.runs.netcdf:open_dataset",
     "oracle": "superjax.reference.oracle",
-    "run": "superjax.runs.runner:run",
+    "run": "superjax.runs.api:run",
     "theory": "superjax.reference.theory",
 }
 

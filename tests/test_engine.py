@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax import export
 
+import superjax
 from superjax import analysis
 from superjax.engine import engine
 from superjax.engine.engine import BLOCK, Pace
@@ -439,7 +440,7 @@ def test_starts_are_given_by_case(tmp_path, monkeypatch, init, says):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # users have no checked annotations
     (tmp_path / "small.toml").write_text("n_features = 2\nn_hidden = 1\ntrain.steps = 1\n")
     with pytest.raises(SweepError, match=says):
-        runner.run(load(tmp_path / "small.toml"), init=init)
+        superjax.run(load(tmp_path / "small.toml"), init=init)
 
 
 def test_notebook_preset(make_case):

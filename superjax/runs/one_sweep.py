@@ -29,6 +29,7 @@ class Finished(NamedTuple):
 
     Attributes:
         manifest: what was recorded, a copy.
+        datasets: one per case.
         trained: whether anything was trained, else all is redrawn.
         diverged: how many models diverged, of `models`.
         files: figures and claims.
@@ -37,6 +38,7 @@ class Finished(NamedTuple):
 
     sweep: Sweep
     manifest: Mapping[str, Any]
+    datasets: dict[str, xr.Dataset]
     trained: bool
     models: int
     diverged: int
@@ -108,7 +110,9 @@ def _execute(sweep: Sweep, run: Run, work: Todo, start: float) -> Finished:
     run.save(files=[file.name for file in files], finished=not failures, **spent)
     models = sum(dataset["loss"].size for dataset in datasets.values())
     diverged = sum(int((dataset["diverged_at"] >= 0).sum()) for dataset in datasets.values())
-    return Finished(sweep, run.manifest, bool(trained), models, diverged, seconds["all"], claims, files, failures)
+    return Finished(
+        sweep, run.manifest, datasets, bool(trained), models, diverged, seconds["all"], claims, files, failures
+    )
 
 
 def _train(running: Mapping[str, CaseRun], run: Run) -> dict[str, xr.Dataset]:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -166,9 +167,16 @@ def bar(name: str, models: int) -> Iterator[Callable[[float], None]]:
 
 
 def _bar_on_terminal(name: str, models: int, watched: bool) -> Any:
-    from tqdm import tqdm  # not before it is needed
+    """The bar: that of notebooks in one that has what it needs, else of text."""
+    from tqdm import TqdmWarning, tqdm  # not before it is needed
 
     _show("")
+    if watched and is_notebook():
+        from tqdm.auto import tqdm as widget
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TqdmWarning)  # that there are no widgets: then it is text
+            return widget(total=models, desc=plain(name), unit=" models", unit_scale=True)
     columns = max(shutil.get_terminal_size().columns, 20)
     return tqdm(
         total=models, desc=plain(name), unit=" models", unit_scale=True, ncols=columns, disable=not watched,
@@ -219,7 +227,12 @@ def _is_watched() -> bool:
         terminal = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
     except (AttributeError, ValueError):
         terminal = False
-    return terminal or type(stream).__module__.startswith("ipykernel")
+    return terminal or is_notebook()
+
+
+def is_notebook() -> bool:
+    """Whether output goes to a notebook."""
+    return type(sys.stderr).__module__.startswith("ipykernel")
 
 
 def _show(text: str) -> None:

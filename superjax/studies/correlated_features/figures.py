@@ -109,10 +109,12 @@ def _judged(results: Results, names: Sequence[str]) -> str:
 
 def _training(results: Results, names: Sequence[str]) -> str:
     """Restarts and training of the cases, those that were trained alike together."""
-    cases = [results.sweep.cases[name] for name in names]
-    texts = dict.fromkeys(
-        f"{case.restarts} restarts a density{', transplants between densities' if case.optimum else ''}; each model: "
-        f"{training_in_words(case)}." for case in cases
+    alike: dict[tuple[bool, str], dict[int, None]] = {}
+    for case in (results.sweep.cases[name] for name in names):
+        alike.setdefault((case.optimum, training_in_words(case)), {})[case.restarts] = None
+    texts = (
+        f"{' or '.join(map(str, restarts))} restarts a density{', transplants between densities' if optimum else ''}; "
+        f"each model: {words}." for (optimum, words), restarts in alike.items()
     )  # fmt: skip
     return f"Best of {' '.join(texts)}"
 

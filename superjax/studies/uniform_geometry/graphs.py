@@ -52,7 +52,8 @@ def _counted(shown: Uniform, cell: int) -> list[str]:
     members, words = shown.members(cell), []
     for name, count in shown.factors(cell).items():
         if name == "other":
-            words.append(f"{members[name]} in {count} group{'s' * (count > 1)} without a name")
+            features, groups = "s" * (members[name] > 1), "s" * (count > 1)
+            words.append(f"{members[name]} feature{features} in {count} group{groups} without a name")
         else:
             words.append(f"{count} x {name}")
     return words

@@ -1,0 +1,85 @@
+"""A sweep run from Python: in memory, or in a folder as the command line has it."""
+
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from superjax.errors import SweepError
+from superjax.runs import one_sweep, runner
+from superjax.runs.options import Options
+from superjax.runs.starting import by_case
+from superjax.spec import Sweep
+from superjax.system import interrupt, terminal
+from superjax.system.modules import beside
+
+
+def run(
+    sweep: Sweep,
+    init: Mapping[str, Any] | None = None,
+    devices: int | None = None,
+    progress: bool | None = None,
+    out: Path | str | None = None,
+    fresh: bool = False,
+) -> dict[str, xr.Dataset]:
+    """Train, evaluate and classify every model of every case.
+
+    Args:
+        init: starting weights by case, a mapping from array names to values of shape (*grid, restart, *array).
+            Arrays left out start as usual. Not with `out`.
+        devices: how many of JAX's devices to use, all by default.
+        progress: tell what is being done, with a progress bar of the training; by default in a notebook alone.
+        out: the folder of all results. The run gets the folder `out/NAME` with datasets, claims and figures, goes on
+            with what is there, and keeps what is trained when it is interrupted, as the command line does. Without it
+            nothing is written.
+        fresh: start over if the folder holds another run.
+
+    Returns:
+        One labelled dataset per case. Without `out`, warns of cases that had to be trained in the plain, slow form.
+
+    Raises:
+        SweepError: the sweep asks for something that cannot be run, or JAX has not so many devices, or it draws other
+            random numbers (`jax_default_prng_impl`, `jax_random_seed_offset`), or the folder holds another run or
+            cannot be written. JAX's other settings do not matter.
+        KeyboardInterrupt: the run in a folder was interrupted, and what was trained is kept.
+    """
+    if not isinstance(sweep, Sweep):
+        raise SweepError(f"run takes a sweep, not {sweep!r}: superjax.run(superjax.load({str(sweep)!r}))")
+    progress = terminal.is_notebook() if progress is None else progress
+    if out is None:
+        if fresh:
+            raise SweepError("fresh = True clears a folder of results: say which one by out")
+        return _in_memory(sweep, init, devices, progress)
+    if init is not None:
+        raise SweepError("init: a run in a folder starts from its own weights; leave init out, or out")
+    return _in_folder(sweep, Options(Path(out).expanduser(), devices, fresh), progress)
+
+
+def _in_memory(
+    sweep: Sweep, init: Mapping[str, Any] | None, devices: int | None, progress: bool
+) -> dict[str, xr.Dataset]:
+    given, datasets = by_case(init, sweep), {}
+    for name, case in sweep.cases.items():
+        with beside(sweep.path):
+            datasets[name], report = runner.run_case(name, case, given.get(name), devices, progress)
+        if report.form == "plain":
+            warnings.warn(runner.plain_message(name, report), stacklevel=3)
+        if report.nodes_because:
+            warnings.warn(runner.nodes_message(name, report), stacklevel=3)
+    return datasets
+
+
+def _in_folder(sweep: Sweep, options: Options, progress: bool) -> dict[str, xr.Dataset]:
+    options.check()
+    try:
+        with interrupt.installed(), terminal.telling(progress):
+            finished = one_sweep.run(sweep, sweep.name, options, time.perf_counter())
+    except interrupt.Interrupted:
+        interrupt.caught()
+        raise KeyboardInterrupt("what was trained is kept; the same call goes on with it") from None
+    for failure in finished.failures:
+        warnings.warn(failure, stacklevel=3)
+    return finished.datasets

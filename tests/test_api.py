@@ -1,0 +1,80 @@
+"""A sweep run from Python: in memory and in a folder."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+import superjax
+from superjax.engine import engine
+from superjax.runs import chunks
+from superjax.runs.checkpoint import Folder
+from superjax.spec import SweepError
+from tests.test_checkpoint import assert_identical
+from tests.test_faults import STUDY
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch) -> superjax.Sweep:
+    """A sweep of several chunks, saved after every call."""
+    monkeypatch.setattr(Folder, "due", lambda self: True)
+    monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 16})
+    monkeypatch.chdir(tmp_path)
+    Path("study.toml").write_text(STUDY)
+    return superjax.load("study.toml")
+
+
+def test_a_run_in_a_folder_is_that_in_memory_and_is_there_afterwards(study, monkeypatch):
+    (in_memory,) = superjax.run(study).values()
+    assert [path.name for path in Path().iterdir()] == ["study.toml"]
+    (in_folder,) = superjax.run(study, out="out").values()
+    assert_identical(in_folder, in_memory)
+    assert {"study.nc", "study.png", "claims.json", "manifest.json"} <= {
+        path.name for path in Path("out/study").iterdir()
+    }
+    monkeypatch.setattr(engine.Program, "advance", lambda *_: pytest.fail("trains"))
+    (again,) = superjax.run(study, out=Path("out")).values()
+    assert again.identical(in_memory)
+
+
+def test_an_interrupt_keeps_what_was_trained(study, monkeypatch):
+    trained, train = [], chunks.Training._train
+
+    def interrupted(training, *arguments):
+        if len(trained) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        trained.append(training)
+        train(training, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chunks.Training, "_train", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="what was trained is kept; the same call goes on"):
+            superjax.run(study, out="out")
+    assert list(Path("out/study").rglob("*.chunk"))
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_DFL
+    (whole,) = superjax.run(study, out="whole").values()
+    (resumed,) = superjax.run(study, out="out").values()
+    assert_identical(resumed, whole)
+
+
+def test_what_cannot_be_is_refused(study):
+    for keywords, said in (
+        ({"fresh": True}, "say which one by out"),
+        ({"out": "out", "init": {"study": {}}}, "leave init out"),
+        ({"out": "out", "devices": 99}, "99"),
+        ({"out": "/proc/nowhere"}, "/proc/nowhere"),
+    ):
+        with pytest.raises(SweepError, match=said):
+            superjax.run(study, **keywords)
+    superjax.run(study, out="out")
+    with pytest.raises(SweepError, match="steps = 41, was 40"):
+        superjax.run(study.override("train.steps=41"), out="out")
+    superjax.run(study.override("train.steps=41"), out="out", fresh=True)
+
+
+def test_progress_is_told_when_asked_for(study, capsys):
+    superjax.run(study)
+    assert capsys.readouterr() == ("", "")
+    superjax.run(study, progress=True)
+    assert "study: 48 models to be trained" in capsys.readouterr().out
