@@ -4,10 +4,12 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import superjax
 from superjax.engine import engine
+from superjax.problem.models import Linear
 from superjax.runs import chunks
 from superjax.runs.checkpoint import Folder
 from superjax.spec import SweepError
@@ -78,3 +80,27 @@ def test_progress_is_told_when_asked_for(study, capsys):
     assert capsys.readouterr() == ("", "")
     superjax.run(study, progress=True)
     assert "study: 48 models to be trained" in capsys.readouterr().out
+
+
+class Mine(Linear):
+    pass
+
+
+def test_overrides_may_be_pairs_with_a_class_as_value(study):
+    pairs = ("model.kind", Mine), ("train.steps", np.int64(7)), ("axes.density.range", np.array([1.0, 0.5]))
+    given = study.override(*pairs, "seed=3")
+    (case,) = given.cases.values()
+    assert (case.model.kind, case.train.steps, case.seed) == (f"{__name__}:Mine", 7, 3)
+    assert case.axes["density"].range == [1.0, 0.5]
+
+    class Within(Linear):
+        pass
+
+    for pair, said in (
+        (("model.kind", Within), "is within a function"),
+        (("train.stepz", 7), "did you mean steps"),
+        (("train.steps",), "is no override"),
+        ((1, 2), "is no override"),
+    ):
+        with pytest.raises(SweepError, match=said):
+            study.override(pair)

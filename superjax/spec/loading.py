@@ -8,9 +8,10 @@ from superjax.spec.overrides import refuse_keywords
 from superjax.spec.sweep import Given, Sweep
 
 
-def load(name: str | os.PathLike[str], *overrides: str, **keywords: object) -> Sweep:
+def load(name: str | os.PathLike[str], *overrides: str | tuple[str, object], **keywords: object) -> Sweep:
     """The packaged sweep NAME, or a file if `name` is a path object, has a separator or ends in `.toml`, with
-    `KEY=VALUE` overrides applied. Raises SweepError if the user's input is wrong, also for keyword arguments: it has
+    overrides applied: each the text `KEY=VALUE`, or a pair (KEY, VALUE), whose value may be the class of a model, of
+    data, a target or a term. Raises SweepError if the user's input is wrong, also for keyword arguments: it has
     none."""
     refuse_keywords(keywords)
     path, shown, raw = sweep_files.read(name)

@@ -1,9 +1,11 @@
-"""Overrides on the command line: `KEY=VALUE`."""
+"""Overrides: `KEY=VALUE`, from Python also a pair of a key and a value."""
 
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from superjax.errors import SweepError, clip
 from superjax.spec.emit import toml
@@ -22,10 +24,30 @@ class Override(NamedTuple):
     value: Any
 
 
-def parse(text: str) -> Override:
+def written(given: object) -> object:
+    """An override as text: a pair is KEY=VALUE, and a class as a value stands for `module:Class`. What is no pair stays
+    as it is."""
+    if not isinstance(given, tuple) or len(given) != 2 or not isinstance(given[0], str):
+        return given
+    key, value = given
+    if isinstance(value, type):
+        if "<locals>" in value.__qualname__:
+            raise SweepError(
+                f"{clip(key)}: the class {clip(value.__qualname__)} is within a function, and cannot be found by name; "
+                "define it at the top of a module, or in a cell of a notebook"
+            )
+        value = f"{value.__module__}:{value.__qualname__}"
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if isinstance(value, tuple | range):
+        value = list(value)
+    return f"{key}={toml(value)}"
+
+
+def parse(given: object) -> Override:
     """One override. A VALUE that is no TOML is a string; `cases=a,b` is a list."""
+    text = written(given)
     if not isinstance(text, str):
-        raise SweepError(f"{clip(repr(text))}: is no override, must be a string KEY=VALUE")
+        raise SweepError(f"{clip(repr(text))}: is no override, must be a string KEY=VALUE or a pair (KEY, VALUE)")
     if re.search("[\ud800-\udfff]", text):
         raise SweepError(f"{clip(ascii(text))} (command line): is not UTF-8 text")
     place = f"{clip(text)} (command line)"
@@ -60,7 +82,7 @@ def refuse_keywords(keywords: Mapping[str, object]) -> None:
         raise SweepError(f"{clip(next(iter(keywords)))}: is no argument; give overrides as text: {clip(texts, 300)}")
 
 
-def parse_batch(texts: Iterable[str]) -> list[Override]:
+def parse_batch(texts: Iterable[object]) -> list[Override]:
     """Overrides given together: none may repeat another's key, or set a table that another reaches into."""
     batch: list[Override] = []
     for new in map(parse, texts):

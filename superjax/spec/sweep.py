@@ -30,9 +30,9 @@ class Sweep:
     cases: dict[str, Case]
     _given: "Given" = field(repr=False, compare=False)
 
-    def override(self, *overrides: str, **keywords: object) -> "Sweep":
-        """The sweep with more `KEY=VALUE` overrides, which win over those given before. Raises SweepError, also for
-        keyword arguments: it has none."""
+    def override(self, *overrides: str | tuple[str, object], **keywords: object) -> "Sweep":
+        """The sweep with more overrides, each `KEY=VALUE` or a pair (KEY, VALUE), which win over those given before.
+        Raises SweepError, also for keyword arguments: it has none."""
         refuse_keywords(keywords)
         return self._given._replace(batches=(*self._given.batches, overrides)).resolve()
 
@@ -88,7 +88,7 @@ class Given(NamedTuple):
     path: Path
     shown: str
     raw: dict[str, Any]
-    batches: tuple[tuple[str, ...], ...]
+    batches: tuple[tuple[str | tuple[str, object], ...], ...]
 
     def resolve(self, drawn: bool = True) -> Sweep:
         """The sweep that this is. One that is not to be drawn may have a study that is gone. Raises SweepError."""

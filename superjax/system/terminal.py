@@ -172,10 +172,10 @@ def _bar_on_terminal(name: str, models: int, watched: bool) -> Any:
 
     _show("")
     if watched and is_notebook():
-        from tqdm.auto import tqdm as widget
-
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TqdmWarning)  # that there are no widgets: then it is text
+            from tqdm.auto import tqdm as widget
+
             return widget(total=models, desc=plain(name), unit=" models", unit_scale=True)
     columns = max(shutil.get_terminal_size().columns, 20)
     return tqdm(
