@@ -77,8 +77,8 @@ def make_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., "Case"]
 SLOW = frozenset(
     "api atlas autoencoder basic_results checkpoint correlated_features correlated_phase_diagram docs engine"
     " families faults figures five_features growth hosts jupyter k_gons kernel learning_dynamics loss"
-    " members models optimum oracle own_parts own_study parts_of_a_problem perturbed_feature processes prolonging"
-    " reading recipes spec_effects store studies sweep uniform_geometry wheel".split()
+    " members models notebooks optimum oracle own_parts own_study parts_of_a_problem perturbed_feature processes"
+    " prolonging reading recipes spec_effects store studies sweep uniform_geometry wheel".split()
 )
 
 
