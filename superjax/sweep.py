@@ -3,6 +3,7 @@
     python -m superjax.sweep NAME|FILE.toml [KEY=VALUE ...] [--out DIR] [--fresh] [--figures-only] [--strict]
                              [--devices N] [--distributed auto|HOST:PORT,PROCESSES,PROCESS]
     python -m superjax.sweep --all [KEY=VALUE ...] [the same options but --distributed]
+    python -m superjax.sweep --new FILE.toml
     python -m superjax.sweep --list | --version
 
 `--all` runs every packaged sweep, one after the other, and leaves a page of figures and claims in DIR/index.html.
@@ -17,7 +18,9 @@ import difflib
 import errno
 import os
 import shlex
+import shutil
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from superjax import __version__, spec
 from superjax.errors import SweepError, clip
 from superjax.runs.options import Options
-from superjax.spec import sweep_files
+from superjax.spec import starter, sweep_files
 from superjax.system import interrupt, machine, terminal
 
 if TYPE_CHECKING:
@@ -80,7 +83,10 @@ def parser() -> argparse.ArgumentParser:
         help="this is one of several processes; auto under Slurm, Open MPI and on TPU pods",
     )
     commands.add_argument("--all", action="store_true", help="run every packaged sweep; DIR/index.html shows them")
-    commands.add_argument("--list", action="store_true", help="list the packaged sweeps")
+    commands.add_argument("--new", type=Path, metavar="FILE.toml", help="write a sweep file to start from")
+    commands.add_argument(
+        "--list", action="store_true", help="list the packaged sweeps: what each shows, how long it takes"
+    )
     commands.add_argument("--version", action="version", version=f"superjax {__version__}")
     return commands
 
@@ -151,8 +157,14 @@ def _main(argv: list[str], resume: _Resume) -> int:
         return 0
     words = [word for word in (arguments.sweep, *arguments.overrides, *argv[end + 1 :]) if word is not None]
     if arguments.list:
-        sweeps = spec.available()
-        terminal.say("\n".join(f"{name:<{max(map(len, sweeps))}}  {title}" for name, title in sweeps.items()))
+        _list()
+        return 0
+    if arguments.new is not None:
+        if words or arguments.all:
+            raise SweepError("--new only writes a file: leave the other words out")
+        starter.write(arguments.new)
+        terminal.say(f"{arguments.new}: written. Change it, and run it with")
+        terminal.say(f"  python -m superjax.sweep {shlex.quote(starter.named(arguments.new))}")
         return 0
     if not words and not arguments.all:
         raise SweepError("which sweep? give NAME or FILE.toml, or --all\n  --list shows the packaged ones")
@@ -162,6 +174,16 @@ def _main(argv: list[str], resume: _Resume) -> int:
     )  # fmt: skip
     options.check()
     return _run_all(words, options, resume) if arguments.all else _run(words[0], words[1:], options, resume)
+
+
+def _list() -> None:
+    """The packaged sweeps, as wide as the terminal."""
+    width = max(shutil.get_terminal_size().columns, 60)
+    for name, (title, about, takes) in sweep_files.described().items():
+        terminal.say(f"{name}: {title}" if title else name)
+        words = f"{about} ({takes} on 2 cores)" if takes else about
+        for line in textwrap.wrap(words, width, initial_indent="    ", subsequent_indent="    "):
+            terminal.say(line)
 
 
 def _run(name: str, overrides: list[str], options: Options, resume: _Resume) -> int:

@@ -170,6 +170,23 @@ def test_falling_off_the_fast_form_is_said(tmp_path):
     assert "plain form" not in here("small.toml", cwd=tmp_path).stdout
 
 
+def test_a_new_sweep_file_runs_and_is_never_overwritten(tmp_path):
+    result = here("--new", "my sweep.toml", cwd=tmp_path)
+    assert result.returncode == 0 and "python -m superjax.sweep 'my sweep.toml'" in result.stdout, result.stderr
+    text = (tmp_path / "my sweep.toml").read_text()
+    result = here("--new", "my sweep.toml", cwd=tmp_path)
+    assert result.returncode == 2 and "is there already" in result.stderr
+    assert (tmp_path / "my sweep.toml").read_text() == text
+    few = ("axes.density.points=3", "axes.extra.points=3", "restarts=2", "train.steps=20")
+    result = here("my sweep.toml", *few, cwd=tmp_path)
+    assert result.returncode == 0 and "2 of 2 claims hold" in result.stdout, result.stderr
+    for name, said in (("mine.txt", "must end in .toml"), ("no/where.toml", "cannot be written"), ("-.toml", "")):
+        result = here(f"--new={name}", cwd=tmp_path)
+        assert result.returncode == (2 if said else 0) and said in result.stderr
+    assert here("--new", "b.toml", "phase_diagram", cwd=tmp_path).returncode == 2
+    assert not (tmp_path / "b.toml").exists()
+
+
 def test_list_and_version_need_no_jax(tmp_path):
     code = (
         "import sys; from superjax.sweep import main; status = main(['--list']); "
@@ -177,7 +194,7 @@ def test_list_and_version_need_no_jax(tmp_path):
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "phase_diagram" in result.stdout and "What happens to an extra feature?" in result.stdout
+    assert "phase_diagram: What happens to an extra feature?\n    the phase change, n = 2, m = 1" in result.stdout
     assert superjax.__version__ in command("--version", cwd=tmp_path).stdout
 
 

@@ -193,6 +193,8 @@ class Head(Frozen):
 
     title: Text = Field("", description="the heading of the figures")
     section: Text = Field("", description="the section of the paper that it is about")
+    about: Text = Field("", description="what it shows, for the list of sweeps")
+    takes: Text = Field("", description="how long it takes, for the list of sweeps")
     study: str | None = Field(
         None, description='figures and claims: a packaged study, your own as `pkg.module`, or `""` for plain maps'
     )

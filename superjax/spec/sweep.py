@@ -26,6 +26,8 @@ class Sweep:
     path: Path
     title: str
     section: str
+    about: str
+    takes: str
     study: str | None
     cases: dict[str, Case]
     _given: "Given" = field(repr=False, compare=False)
@@ -44,6 +46,7 @@ class Sweep:
         common = {key: value for key, value in first.items() if key in same}
         rest = {name: {k: v for k, v in tree.items() if k not in same} for name, tree in trees.items()}
         head = {"title": self.title, "section": self.section, "study": self.study or ""}
+        head |= {key: text for key in ("about", "takes") if (text := getattr(self, key))}
         return "\n".join(emit({**head, **common, "case": rest})) + "\n"
 
     def differences(self, other: "Sweep") -> list[str]:
@@ -106,7 +109,7 @@ class Given(NamedTuple):
         if study and drawn and (fault := self._no_study(study)):
             raise SweepError(f"{source(sources, ('study',)).place}: study = {toml(study)}, {fault}")
         cases = resolve_cases(name, self.shown, self.raw, batches, study)
-        return Sweep(name, self.path, head.title, head.section, study, cases, self)
+        return Sweep(name, self.path, head.title, head.section, head.about, head.takes, study, cases, self)
 
     def _no_study(self, study: str) -> str:
         """That there is no study of a name, "" if there is one, packaged or a module of the user's."""

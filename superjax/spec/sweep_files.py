@@ -18,6 +18,16 @@ def available() -> dict[str, str]:
     return {name: str(parsed(content(*at), at[1]).get("title", "")) for name, at in sweeps.items()}
 
 
+def described() -> dict[str, tuple[str, str, str]]:
+    """Title of the packaged sweeps, what they show, and how long they take, by name. Raises SweepError."""
+    found = {}
+    for name, path in packaged.sweeps().items():
+        tree = parsed(content(path, shown(path)), shown(path))
+        title, about, takes = (str(tree.get(key, "")) for key in ("title", "about", "takes"))
+        found[name] = title, about, takes
+    return found
+
+
 def read(name: str | os.PathLike[str]) -> tuple[Path, str, dict[str, Any]]:
     """The path of the packaged sweep NAME, or of a file, what messages call it, and what it says, as TOML. Raises
     SweepError."""
