@@ -12,7 +12,7 @@ import pytest
 
 import superjax
 from superjax import spec, studies
-from superjax.runs import all_sweeps
+from superjax.runs import all_sweeps, gallery
 from superjax.runs.page import write as write_page
 from superjax.spec import SweepError, packaged
 from superjax.sweep import main
@@ -79,6 +79,10 @@ def claims_of(folder: Path) -> list[dict]:
     return json.loads((folder / "claims.json").read_text())
 
 
+def failing_first(claims: list[dict]) -> list[dict]:
+    return sorted(claims, key=lambda claim: claim["holds"])
+
+
 def test_all_sweeps_run_and_the_page_shows_them(tiny, capsys):
     assert main(["--all", "restarts=1", "axes.sparse.range=[0.2, 1]", "--out", "out"]) == 0
     one, two = (superjax.open(tiny / "out" / name / f"{name}.nc") for name in ("one", "two"))
@@ -116,6 +120,41 @@ def test_the_page_escapes_and_says_what_is_missing(tmp_path):
     assert "Failed: No <room>" in page.text and "1 of 3 sweeps, 0 of 1 claims hold" in page.text
     (folder / "manifest.json").write_text(json.dumps({**manifest, "finished": False}))
     assert "five_features (not finished)" in Page(write_page(tmp_path, sweeps, {})).text
+
+
+def test_the_page_has_what_does_not_hold_first_and_says_what_a_sweep_shows(tmp_path):
+    folder = tmp_path / "five_features"
+    folder.mkdir()
+    claim = {"source": "", "expected": 1, "measured": 1, "tolerance": 0, "note": ""}
+    claims = [{**claim, "claim": name, "holds": holds} for name, holds in (("a", True), ("b", False), ("c", True))]
+    (folder / "claims.json").write_text(json.dumps(claims))
+    (folder / "manifest.json").write_text(json.dumps({"finished": True, "files": []}))
+    sweep = spec.load("five_features")
+    page = Page(write_page(tmp_path, {"five_features": sweep}, {}))
+    assert [row[0] for row in page.rows if row] == ["b", "a", "c"]
+    assert f"{sweep.about} ({sweep.takes} on two cores)" in page.text
+
+
+def test_the_gallery_is_current():
+    """`python -m superjax.runs.gallery` makes it."""
+    results = Path(__file__).resolve().parent.parent / "results"
+    assert gallery.text(results) == (results / "README.md").read_text()
+
+
+def test_the_gallery_shows_what_lies_there(tmp_path):
+    folder = tmp_path / "five_features"
+    folder.mkdir()
+    claim = {"claim": "a | <b>\n", "source": "x", "expected": [1], "measured": None, "tolerance": None, "kind": "paper"}
+    claims = [{**claim, "holds": True, "note": ""}, {**claim, "claim": "c", "holds": False, "note": "why"}]
+    (folder / "claims.json").write_text(json.dumps(claims))
+    (folder / "one.png").touch()
+    lines = gallery.text(tmp_path).splitlines()
+    assert [line for line in lines if line.startswith("## ")] == ["## five_features"]
+    assert "![five_features: one](five_features/one.png)" in lines
+    failing, holding = lines.index("| c | paper | [1] |  | why |"), lines.index("| a ∣ &lt;b>  | paper | [1] |  |  |")
+    assert failing < holding
+    assert any(line.startswith("1 of 2 claims hold") for line in lines)
+    assert any(line.startswith("`python -m superjax.sweep five_features` (") for line in lines)
 
 
 def test_the_page_bears_hostile_names_and_damaged_claims(tmp_path):
@@ -274,4 +313,5 @@ def test_the_true_atlas_reduced(tmp_path):
     assert {picture.partition("/")[0] for picture in page.pictures} == set(names)
     assert all((tmp_path / "results" / picture).is_file() for picture in page.pictures)
     shown = [row[0] for row in page.rows if row]
-    assert shown == [claim["claim"] for name in names for claim in claims_of(tmp_path / "results" / name)]
+    in_order = (claim for name in names for claim in failing_first(claims_of(tmp_path / "results" / name)))
+    assert shown == [claim["claim"] for claim in in_order]

@@ -54,6 +54,8 @@ def write(out: Path, sweeps: Mapping[str, Sweep], failed: Mapping[str, str], ove
     for name, sweep in sweeps.items():
         heading = f'<h2 id="{quote(name)}">{escape(name)}: {escape(sweep.title or name)}</h2>\n'
         heading += f"<p>{escape(sweep.section)}</p>"
+        if sweep.about:
+            heading += f"<p>{escape(sweep.about)} ({escape(sweep.takes)} on two cores)</p>"
         if (entry := found[name]) is not None:
             body = (
                 _made(name, entry["manifest"])
@@ -113,15 +115,17 @@ def _figures(name: str, figures: list[str]) -> str:
 
 def _table(claims: list[dict[str, Any]]) -> str:
     head = "".join(f'<th style="width: {width}%">{column}</th>' for column, width in _COLUMNS.items())
+    first = sorted(claims, key=lambda claim: bool(claim.get("holds")))  # what does not hold
     rows = "".join(
         f'<tr class="{"holds" if claim.get("holds") else "fails"}">'
-        f"{''.join(f'<td>{escape(_shown(claim.get(column)))}</td>' for column in _COLUMNS)}</tr>\n"
-        for claim in claims
+        f"{''.join(f'<td>{escape(shown(claim.get(column)))}</td>' for column in _COLUMNS)}</tr>\n"
+        for claim in first
     )
     return f"<div><table>\n<tr>{head}</tr>\n{rows}</table></div>"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of a claim, as the pages have it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
