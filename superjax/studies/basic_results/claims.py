@@ -159,7 +159,9 @@ def _choice(group: Group) -> list[Claim]:
     return [
         at_least(f"{group.title}: standard errors by which the best fit is better than the best with another number of "
                  "features (least of any density)", "none, one and two active features exactly, three and more sampled",
-                 3, min(clear), note="; ".join(words), kind="check")
+                 3, min(clear), kind="check",
+                 note=f"{'; '.join(words)}; below 3 it is not decided how many features the optimum has: the "
+                 "next number may do as well")
     ]  # fmt: skip
 
 
@@ -175,7 +177,8 @@ def _digon_rule(group: Group) -> list[Claim]:
         close(f"{group.title}: represented features of the best fit by the digon rule, densities "
               f"{_listed(group.density[applies])}", "digon rule, derived", rule[applies].tolist(),
               best[applies].tolist(), absolute=1, tolerance="1: the last newcomer gains next to nothing",
-              note="where the rule is below two features a dimension, beyond which it says no more"
+              note="where the rule is below two features a dimension, beyond which it says no more; the best fit is "
+              f"one of {group.fits()['loss'].sizes['fit']}, and another claim says whether it is told from the next"
               + (f"; at the other densities the best fit has {rest}" if rest else ""))
     ]  # fmt: skip
 

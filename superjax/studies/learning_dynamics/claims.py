@@ -82,7 +82,9 @@ def _jumps(name: str, of: list[Course]) -> Claim:
         f"jump is a change of D_i by {JUMP:g} (2/5 to 1/2) within a factor of {WITHIN:g} in steps, a smooth curve is "
         "logistic in ln(steps) from where learning begins to where all features have settled; the largest change is "
         f"{np.median(change):.3f} and {np.median(smooth):.3f} (medians); of features and of smooth curves jump "
-        f"{', '.join(others)}; {np.mean(levels[~real] < 2 * JUMP):.2f} of the features that do not jump never have a "
+        f"{', '.join(others)}: the difference is above one half at {WITHIN:g} alone, which was chosen of these three; "
+        "whether a jump starts and ends at a level is not measured; "
+        f"{np.mean(levels[~real] < 2 * JUMP):.2f} of the features that do not jump never have a "
         f"D_i of {2 * JUMP:g}",
     )  # fmt: skip
 
@@ -193,7 +195,7 @@ def _stages(name: str, density: float, reached: list[Course]) -> list[Claim]:
         *(_share(f"{name}: {event}, and the loss falls faster than typical", quick, 0.1,
                  f"{_TYPICAL} from the separation to the antiprism; the loss falls by {to_triangles:.0%} from the "
                  f"separate sets to triangles, and by {after:.0%} after that (medians); "
-                 f"{_SEEDS} .40 to 1 for the turn, 1 for the others")
+                 f"{_SEEDS} {'.40 to 1: most of the loss is gone before the turn' if event == EVENTS[-1] else '1'}")
           for event, quick in zip(EVENTS, np.transpose(fast), strict=True)),
         _share(f"{name}: drops of the loss that are at one of these four", drops, 0.1,
                f"{len(drops)} drops; at is within a factor of {_AT_ONCE:g} in steps; {_SEEDS} "

@@ -175,7 +175,10 @@ def octahedron(results: Results, name: str) -> Figure:
     frame(
         figure, results,
         f"Two sets of {SET} features (cold and warm colours) of density {case.density_vector()[0]:g}, correlation "
-        f"{case.data.correlation:g}, m = {case.n_hidden}: the best of {case.restarts} restarts. "
+        f"{case.data.correlation:g}, m = {case.n_hidden}: the best of {case.restarts} restarts, "
+        f"in which the triangles are turned by {shape.turn[at.triangles]:.0f} degrees when they are there (median of "
+        "all restarts: "
+        f"{np.median([Shape.of(c.W).turn[events(c).triangles] for c in courses(data).values()]):.0f}). "
         f"{training_in_words(case).capitalize()}. In space: the columns of W at the steps marked below, those of a set "
         "joined by black lines, with the way that they came, all in the position that is canonical for the final "
         "weights. Grey: where the means of the sets move apart fastest, then where the lowest cosine within sets falls "

@@ -111,7 +111,8 @@ def _deformation(view: View) -> list[Claim]:
                     float(extreme(angle[points])), kind="paper",
                     note=f"from density {density[points[0]]:.3g} to {density[points[-1]]:.3g} {ends}{also}; norms of "
                     f"the perturbed feature and of the others (mean) go from {ratio}: a sparser feature has less of "
-                    "the circle and a longer vector")
+                    "the circle and a longer vector; where the claim fails the neighbours turn back, as at the "
+                    "widest angle")
         )  # fmt: skip
     return found
 

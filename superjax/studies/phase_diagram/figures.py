@@ -143,7 +143,8 @@ def caption(shown: list[Diagram]) -> str:
         f"{SMALL_MARGIN:.0%} of such a threshold. Optimum: best restarts, transplanted between neighbouring cells and "
         f"polished. At importance 1 features are alike, and it is chance which of them is left out. Typical outcome "
         f"hatched where fewer than {1 - case.plot.threshold:.0%} of restarts have the optimum's phases; crosses: some "
-        f"restarts diverged. Restarts that reach the optimum, all cells together: {reached}, {error_in_words(shown)}. "
+        f"restarts diverged. Restarts that reach the optimum (come within "
+        f"{analysis.REACHED:.0%} of its loss), all cells together: {reached}, {error_in_words(shown)}. "
         "Gap: white where no solution in other phases is a minimum of the loss: all that were tried end in the "
         "optimum's phases, or have a vanishing gradient and yet leave when moved a little."
     )
@@ -152,7 +153,7 @@ def caption(shown: list[Diagram]) -> str:
 def error_in_words(shown: list[Diagram]) -> str:
     """What the standard errors of `success_in_words` rest on."""
     if any(d.common_starts for d in shown):
-        return "with the standard error of as many independent starts or streams as all cells share"
+        return "with the standard error over the restarts, which all cells share"
     return "with the standard error of starts that are independent in all cells"
 
 
@@ -196,7 +197,10 @@ def _draw_cut(diagram: Diagram, wanted: float, top: Axes, bottom: Axes) -> None:
     top.set(title=f"relative importance {r:.3g}", ylabel="norm of the extra feature", ylim=(-0.05, 1.5))
     variance = theory.variance(s)
     for losses, colour, label in zip(
-        diagram.branch_losses(), (VERMILION, BLUE), ("with superposition", "without superposition"), strict=True
+        diagram.branch_losses(),
+        (VERMILION, BLUE),
+        ("with superposition", "of other minima, without superposition"),
+        strict=True,
     ):
         bottom.plot(s, losses[k] / variance, "o", markersize=3, color=colour, label=f"lowest loss found {label}")
     candidates = theory.candidate_losses(r, s, diagram.case.n_features, diagram.case.n_hidden)

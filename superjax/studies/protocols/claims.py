@@ -9,6 +9,10 @@ from superjax.studies.diagram import Diagram, diagrams
 from superjax.studies.results import Results
 
 SECTION = "Superposition as a Phase Change"
+WITHOUT = (
+    "they end in other minima (near importance 1 one with both features on the same side, the weaker of a norm below "
+    "the threshold), or stay near a point at which the gradient vanishes"
+)
 
 
 def claims(results: Results) -> list[Claim]:
@@ -87,7 +91,9 @@ def _single_restarts(diagram: Diagram) -> list[Claim]:
                 f"float64 reference of the optimum; {_source(diagram)}", expected, float(np.median(known)),
                 relative=allowed, tolerance=f"{allowed:.0%}: one cell, and the column beside",
                 note=f"{known.size} of {case.restarts} restarts have a boundary, the central 80% from {low:.3g} to "
-                f"{high:.3g}; standard error of the median about {error:.2g}{_metastable(diagram, column, expected)}",
+                f"{high:.3g}; standard error of the median about {error:.2g}"
+                + (f", {abs(np.median(known) - expected) / error:.1f} of which it is off" if error > 0 else "")
+                + _metastable(diagram, column, expected),
             )
         )  # fmt: skip
     return found
@@ -100,10 +106,8 @@ def _metastable(diagram: Diagram, column: int, expected: float) -> str:
     if not sparser.any():
         return ""
     inside = analysis.has_superposition(diagram.data["phase"].values[column], diagram.case.n_hidden)[sparser]
-    return (
-        f"; at densities from it down to {1 / np.e:.2f} of it {1 - inside.mean():.0%} of the models have none: they "
-        "stay near solutions that leave a feature out"
-    )
+    without = f"{1 - inside.mean():.0%} of the models have none: {WITHOUT}"
+    return f"; at densities from it down to {1 / np.e:.2f} of it {without}"
 
 
 def _sparsest(diagram: Diagram, values: np.ndarray) -> float:

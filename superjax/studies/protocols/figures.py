@@ -18,6 +18,7 @@ from superjax.studies.phase_diagram.figures import (
     outcome_title,
     set_axes,
 )
+from superjax.studies.protocols.claims import WITHOUT
 from superjax.studies.results import Results
 
 COLUMNS = 14  # in which the boundary of single restarts is drawn
@@ -72,9 +73,9 @@ def protocols(results: Results) -> Figure:
     reached = ", ".join(f"{d.success_in_words()} ({_in_words(d, ', ')})" for d in shown)
     frame(
         figure, results,
-        f"{text} Single restarts within {analysis.REACHED:.0%} of the optimum's loss: {reached}, "
+        f"{text} Of all models, single restarts within {analysis.REACHED:.0%} of the optimum's loss: {reached}, "
         f"{error_in_words(shown)}. Where single restarts have superposition from sparser data on than the optimum, "
-        f"they stay near solutions that leave a feature out.{partly(len(shown), len(results.datasets), 'cases')}",
+        f"{WITHOUT}.{partly(len(shown), len(results.datasets), 'cases')}",
         245,
     )  # fmt: skip
     return figure

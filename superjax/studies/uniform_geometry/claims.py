@@ -1,5 +1,7 @@
 """What is claimed of uniform superposition: plateaus, clusters of dimensionalities, and exact losses."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy.linalg import block_diag
 
@@ -162,11 +164,12 @@ def _clusters(shown: Uniform) -> list[Claim]:
         )
         found.append(
             more_than(
-                f"{shown.name}: D_i cluster at {FRACTIONS[name]}: features of complete {name}s, at all densities, are "
-                "so many times as dense as features around that level, and as random directions of equal norms",
+                f"{shown.name}: D_i cluster at {FRACTIONS[name]}: density of features in complete {name}s over that "
+                "beside the level (and over that of random directions, if larger)",
                 SECTION, CLUSTER, float(dense / max(1.0, chance)), kind="paper",
                 note=f"{dense:.3g} times as dense, random directions {chance:.3g} times; of represented features "
-                f"within {NEAR:.0%} of the level so many are in complete {name}s: {listed or 'none'}",
+                f"within {NEAR:.0%} of the level so many are in complete {name}s: {listed or 'none'}; "
+                "the settings were selected on such counts",
             )
         )  # fmt: skip
     return found
@@ -196,11 +199,18 @@ def _factors(shown: Uniform) -> list[Claim]:
                 f"complete {kinds}, whose products have the lowest exact loss"
                 + (f" up to {SHARE:.0%} of its gain" if len(contenders[cell]) > 1 else ""),
                 f"{SECTION}; {DERIVED}", 0.5, inside / max(int(shown.represented[cell].sum()), 1),
-                note=f"{', '.join(f'{count} x {name} ({members[name]} features)' for name, count in factors.items())}; "
-                f"share of the best product's gain over PCA reached {shown.reached[cell]:.1%}",
+                note=f"{_counts(factors, members)}; share of the best product's gain over PCA reached "
+                f"{shown.reached[cell]:.1%}"
+                + (", by a solution without a name that beats all products" if shown.reached[cell] > 1 else
+                   ": training ends in others, whose D_i or overlaps are off those of polytopes")
+                + "; the settings were selected on such counts",
             )
         )  # fmt: skip
     return found
+
+
+def _counts(factors: Mapping[str, int], members: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} x {name} ({members[name]} features)" for name, count in factors.items()) or "no feature"
 
 
 def _dense(shown: Uniform) -> list[Claim]:
