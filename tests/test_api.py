@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from superjax.problem.models import Linear
 from superjax.runs import chunks
 from superjax.runs.checkpoint import Folder
 from superjax.spec import SweepError
+from superjax.sweep import main
 from tests.test_checkpoint import assert_identical
 from tests.test_faults import STUDY
 
@@ -86,7 +88,7 @@ class Mine(Linear):
     pass
 
 
-def test_overrides_may_be_pairs_with_a_class_as_value(study):
+def test_overrides_may_be_pairs_with_a_class_as_value(study, monkeypatch):
     pairs = ("model.kind", Mine), ("train.steps", np.int64(7)), ("axes.density.range", np.array([1.0, 0.5]))
     given = study.override(*pairs, "seed=3")
     (case,) = given.cases.values()
@@ -102,5 +104,33 @@ def test_overrides_may_be_pairs_with_a_class_as_value(study):
         (("train.steps",), "is no override"),
         ((1, 2), "is no override"),
     ):
-        with pytest.raises(SweepError, match=said):
+        with monkeypatch.context() as patch, pytest.raises(SweepError, match=said):
+            patch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # users have no checked annotations
             study.override(pair)
+
+
+OWN = """
+from superjax.problem.models import Linear
+SLOPE = {slope}
+
+
+class Own(Linear):
+    def __call__(self, x):
+        return SLOPE * super().__call__(x)
+"""
+
+
+def test_a_finished_run_of_other_code_is_refused_and_the_command_line_warns(study, monkeypatch, capsys):
+    """Globals that the class refers to are code too."""
+    own = study.override("model.kind=own_slope:Own", "optimum=false", "train.steps=5")
+    Path("own_slope.py").write_text(OWN.format(slope=1.0))
+    superjax.run(own, out="out")
+    Path("own_slope.py").write_text(OWN.format(slope=0.2))
+    with pytest.raises(SweepError, match="holds a run of another own_slope:Own, its code has changed"):
+        superjax.run(own, out="out")
+    arguments = ["study.toml", "model.kind=own_slope:Own", "optimum=false", "train.steps=5", "--out", "out"]
+    assert main(arguments) == 0
+    assert "drawn as trained before the code of own_slope:Own changed; --fresh trains anew" in capsys.readouterr().err
+    superjax.run(own, out="out", fresh=True)
+    Path("own_slope.py").write_text(OWN.format(slope=0.2) + "# a comment\n")
+    assert main(arguments) == 0 and "warning" not in capsys.readouterr().err

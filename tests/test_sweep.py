@@ -177,6 +177,10 @@ def test_a_new_sweep_file_runs_and_is_never_overwritten(tmp_path):
     result = here("--new", "my sweep.toml", cwd=tmp_path)
     assert result.returncode == 2 and "is there already" in result.stderr
     assert (tmp_path / "my sweep.toml").read_text() == text
+    for kind in ("linear", "relu_hidden", "two_layer"):
+        assert kind in text and superjax.load(tmp_path / "my sweep.toml", f"model.kind={kind}").cases
+    for kind in ("sets", "signed", "finite"):
+        assert kind in text and superjax.load(tmp_path / "my sweep.toml", f"data.kind={kind}").cases
     few = ("axes.density.points=3", "axes.extra.points=3", "restarts=2", "train.steps=20")
     result = here("my sweep.toml", *few, cwd=tmp_path)
     assert result.returncode == 0 and "2 of 2 claims hold" in result.stdout, result.stderr

@@ -42,8 +42,8 @@ def run(
 
     Raises:
         SweepError: the sweep asks for something that cannot be run, or JAX has not so many devices, or it draws other
-            random numbers (`jax_default_prng_impl`, `jax_random_seed_offset`), or the folder holds another run or
-            cannot be written. JAX's other settings do not matter.
+            random numbers (`jax_default_prng_impl`, `jax_random_seed_offset`), or the folder holds another run, also
+            one of other code of a class of yours, or cannot be written. JAX's other settings do not matter.
         KeyboardInterrupt: the run in a folder was interrupted, and what was trained is kept.
     """
     if not isinstance(sweep, Sweep):
@@ -55,7 +55,7 @@ def run(
         return _in_memory(sweep, init, devices, progress)
     if init is not None:
         raise SweepError("init: a run in a folder starts from its own weights; leave init out, or out")
-    return _in_folder(sweep, Options(Path(out).expanduser(), devices, fresh), progress)
+    return _in_folder(sweep, Options(Path(out).expanduser(), devices, fresh, same_code=True), progress)
 
 
 def _in_memory(

@@ -198,12 +198,15 @@ class Run:
 
     def refuse_other_code(self, codes: Mapping[str, str]) -> None:
         """Raises SweepError if a case was trained, or begun, with other code of its model than that in `codes`."""
-        for case, code in codes.items():
-            if self.entry(case).get("code", code) != code:
-                raise SweepError(
-                    f"{self.folder}: holds a run of another {self.sweep.cases[case].model.kind}, its code has changed "
-                    "since\n  start over with --fresh, or choose another folder with --out"
-                )
+        for case in self.of_other_code(codes):
+            raise SweepError(
+                f"{self.folder}: holds a run of another {self.sweep.cases[case].model.kind}, its code has changed "
+                "since\n  start over with --fresh, or choose another folder with --out"
+            )
+
+    def of_other_code(self, codes: Mapping[str, str]) -> list[str]:
+        """The cases that were trained, or begun, with other code than that in `codes`."""
+        return [case for case, code in codes.items() if self.entry(case).get("code", code) != code]
 
     def save(self, **entries: Any) -> None:
         self._manifest |= entries

@@ -17,6 +17,7 @@ class Options:
         fresh: start over if the folder holds another run.
         figures_only: redraw a finished run, train nothing.
         strict: a model that diverged is a failure.
+        same_code: a finished run of other code of the user's is refused; else it is redrawn, with a warning.
         distributed: how this process finds the others of the run (`hosts.join`), None if it is alone.
     """
 
@@ -26,6 +27,7 @@ class Options:
     figures_only: bool = False
     strict: bool = False
     distributed: str | None = None
+    same_code: bool = False
 
     def check(self) -> None:
         """Raises SweepError where options contradict each other, or one is impossible on any machine."""

@@ -58,8 +58,14 @@ def todo(sweep: Sweep, shown: str, run: Run, options: Options) -> Todo:
                 "  choose another one with --out, or copy the sweep file under another name"
             )
     try:
-        codes = codes_of(sweep, sweep.cases if missing else (), missing)
-        run.refuse_other_code(codes)  # all cases of a run have the same; redrawing needs none
+        codes = codes_of(sweep, sweep.cases, missing)
+        if missing or options.same_code:
+            run.refuse_other_code(codes)  # all cases of a run have the same
+        elif others := run.of_other_code(codes):
+            run.warn(
+                f"{run.folder}: {clip(', '.join(others))}: drawn as trained before the code of "
+                f"{clip(sweep.cases[others[0]].model.kind)} changed; --fresh trains anew"
+            )
         studies.check(sweep)
         chunks = {name: run.entry(name)["chunks"] for name in missing}
         earlier = {name: open_earlier(run.path(name)) for name in missing if run.earlier(name)}

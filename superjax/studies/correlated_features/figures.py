@@ -109,13 +109,11 @@ def _judged(results: Results, names: Sequence[str]) -> str:
 
 def _training(results: Results, names: Sequence[str]) -> str:
     """Restarts and training of the cases, those that were trained alike together."""
-    alike: dict[tuple[bool, str], dict[int, None]] = {}
+    alike: dict[str, dict[str, None]] = {}
     for case in (results.sweep.cases[name] for name in names):
-        alike.setdefault((case.optimum, training_in_words(case)), {})[case.restarts] = None
-    texts = (
-        f"{' or '.join(map(str, restarts))} restarts a density{', transplants between densities' if optimum else ''}; "
-        f"each model: {words}." for (optimum, words), restarts in alike.items()
-    )  # fmt: skip
+        how = f"{case.restarts} restarts a density{', with transplants between densities' if case.optimum else ''}"
+        alike.setdefault(training_in_words(case), {})[how] = None
+    texts = (f"{', or '.join(how)}; each model: {words}." for words, how in alike.items())
     return f"Best of {' '.join(texts)}"
 
 
