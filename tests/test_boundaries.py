@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from superjax.reference import boundaries, theory
+from superjax.studies.five_features.claims import DIGONS, RATIO
 
 NEAR = np.array([1.005, 0.995])  # a denser and a sparser point
 
@@ -13,6 +14,11 @@ def test_superposition_begins_where_the_table_says(shape, r):
     at = boundaries.SUPERPOSED[shape][r]
     restarts = 32 if shape == (2, 1) else 16
     assert boundaries.superposed(r, at * NEAR, *shape, restarts).tolist() == [False, True]
+
+
+def test_the_last_pair_of_five_features_forms_where_the_claim_says():
+    at = boundaries.superposed(RATIO, DIGONS * NEAR, 2, 1)
+    assert at.tolist() == [False, True]
 
 
 def test_three_features_in_two_dimensions():

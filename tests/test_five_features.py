@@ -45,6 +45,12 @@ def test_the_switch_to_the_pentagon_is_claimed(results):
     assert paper.holds and derived.measured == paper.measured == switches(results.datasets["five_features"])[1].density
 
 
+def test_the_forming_of_the_pairs_is_claimed(results):
+    (claim,) = [claim for claim in studies.claims(results) if "pairs have formed" in claim.claim]
+    assert claim.holds and claim.expected == 0.5722 and "0.517" in claim.note
+    assert claim.measured == switches(results.datasets["five_features"])[0].density
+
+
 def test_a_curve_of_losses_is_one_solution(results):
     """Pairs of other features than the most important four are none of it."""
     data, importance = results.datasets["five_features"].copy(deep=True), 0.9 ** np.arange(5)

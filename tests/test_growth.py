@@ -120,7 +120,7 @@ def test_growth_that_is_under_way_may_go_further_or_be_given_up(growing, monkeyp
     assert list(Path("out").rglob("*.chunk"))
     capsys.readouterr()
     assert sweep.main(["growing.toml", "--out", "out", *own, "restarts=5", "--figures-only"]) == 2
-    assert "growing has models that have not been run" in capsys.readouterr().err
+    assert "growing has other restarts or points than were run" in capsys.readouterr().err
     assert trained(monkeypatch, "out", *own) == 0
     assert_identical(result("out"), first)
     assert trained(monkeypatch, "out", *own, "restarts=6") == 18 * 30

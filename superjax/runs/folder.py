@@ -231,7 +231,7 @@ class Run:
         """Why there is nothing to draw of a case: "" if it is recorded as done and its dataset is what was written."""
         entry, path = self.entry(case), self.path(case)
         if self._is_there(case):
-            return "" if entry["done"] else f"{case} has models that have not been run"
+            return "" if entry["done"] else f"{case} has other restarts or points than were run"
         if "sha256" not in entry:
             return f"{case} has not been run"
         return f"{path.name} is {'damaged' if kind_of(path) == 'file' else 'gone'}"

@@ -100,8 +100,10 @@ def same_models(
     same = matched(earlier, earlier_restarts, numbers, restarts)
     total = len(set(_rows(earlier))) * earlier_restarts
     if lost := total - len(np.unique(same[same >= 0])):
+        fewer = f"  restarts={earlier_restarts} has those that are trained; the sweep asks for {restarts}\n"
         raise SweepError(
             f"{lost:,} of the {total:,} models that are trained are not in the sweep any more\n"
+            f"{fewer if restarts < earlier_restarts else ''}"
             "  start over with --fresh, or choose another folder with --out"
         )
     return same

@@ -219,7 +219,7 @@ def _maps(case: Case, data: xr.Dataset) -> Figure:
         count = np.where(unknown, np.nan, (phase == analysis.PHASES.index("superposed")).sum(-1))
         axes[-1].set(xscale=axes[0].get_xscale(), yscale=axes[0].get_yscale(), title="number superposed")
         mesh = sorted_map(value_map, axes[-1], x, y, count, vmin=0.0, vmax=float(case.n_features))
-        figure.colorbar(mesh, ax=axes[-1], ticks=MaxNLocator(integer=True))
+        figure.colorbar(mesh, ax=axes[-1], ticks=MaxNLocator(integer=True), label="features")
         where = ", ".join(f"{fitted(dim, 2)} = {axis_of(case, data, dim)[0][k]:.3g}" for dim, k in place.items())
         axes[0].set_ylabel(f"{where}\n{y_label}" if where else y_label)
         for ax in axes:

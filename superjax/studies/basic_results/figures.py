@@ -81,7 +81,7 @@ def _rows(group: Group) -> list:
     rows = []
     if "notebook" in group.relu:
         single = group.data["notebook"].isel(restart=0)
-        rows += [("published protocol,\none fit", single, _gram), ("published protocol,\none fit", single, _bars)]
+        rows += [("published protocol,\nfirst fit", single, _gram), ("published protocol,\nfirst fit", single, _bars)]
     if group.relu:
         best = group.best_found()
         rows += [("best fit found", best, _gram), ("best fit found", best, _bars)]
@@ -114,15 +114,16 @@ def counts(results: Results, shown: Sequence[Group]) -> Figure:
     fits = "; ".join(
         f"{group.data['notebook'].sizes['restart']} for {group.title}" for group in shown if "notebook" in group.relu
     )
+    number = "; ".join(f"{group.fits().sizes['fit']} for {group.title}" for group in shown)
     known = any(group.published() for group in shown)
     frame(
         figure, results,
         f"Represented: of norm {shown[0].case.phases.represented:g} and more, in the paper's figure as in ours. Alone: "
         f"represented, with interference below {shown[0].case.phases.superposed:g}. "
         + (f"Published protocol: median (line) and range (shaded) of the fits, {fits}. " if fits else "")
-        + "Best fit found: of lowest loss of all ReLU models, inputs with up to two active features enumerated, others "
-        "sampled. Digon rule: a newcomer joins a host as its antipode if that lowers the loss of idealised weights; it "
-        "ends at two features a dimension. Dotted: m."
+        + f"Best fit found: of lowest loss of all ReLU models ({number}), inputs with up to two active features "
+        "enumerated, others sampled. Digon rule: a newcomer joins a host as its antipode if that lowers the loss of "
+        "idealised weights; it ends at two features a dimension. Dotted: m."
         + (" The paper's bars were read from its figure for n = 20; those for n = 80 were not to be had." if known
            else "")
         + f"{partly(len(shown), len(every), 'shapes')}",

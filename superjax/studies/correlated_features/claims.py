@@ -158,7 +158,8 @@ def _thresholds(name: str, case: Case, data: xr.Dataset, passed: list[Switch]) -
         between(f"{name}: densities from which 1, 2 and 3 are collapsed in half of the single fits", SECTION, expected,
                 single, low, high, tolerance=stated,
                 note=f"{restarts} fits a density, so that a share of one half has a standard error of "
-                f"{0.5 / np.sqrt(restarts):.2f}; the paper shows single fits", kind="paper")
+                f"{0.5 / np.sqrt(restarts):.2f}; the paper shows single fits. A second criterion, added as the best "
+                "solutions do not meet the first; it depends on the initial weights", kind="paper")
     )  # fmt: skip
     return found
 

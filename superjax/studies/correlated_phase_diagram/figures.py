@@ -103,8 +103,9 @@ def boundaries(results: Results) -> Figure:
         figure, results,
         "Left and middle, dots: density below which the optimum of n = 2, m = 1 is antipodal; there is none where "
         "the dots end. Lines: closed form for weights [1, −1] against one feature alone or the merged pair [1, 1]/√2. "
-        "Right: the optimum where both features are equally important, and the closed form's boundary."
-        f"{partly(len(names), len(results.datasets), 'cases')}"
+        "Right: the optimum where both features are equally important, and the closed form's boundary. "
+        f"Each model: {training_in_words(results.sweep.cases[names[0]])}; transplanted between neighbouring cells and "
+        f"polished.{partly(len(names), len(results.datasets), 'cases')}"
         f"{partly(MAX_CURVES, max(data.sizes['correlation'] for data in results.datasets.values()), 'curves left')}",
         250,
     )  # fmt: skip

@@ -15,6 +15,8 @@ from superjax.studies.solutions import best, best_names
 SECTION = "Introduction"
 PAPER = {0.0: "2 singles", 0.8: "2 digons", 0.9: "pentagon"}  # the solution at a sparsity S
 PENTAGON = 0.1605  # density at which the losses of two digons and of the pentagon cross, importance 0.9^i
+RATIO = 0.9**3  # of the importances of the last pair to form
+DIGONS = 0.5722  # density at which the optimum of such a pair begins to be antipodal (`reference.boundaries`)
 IN_WORDS = {
     "2 singles": "two orthogonal features, three at 0",
     "2 digons": "two antipodal pairs, one feature at 0",
@@ -78,12 +80,10 @@ def _paper(name: str, data: xr.Dataset) -> list[Claim]:
 def _pentagon(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
     """Where antipodal pairs give way to a pentagon: between the paper's panels, and where exact losses cross."""
     found = [switch for switch in switches(data) if (switch.dense, switch.sparse) == ("2 digons", "pentagon")]
-    if len(found) != 1 or not np.allclose(case.importance_vector(), 0.9 ** np.arange(5)):
+    if len(found) != 1 or not _is_the_papers(case):
         return []
     density = found[0].density
-    points = np.sort(data["density"].values)
-    apart = float(np.diff(np.log(points))[np.searchsorted(points, density) - 1])
-    near = max(0.01, apart / 8)  # interpolated between two densities
+    near = max(0.01, _apart(data, density) / 8)  # interpolated between two densities
     what = f"{name}: density at which the best solution changes from two antipodal pairs to the pentagon"
     return [
         between(what, SECTION, "0.1 to 0.2", density, 0.1, 0.2, tolerance=0, kind="paper",
@@ -95,22 +95,34 @@ def _pentagon(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
 
 
 def _digon_rule(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
-    """The density at which the last antipodal pair has formed, beside the rule for idealised pairs."""
+    """The density at which the last antipodal pair has formed: pairs are orthogonal, so it is that of one alone."""
     into = [switch for switch in switches(data) if switch.sparse == "2 digons"]
-    if not into or case.n_features < 2 * case.n_hidden:
+    if not into or not _is_the_papers(case):
         return []
-    hosts, newcomers = np.split(np.sort(case.importance_vector())[::-1][: 2 * case.n_hidden], 2)
-    ratio = float(np.min(newcomers / hosts[::-1]))  # the k-th newcomer joins the k-th least important host
-    expected, measured = float(theory.superposition_boundary(ratio, 2, 1)), into[0].density
-    step = float(np.max(np.abs(np.diff(np.log(data["density"].values)))))
+    density, near = into[0].density, _apart(data, into[0].density) / (8 if into[0].exact else 2)
+    near = max(0.01, near)
+    rule = float(theory.superposition_boundary(RATIO, 2, 1))
     return [
-        between(
-            f"{name}: density at which the antipodal pairs have formed", f"{SECTION}; digon rule, unit weights",
-            expected, measured, expected * np.exp(-step), 1.3 * expected * np.exp(step),
-            tolerance=f"30% above the rule, and one cell ({step:.0%}) either way",
-            note=f"from {into[0].dense}; free weights and biases help pairs more than single features",
+        close(
+            f"{name}: density at which the antipodal pairs have formed",
+            f"{SECTION}; float64 reference of n = 2, m = 1, relative importance {RATIO:g}", DIGONS, density,
+            relative=near,
+            note=f"from {into[0].dense}; the k-th newcomer joins the k-th least important host, and the last pair to "
+            f"form is that of importances 1 and {RATIO:g}; the rule of unit weights without biases says {rule:.3g}",
         )
     ]  # fmt: skip
+
+
+def _is_the_papers(case: Case) -> bool:
+    """Whether shape and importances are those for which the references were made."""
+    paper = (case.n_features, case.n_hidden) == (5, 2)
+    return paper and np.allclose(case.importance_vector(), 0.9 ** np.arange(5))
+
+
+def _apart(data: xr.Dataset, density: float) -> float:
+    """How far the two densities of the sweep around one are apart, in their logarithm."""
+    points = np.sort(data["density"].values)
+    return float(np.diff(np.log(points))[np.searchsorted(points, density) - 1])
 
 
 def _reference(name: str, case: Case, data: xr.Dataset) -> list[Claim]:

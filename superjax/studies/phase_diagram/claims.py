@@ -46,7 +46,7 @@ def _papers_panel(diagram: Diagram) -> list[Claim]:
             f"{diagram.name}: density at which superposition begins in the theory, relative importance "
             f"{', '.join(f'{r:g}' for r in PANEL_IMPORTANCES)}",
             f"{SECTION}, theory panel", expected, np.asarray(found).tolist(), absolute=0.01,
-            note="the panel can be read to 0.01", kind="paper",
+            note="the theory alone, nothing trained; the panel can be read to 0.01", kind="paper",
         )
     ]  # fmt: skip
 

@@ -159,7 +159,8 @@ def error_in_words(shown: list[Diagram]) -> str:
 
 def outcome_title(restarts: int) -> str:
     dropped = analysis.dropped(restarts)
-    return f"Typical outcome (average\nwithout the worst {dropped} of {restarts})"
+    average = f"average\nwithout the worst {dropped} of {restarts}" if dropped else f"average\nof {restarts} restarts"
+    return f"Typical outcome ({average})"
 
 
 def cuts(results: Results) -> Figure:
