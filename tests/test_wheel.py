@@ -58,11 +58,16 @@ def test_an_installed_superjax_finds_its_sweeps_from_an_empty_folder(wheel, tmp_
     listed = subprocess.run(
         [python, "-m", "superjax.sweep", "--list"], cwd=empty, capture_output=True, text=True, check=True
     ).stdout
-    assert {path.stem for path in (ROOT / "sweeps").glob("*.toml")} == {line.split()[0] for line in listed.splitlines()}
+    names = {line.partition(":")[0] for line in listed.splitlines() if not line.startswith(" ")}
+    assert {path.stem for path in (ROOT / "sweeps").glob("*.toml")} == names
     own = subprocess.run(
         [python.with_name("superjax"), "--list"], cwd=empty, capture_output=True, text=True, check=True
     )
     assert own.stdout == listed
+    new = subprocess.run(
+        [python, "-m", "superjax.sweep", "--new", "mine.toml"], cwd=empty, capture_output=True, text=True
+    )
+    assert new.returncode == 0 and (empty / "mine.toml").is_file(), new.stderr
     small = ["axes.importance.points=3", "axes.density.points=3", "restarts=2", "train.steps=30", "cases=n2_m1"]
     result = subprocess.run(
         [python, "-m", "superjax.sweep", "phase_diagram", *small], cwd=empty, capture_output=True, text=True
