@@ -53,8 +53,8 @@ class _Parser(argparse.ArgumentParser):
         terminal.say(message, end="")
 
 
-def _folder(text: str) -> Path:
-    """The folder of `--out`, also where the shell has left a ~ in it."""
+def _path(text: str) -> Path:
+    """A path of the user's, also where the shell has left a ~ in it."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands.add_argument("sweep", nargs="?", metavar="NAME|FILE.toml", help="a packaged sweep or a sweep file")
     commands.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="change a field of the sweep")
-    commands.add_argument("--out", type=_folder, default=Path("results"), metavar="DIR", help="default: %(default)s")
+    commands.add_argument("--out", type=_path, default=Path("results"), metavar="DIR", help="default: %(default)s")
     commands.add_argument("--fresh", action="store_true", help="start over if the folder holds another run")
     commands.add_argument("--figures-only", action="store_true", help="redraw a finished run, train nothing")
     commands.add_argument("--strict", action="store_true", help="exit status 1 if a model diverged")
@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
         help="this is one of several processes; auto under Slurm, Open MPI and on TPU pods",
     )
     commands.add_argument("--all", action="store_true", help="run every packaged sweep; DIR/index.html shows them")
-    commands.add_argument("--new", type=Path, metavar="FILE.toml", help="write a sweep file to start from")
+    commands.add_argument("--new", type=_path, metavar="FILE.toml", help="write a sweep file to start from")
     commands.add_argument(
         "--list", action="store_true", help="list the packaged sweeps: what each shows, how long it takes"
     )

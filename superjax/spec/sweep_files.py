@@ -14,8 +14,7 @@ from superjax.spec.sizes import FILE, bounded
 
 def available() -> dict[str, str]:
     """Name and title of the packaged sweeps. Raises SweepError if one of them is no TOML."""
-    sweeps = {name: (path, shown(path)) for name, path in packaged.sweeps().items()}
-    return {name: str(parsed(content(*at), at[1]).get("title", "")) for name, at in sweeps.items()}
+    return {name: title for name, (title, _, _) in described().items()}
 
 
 def described() -> dict[str, tuple[str, str, str]]:

@@ -72,7 +72,9 @@ def _jumps(name: str, of: list[Course]) -> Claim:
         wider = [course.jumps(factor) for course in of]
         both = [np.mean(np.concatenate(values) >= JUMP)
                 for values in zip(*((jumps.change, jumps.smooth) for jumps in wider), strict=True)]  # fmt: skip
-        others.append(f"{both[0]:.2f} and {both[1]:.2f} within a factor of {factor:g}")
+        others.append(
+            f"{both[0]:.2f} and {both[1]:.2f} within a factor of {factor:g} (difference {both[0] - both[1]:.2f})"
+        )
     levels = np.concatenate([course.dimensionality[jumps.window[0] :].max(0) for course, jumps in
                              zip(of, found, strict=True)])  # fmt: skip
     return more_than(
@@ -82,7 +84,7 @@ def _jumps(name: str, of: list[Course]) -> Claim:
         f"jump is a change of D_i by {JUMP:g} (2/5 to 1/2) within a factor of {WITHIN:g} in steps, a smooth curve is "
         "logistic in ln(steps) from where learning begins to where all features have settled; the largest change is "
         f"{np.median(change):.3f} and {np.median(smooth):.3f} (medians); of features and of smooth curves jump "
-        f"{', '.join(others)}: the difference is above one half at {WITHIN:g} alone, which was chosen of these three; "
+        f"{', '.join(others)}: the factor was chosen of these three; "
         "whether a jump starts and ends at a level is not measured; "
         f"{np.mean(levels[~real] < 2 * JUMP):.2f} of the features that do not jump never have a "
         f"D_i of {2 * JUMP:g}",

@@ -9,10 +9,8 @@ from superjax.studies.diagram import Diagram, diagrams
 from superjax.studies.results import Results
 
 SECTION = "Superposition as a Phase Change"
-WITHOUT = (
-    "they end in other minima (near importance 1 one with both features on the same side, the weaker of a norm below "
-    "the threshold), or stay near a point at which the gradient vanishes"
-)
+_SHOWS = 0.1  # norm from which a feature that does not count as represented is on a side
+WITHOUT = "they end in other minima, or stay near a point at which the gradient vanishes"
 
 
 def claims(results: Results) -> list[Claim]:
@@ -107,6 +105,13 @@ def _metastable(diagram: Diagram, column: int, expected: float) -> str:
         return ""
     inside = analysis.has_superposition(diagram.data["phase"].values[column], diagram.case.n_hidden)[sparser]
     without = f"{1 - inside.mean():.0%} of the models have none: {WITHOUT}"
+    if diagram.case.n_features == 2 and not inside.all():
+        W = diagram.data["W"].transpose(..., "hidden", "feature").values[column][sparser][~inside]
+        weaker, same = analysis.norm(W).min(-1), W.prod(-1)[:, 0] > 0
+        without += (
+            f"; in {np.mean(same & (weaker > _SHOWS)):.0%} of these both features are on the same side, the weaker "
+        )
+        without += f"of norm above {_SHOWS:g}"
     return f"; at densities from it down to {1 / np.e:.2f} of it {without}"
 
 

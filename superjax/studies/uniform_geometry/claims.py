@@ -201,9 +201,9 @@ def _factors(shown: Uniform) -> list[Claim]:
                 f"{SECTION}; {DERIVED}", 0.5, inside / max(int(shown.represented[cell].sum()), 1),
                 note=f"{_counts(factors, members)}; share of the best product's gain over PCA reached "
                 f"{shown.reached[cell]:.1%}"
-                + (", by a solution without a name that beats all products" if shown.reached[cell] > 1 else
-                   ": training ends in others, whose D_i or overlaps are off those of polytopes")
-                + "; the settings were selected on such counts",
+                + (", by a solution that beats all products" if shown.reached[cell] > 1 else "")
+                + "; what is no polytope has D_i or overlaps off those of one; the settings were selected on "
+                "such counts",
             )
         )  # fmt: skip
     return found
