@@ -8,6 +8,7 @@ values go up and down. A user's own study is a module with the same functions, o
 from superjax.studies.base import check, claims, draw, needs_array
 from superjax.studies.claim import (
     Claim,
+    agreement,
     at_least,
     at_most,
     between,
@@ -23,6 +24,7 @@ from superjax.studies.results import Results
 __all__ = [
     "Claim",
     "Results",
+    "agreement",
     "at_least",
     "at_most",
     "between",

@@ -90,6 +90,31 @@ def fraction(
     )
 
 
+def agreement(
+    claim: str,
+    source: str,
+    one: np.ndarray,
+    other: np.ndarray,
+    absolute: int | float = 0,
+    *,
+    note: str = "",
+    kind: Kind = "derived",
+) -> Claim:
+    """Two labellings agree: Cohen's kappa is 1, up to `absolute`.
+
+    Kappa is 0 where as many labels agree as would by chance, with as many of each kind. The note begins with how many
+    differ.
+
+    >>> agreement("phases (cells)", "paper", np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0]))[2:5]
+    (1.0, 0.5, 0)
+    """
+    chance = sum(float((one == label).mean() * (other == label).mean()) for label in np.union1d(one, other))
+    same = float((one == other).mean())
+    kappa = (same - chance) / (1 - chance) if chance < 1 else same
+    words = f"{(one != other).sum()} of {one.size} differ (measured: Cohen's kappa, agreement beyond chance)"
+    return fraction(claim, source, kappa, absolute, note=f"{words}{note}", kind=kind)
+
+
 def at_most(
     claim: str,
     source: str,

@@ -99,16 +99,34 @@ def converged(case: Case, data: xr.Dataset) -> Bool[np.ndarray, " density"]:
 
 def half_of_the_fits(data: xr.Dataset, number: int) -> float:
     """The lowest density from which on half of the single fits have so many collapsed pairs or more; NaN if none."""
-    density = data["density"].values
-    order = np.argsort(density)
-    at_least = collapsed(data["W"].transpose("density", "restart", "hidden", "feature").values)[order] >= number
-    share = at_least.mean(1) - 0.5
+    density, at_least = _as_many(data, number)
+    return _half(density, at_least.mean(1))
+
+
+def half_of_the_fits_error(data: xr.Dataset, number: int, resamples: int = 200) -> float:
+    """The standard error of that density: fits are drawn again with replacement, at every density anew."""
+    density, at_least = _as_many(data, number)
+    draws = np.random.default_rng(0).integers(at_least.shape[1], size=(resamples, *at_least.shape))
+    found = [_half(density, np.take_along_axis(at_least, drawn, 1).mean(1)) for drawn in draws]
+    return float(np.nanstd(found)) if np.isfinite(found).any() else float("nan")
+
+
+def _as_many(data: xr.Dataset, number: int) -> tuple[Float[np.ndarray, " density"], Bool[np.ndarray, "density fits"]]:
+    """Densities, rising, and which of their fits have so many collapsed pairs or more."""
+    order = np.argsort(data["density"].values)
+    W = data["W"].transpose("density", "restart", "hidden", "feature").values[order]
+    return data["density"].values[order], np.asarray(collapsed(W) >= number)
+
+
+def _half(density: Float[np.ndarray, " density"], share: Float[np.ndarray, " density"]) -> float:
+    """The lowest density from which on a share is one half or more; NaN if it never stays so."""
+    share = share - 0.5
     below = np.flatnonzero(share < 0)
     if not len(below) or below[-1] == len(density) - 1:
         return float("nan")
     pair = slice(below[-1], below[-1] + 2)
-    found = analysis.crossings(density[order][pair], share[pair])
-    return float(found[0]) if len(found) else float(density[order][below[-1] + 1])
+    found = analysis.crossings(density[pair], share[pair])
+    return float(found[0]) if len(found) else float(density[below[-1] + 1])
 
 
 def share_of(data: xr.Dataset, name: str) -> Float[np.ndarray, " density"]:

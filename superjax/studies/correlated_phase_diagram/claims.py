@@ -25,7 +25,8 @@ def claims(results: Results) -> list[Claim]:
         by_rho = {rho: diagram for case, rho, diagram in slices(results) if case == name}
         if 0 in by_rho:
             found += boundary_claims(by_rho[0])
-        found += [claim for rho, diagram in by_rho.items() for claim in _antipodal(rho, diagram)]
+        # without correlation all superposition is antipodal: its boundary is claimed above
+        found += [claim for rho, diagram in by_rho.items() if rho != 0 for claim in _antipodal(rho, diagram)]
         found += _which_kind(name, by_rho)
         found += _never_together(by_rho[-1]) if -1 in by_rho else []
         found += _always_together(by_rho[1]) if 1 in by_rho else []

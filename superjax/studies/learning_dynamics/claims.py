@@ -12,6 +12,7 @@ from superjax.studies.learning_dynamics.view import (
     ANTIPRISM,
     EVENTS,
     JUMP,
+    LEVELS,
     ORTHOGONAL,
     SET,
     WITHIN,
@@ -27,6 +28,7 @@ from superjax.studies.solutions import names
 SECTION = "Superposition and Learning Dynamics"
 OCTAHEDRON = "3 digons"  # as a tegum product
 _NEAR = 0.02  # of a level of dimensionality
+_AT_A_LEVEL = 0.03  # of a level, beside a jump
 _ANTIPODAL = -0.95  # cosine
 _AT_ONCE = 1.25  # factor between two steps
 _TYPICAL = "typical is the median of the snapshots"
@@ -57,6 +59,7 @@ def _energy_levels(name: str, data: xr.Dataset) -> list[Claim]:
         _share(f"{name}: represented features that end within {_NEAR} of dimensionality 1/2", near, 0.1,
                f"of {represented.size} features of all restarts {near.size} are represented"),
         _jumps(name, list(courses(data).values())),
+        *_between_levels(name, list(courses(data).values())),
         *_at_drops(name, list(courses(data).values())),
         _replaced(name, data),
     ]  # fmt: skip
@@ -85,10 +88,32 @@ def _jumps(name: str, of: list[Course]) -> Claim:
         "logistic in ln(steps) from where learning begins to where all features have settled; the largest change is "
         f"{np.median(change):.3f} and {np.median(smooth):.3f} (medians); of features and of smooth curves jump "
         f"{', '.join(others)}: the factor was chosen of these three; "
-        "whether a jump starts and ends at a level is not measured; "
         f"{np.mean(levels[~real] < 2 * JUMP):.2f} of the features that do not jump never have a "
         f"D_i of {2 * JUMP:g}",
     )  # fmt: skip
+
+
+def _between_levels(name: str, of: list[Course]) -> list[Claim]:
+    """Whether jumps lead from one level of dimensionality to another, and how near to levels features are anyway."""
+    jumps = [course.jumps() for course in of]
+    around = [course.around_jumps(found) for course, found in zip(of, jumps, strict=True)]
+    before, after = (np.concatenate(ends) for ends in zip(*around, strict=True))
+    if not len(before):
+        return []
+    learning = np.concatenate([course.dimensionality[slice(*found.window)].ravel() for course, found in
+                               zip(of, jumps, strict=True)])  # fmt: skip
+    levels = np.array(list(LEVELS))
+    begin, end, anyway = (np.abs(D[:, None] - levels).min(1) < _AT_A_LEVEL for D in (before, after, learning))
+    return [
+        _share(f"{name}: jumps that lead from one level of dimensionality to another", begin & end, 0.1,
+               f"{np.mean(begin):.2f} begin within {_AT_A_LEVEL} of a level, from {before.min():.2f} to "
+               f"{before.max():.2f}; {np.mean(end):.2f} end there, {np.mean(np.abs(after) < _AT_A_LEVEL):.2f} at 0 and "
+               f"{np.mean(np.abs(after - 0.5) < _AT_A_LEVEL):.2f} at 1/2; of all features and snapshots while the "
+               f"models learn {np.mean(anyway):.2f} are as near to one: features jump to levels, not from them"),
+        more_than(f"{name}: jumps that end at a level, less all snapshots that are at one (fraction)", SECTION, 0.1,
+                  float(np.mean(end) - np.mean(anyway)), kind="paper",
+                  note=f"levels: {', '.join(LEVELS.values())}; within {_AT_A_LEVEL}"),
+    ]  # fmt: skip
 
 
 def _at_drops(name: str, of: list[Course]) -> list[Claim]:

@@ -13,6 +13,7 @@ from superjax.studies.captions import frame, training_in_words
 from superjax.studies.learning_dynamics.view import (
     EVENTS,
     JUMP,
+    LEVELS,
     ORTHOGONAL,
     SET,
     WITHIN,
@@ -25,10 +26,6 @@ from superjax.studies.learning_dynamics.view import (
 )
 from superjax.studies.results import Results
 
-LEVELS = {
-    3 / 4: "3/4 tetrahedron", 2 / 3: "2/3 triangle", 1 / 2: "1/2 digon", 2 / 5: "2/5 pentagon",
-    3 / 8: "3/8 square antiprism", 0.0: "0 not represented",
-}  # fmt: skip
 SEARCHED = (
     "Some 25 settings (optimiser, learning rate, initial scale, batch, density, steps) were tried for both cases of "
     "the packaged sweep; these were selected as all restarts end in digons and in the octahedron."

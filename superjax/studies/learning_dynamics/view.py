@@ -15,6 +15,10 @@ ORTHOGONAL = 0.1  # cosine of the features of a set up to which they form a tria
 ANTIPRISM = 60 - float(np.degrees(np.arcsin(ORTHOGONAL)))  # degrees from which two triangles form one, as near as that
 JUMP = 0.1  # change of dimensionality: from the level of pentagons, 2/5, to that of digons, 1/2
 WITHIN = 1.5  # factor of steps in which a jump is made
+LEVELS = {
+    3 / 4: "3/4 tetrahedron", 2 / 3: "2/3 triangle", 1 / 2: "1/2 digon", 2 / 5: "2/5 pentagon",
+    3 / 8: "3/8 square antiprism", 0.0: "0 not represented",
+}  # fmt: skip
 _SETTLED = 0.02  # difference of dimensionalities up to which they are as good as the same
 
 
@@ -67,6 +71,13 @@ class Course(NamedTuple):
         change, at = analysis.largest_change(self.step[learning], D[learning], factor)
         curves = analysis.smooth(self.step[learning], D[first], D[last])
         return Jumps(change, first + at, analysis.largest_change(self.step[learning], curves, factor)[0], (first, last))
+
+    def around_jumps(self, jumps: Jumps) -> tuple[Float[np.ndarray, " jumps"], Float[np.ndarray, " jumps"]]:
+        """The dimensionality of every feature that jumps before and after its jump."""
+        x, half, which = np.log(self.step), np.log(WITHIN) / 2, np.flatnonzero(jumps.real)
+        ends = [[np.interp(x[jumps.at[i]] + side, x, self.dimensionality[:, i]) for i in which]
+                for side in (-half, half)]  # fmt: skip
+        return np.array(ends[0]), np.array(ends[1])
 
     def typical(self, first: int, last: int) -> float:
         """The median of `falling` from one snapshot to another, both included."""

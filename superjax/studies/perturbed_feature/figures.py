@@ -50,7 +50,7 @@ def perturbed_feature(results: Results, views: Sequence[View]) -> Figure:
         f"{case.restarts} fits; above, how many are within {KEPT:.0%} of the lowest loss. Right: two kinds of "
         "solution, each followed from density to density from its own start and drawn where it is a converged minimum "
         "of its own kind (all features represented, or all but the perturbed one; norm of the gradient at most "
-        f"{CONVERGED:.0%} of the loss). "
+        f"{CONVERGED:.0%} of the loss). Where the lowest of all fits is below both, another solution is best. "
         f"Each fit: {training_in_words(case)}."
         f"{partly(len(SHOWN), max(len(view.density) for view in views), 'densities on the left')}"
         f"{partly(len(views), len(every), 'cases')}",

@@ -6,7 +6,7 @@ from scipy import optimize
 from superjax import analysis
 from superjax.analysis.phases import SUPERPOSED
 from superjax.reference import oracle, theory
-from superjax.studies.claim import Claim, at_most, between, close, fraction, vanishes
+from superjax.studies.claim import Claim, agreement, at_most, between, close, fraction, vanishes
 from superjax.studies.diagram import Diagram, boundary_claims, diagrams
 from superjax.studies.results import Results
 
@@ -155,23 +155,21 @@ def _agreements(diagram: Diagram) -> list[Claim]:
     """How far theory, optimum, typical outcome and best of restarts agree, as fractions of cells."""
     data, case = diagram.data, diagram.case
     theirs, optimum, typical = diagram.theory_phase(), diagram.extra("optimum_phase"), diagram.typical_phase()
-    note = _how_many(theirs != optimum)
+    note = ""
     if (differ := theirs != optimum).any():
         beyond = (theirs[differ] != SUPERPOSED) & (optimum[differ] == SUPERPOSED)
-        note += f"; {beyond.mean():.0%} of them are superposed beyond the theory's boundary"
+        note = f"; {beyond.mean():.0%} of them are superposed beyond the theory's boundary"
     found = [
-        fraction(
-            f"{diagram.name}: phase of the extra feature, theory = optimum (fraction of cells)",
-            SECTION, float((theirs == optimum).mean()), 0.05, note=note, kind="paper",
+        agreement(
+            f"{diagram.name}: phase of the extra feature, theory = optimum (cells)",
+            SECTION, theirs, optimum, 0.05, note=note, kind="paper",
         )
     ]  # fmt: skip
     for name, other, kind in (("theory", theirs, "paper"), ("optimum", optimum, "derived")):
-        differ = other != typical
         found.append(
-            fraction(
-                f"{diagram.name}: phase of the extra feature, {name} = that of most restarts (fraction of cells)",
-                SECTION, float(1 - differ.mean()), 0.05, kind=kind,
-                note=f"{_how_many(differ)}{_why_typical_differs(diagram, differ)}",
+            agreement(
+                f"{diagram.name}: phase of the extra feature, {name} = that of most restarts (cells)",
+                SECTION, other, typical, 0.05, note=_why_typical_differs(diagram, other != typical), kind=kind,
             )
         )  # fmt: skip
     importance, density = diagram.numbers()
@@ -187,10 +185,6 @@ def _agreements(diagram: Diagram) -> list[Claim]:
         )
     )  # fmt: skip
     return found
-
-
-def _how_many(differ: np.ndarray) -> str:
-    return f"{differ.sum()} of {differ.size} cells differ"
 
 
 def _why_typical_differs(diagram: Diagram, differ: np.ndarray) -> str:

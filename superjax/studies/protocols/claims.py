@@ -4,7 +4,7 @@ import numpy as np
 
 from superjax import analysis
 from superjax.reference import boundaries
-from superjax.studies.claim import Claim, close, fraction
+from superjax.studies.claim import Claim, agreement, close, fraction
 from superjax.studies.diagram import Diagram, diagrams
 from superjax.studies.results import Results
 
@@ -43,25 +43,25 @@ def _best(diagram: Diagram) -> Claim:
 
 def _typical(diagram: Diagram) -> list[Claim]:
     """The phase that most restarts give the extra feature, against the paper's theory and the optimum."""
-    typical, agreement = diagram.typical_phase(), diagram.data["agreement"].values
+    typical, reached = diagram.typical_phase(), diagram.data["agreement"].values
     found = []
     for name, phase, kind in (
         ("theory", diagram.theory_phase(), "paper"),
         ("optimum", diagram.extra("optimum_phase"), "derived"),
     ):
         differ = phase != typical
-        note = f"{differ.sum()} of {differ.size} cells differ"
+        note = ""
         if differ.any():
             r, s = diagram.importance[differ.nonzero()[0]], diagram.density[differ.nonzero()[1]]
-            note += (
+            note = (
                 f", at importance {r.min():.2g} to {r.max():.2g}, density {s.min():.2g} to {s.max():.2g}; there "
-                f"{agreement[differ].mean():.0%} of the restarts have the optimum's phases, against "
-                f"{agreement.mean():.0%} of all"
+                f"{reached[differ].mean():.0%} of the restarts have the optimum's phases, against "
+                f"{reached.mean():.0%} of all"
             )
         found.append(
-            fraction(
-                f"{diagram.name}: phase of the extra feature, {name} = that of most restarts (fraction of cells)",
-                f"{SECTION}; {_source(diagram)}", float(1 - differ.mean()), 0.05, note=note, kind=kind,
+            agreement(
+                f"{diagram.name}: phase of the extra feature, {name} = that of most restarts (cells)",
+                f"{SECTION}; {_source(diagram)}", phase, typical, 0.05, note=note, kind=kind,
             )
         )  # fmt: skip
     return found
