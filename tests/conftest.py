@@ -1,9 +1,9 @@
-"""Strict numerics, checked shapes, two devices; sweeps made from text."""
+"""Strict numerics, checked shapes, one device of two; sweeps made from text."""
 
 import os
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 # What one process of the session compiles serves the others: workers and the runs that tests start inherit this.
@@ -27,6 +27,8 @@ for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
 jax.config.update("jax_num_cpu_devices", 2)
+_devices, _used = jax.local_devices, [1]
+jax.local_devices = lambda *arguments, **keywords: _devices(*arguments, **keywords)[: _used[0]]  # one compiles faster
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 install_import_hook("superjax", "beartype.beartype")  # the annotations of the package, checked at every call
@@ -53,6 +55,18 @@ points = 2
 def settled(said: str) -> str:
     """What a process said, but for the lines that a busy machine makes it say."""
     return "".join(line for line in said.splitlines(keepends=True) if not line.endswith(" s so far)\n"))
+
+
+@pytest.fixture
+def two_devices() -> Iterator[None]:
+    """Both devices, and programs of their own."""
+    from superjax.engine import engine  # after the hook
+
+    engine.program.cache_clear()
+    _used[0] = 2
+    yield
+    _used[0] = 1
+    engine.program.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from superjax.runs.checkpoint import Folder, Memory, Saved
 from superjax.runs.stages import families
 
 BATCHES = ("train.objective=minibatch", "train.batch=32", "train.streams=2", "train.steps=60", "optimum=true")
+pytestmark = pytest.mark.usefixtures("two_devices")
 FAMILY = ("train.steps=20", 'families.pair={W = "digon", along = "density", start = 1}')
 ANY_ARRAY = arrays.arrays(st.sampled_from([np.float32, np.int32, np.int8]), arrays.array_shapes(min_dims=0, max_dims=4))
 
@@ -97,7 +98,12 @@ def test_chunks_of_other_settings_count_for_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "overrides", [("train.steps=60", "optimum=true", "train.snapshots=[0, 7, 60]"), BATCHES, FAMILY]
+    "overrides",
+    [
+        ("train.steps=60", "optimum=true", "train.snapshots=[0, 7, 60]"),
+        pytest.param(BATCHES, marks=pytest.mark.heavy),
+        FAMILY,
+    ],
 )
 def test_a_run_killed_again_and_again_goes_on_bitwise(make_case, small_chunks, tmp_path, monkeypatch, overrides):
     """Killed at every 23rd saving and taken up, until it is done."""

@@ -258,7 +258,7 @@ def test_one_compilation_for_a_case(make_case, monkeypatch):
     assert len(compiled) == 6  # the loss alone
 
 
-def test_devices_never_communicate(make_case, monkeypatch):
+def test_devices_never_communicate(make_case, monkeypatch, two_devices):
     """No collective in any compiled program: a device or host that is slow, or gone, holds up no other."""
     programs = []
     compile_once = jax.stages.Lowered.compile
@@ -278,7 +278,7 @@ def test_devices_never_communicate(make_case, monkeypatch):
             assert operation not in program.as_text()
 
 
-def test_memory_decides_how_many_models_are_trained_at_once(make_case, monkeypatch):
+def test_memory_decides_how_many_models_are_trained_at_once(make_case, monkeypatch, two_devices):
     """By what the compiled program says it needs, and by the device's refusal to start it; each time half as many."""
     case = make_case("axes.importance.points=40", "axes.density.points=40", "train.steps=20")
     roomy = CaseRun("roomy", case)
@@ -612,7 +612,10 @@ axes.density = {field = "data.density", values = [0.4, 0.05]}
 """
 
 
-@pytest.mark.parametrize(("objective", "within"), [("exact", 1e-3), ("quasi", 0.03), ("minibatch", 0.08)])
+@pytest.mark.parametrize(
+    ("objective", "within"),
+    [("exact", 1e-3), pytest.param("quasi", 0.03, marks=pytest.mark.heavy), ("minibatch", 0.08)],
+)
 def test_two_pairs_in_two_dimensions(make_case, objective, within):
     """Partners that exclude each other become antipodal and lose nothing; correlated ones orthogonal if sparse, and
     one feature if dense (paper, "Correlated and Anticorrelated Features"). One program for all strengths."""
@@ -738,7 +741,7 @@ def test_labels(make_case):
         (5, 2, "fused", 200),
         (20, 5, "mapped", 200),
         (80, 20, "mapped", 60),
-        (400, 30, "mapped", 30),
+        pytest.param(400, 30, "mapped", 30, marks=pytest.mark.heavy),
         pytest.param(80, 20, "mapped", 200, marks=pytest.mark.heavy),
         pytest.param(400, 30, "mapped", 200, marks=pytest.mark.heavy),
     ],

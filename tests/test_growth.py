@@ -63,7 +63,14 @@ def trained(monkeypatch, out: str, *overrides: str) -> int:
     return steps.total
 
 
-@pytest.mark.parametrize("own", [(), SAMPLED, ("train.objective=quasi", "train.batch=128", "optimum=false")])
+@pytest.mark.parametrize(
+    "own",
+    [
+        (),
+        pytest.param(SAMPLED, marks=pytest.mark.heavy),
+        pytest.param(("train.objective=quasi", "train.batch=128", "optimum=false"), marks=pytest.mark.heavy),
+    ],
+)
 def test_a_grown_run_is_the_straight_one(own, growing, monkeypatch, capsys):
     assert run("grown", *own) == 0
     before = result("grown")

@@ -181,7 +181,7 @@ def test_no_setting_of_jax_changes_a_bit_and_all_come_back(tmp_path):
         ("2", "whole"),
     ],
 )
-def test_devices_that_are_not_there_are_refused(devices, said, tmp_path):
+def test_devices_that_are_not_there_are_refused(devices, said, tmp_path, two_devices):
     (tmp_path / "small.toml").write_text(SWEEP)
     with pytest.raises(SweepError, match=said):
         if isinstance(devices, int):

@@ -269,7 +269,7 @@ def test_a_run_whose_study_fails_keeps_its_datasets(folder, capsys):
 
 
 def test_a_model_that_no_packaged_study_could_draw_is_its_own_matter(folder, monkeypatch):
-    monkeypatch.setattr(canvas, "png", lambda figure, dpi: b"\x89PNG")
+    monkeypatch.setattr(canvas, "image", lambda figure, dpi, kind: b"\x89PNG")
     sweep = sweep_with("free", STUDY)
     results = results_of(sweep)
     plain = {name: data[["loss", "diverged_at"]] for name, data in results.datasets.items()}

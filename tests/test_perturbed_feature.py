@@ -94,7 +94,9 @@ def test_the_figure_draws_the_best_fit_before_all_fits_and_both_families(results
     assert any(f"1/{view.baseline / view.crossing():.2f}" in text.get_text() for text in losses.texts)
 
 
-@pytest.mark.parametrize("override", ["axes.perturbed.range=[0.06, 0.09]", "n_features=6"])
+@pytest.mark.parametrize(
+    "override", ["axes.perturbed.range=[0.06, 0.09]", pytest.param("n_features=6", marks=pytest.mark.heavy)]
+)
 def test_other_ranges_and_numbers_are_drawn_too(override):
     """No point up to the baseline; too many features for the float64 reference."""
     small = ("cases=density_05", "restarts=2", "train.steps=2", "axes.perturbed.points=3")

@@ -140,7 +140,9 @@ def test_a_second_process_is_refused_by_name_of_the_first(long_run, compiled):
     assert wait(start("locked", *LONG, "--fresh", cwd=folder, env=compiled)) == (0, "")
 
 
-@pytest.mark.parametrize(("limit", "file"), [(1, "study"), (60, ".chunk"), (700, "study.nc")])
+@pytest.mark.parametrize(
+    ("limit", "file"), [(1, "study"), pytest.param(60, ".chunk", marks=pytest.mark.heavy), (700, "study.nc")]
+)
 def test_a_file_that_may_not_grow_ends_the_run_with_path_and_bytes(long_run, compiled, limit, file):
     """A limit in KiB as a full disk: of the settings, a chunk, the dataset."""
     folder, out = long_run[0], f"limit-{limit}"
@@ -189,7 +191,7 @@ def together(count, out, *arguments, more=((), (), ()), under=((), (), ()), cwd,
     ]
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.heavy)])
 def test_any_number_of_processes_makes_the_same_dataset(long_run, compiled, count):
     folder, out = long_run[0], f"processes-{count}"
     ended = [wait(process) for process in together(count, out, "--devices", "2", *LONG, cwd=folder, env=compiled)]
@@ -197,7 +199,7 @@ def test_any_number_of_processes_makes_the_same_dataset(long_run, compiled, coun
     assert_identical(superjax.open(folder / out / "study" / "study.nc"), result(folder / "straight"))
 
 
-@pytest.mark.parametrize("stopped", [0, 1])
+@pytest.mark.parametrize("stopped", [pytest.param(0, marks=pytest.mark.heavy), 1])
 def test_a_signal_to_one_process_stops_all(long_run, compiled, stopped):
     """Each says which one it was, and how to go on."""
     folder, out = long_run[0], f"stopped-{stopped}"
@@ -223,7 +225,7 @@ def test_what_one_process_cannot_do_is_refused_by_all(long_run, compiled):
     assert all("--devices 99: this machine has" in said and "Traceback" not in said for _, said in ended)
 
 
-@pytest.mark.parametrize("broken", [0, 1])
+@pytest.mark.parametrize("broken", [0, pytest.param(1, marks=pytest.mark.heavy)])
 def test_a_bug_in_one_process_ends_all(long_run, compiled, tmp_path, broken):
     """None waits for it until JAX notices."""
     module, what = {0: ("superjax.studies", "draw"), 1: ("superjax.runs.chunks", "Training.run")}[broken]

@@ -165,13 +165,13 @@ def test_what_draws_and_what_is_drawn_are_apart():
 @pytest.mark.parametrize("case", CASES)
 def test_every_study_draws_and_judges(name, case, tmp_path, monkeypatch):
     """Without matplotlib's layout, which takes longest; pixels of the smallest and the emptiest figures only."""
-    (grid, phases, *wild), png = CASES[case], canvas.png
+    (grid, phases, *wild), image = CASES[case], canvas.image
 
-    def quick(figure, dpi):
+    def quick(figure, dpi, kind):
         figure.set_layout_engine("none")
-        return png(figure, dpi) if case in ("all diverged", "one point") else b"\x89PNG"
+        return image(figure, dpi, kind) if case in ("all diverged", "one point") else b"\x89PNG"
 
-    monkeypatch.setattr(canvas, "png", quick)
+    monkeypatch.setattr(canvas, "image", quick)
     overrides = [SMALL[name], TWO_POINTS.get(name, [])] if grid is TWO_POINTS else [grid[name]]
     check_contract(results_of(tried(name, *overrides, phases), *wild), tmp_path)
 
@@ -247,7 +247,7 @@ def test_a_model_of_any_arrays_is_drawn(model, axes, tmp_path, monkeypatch):
         data[name] = (*data["loss"].dims, *own), rng.normal(size=shape).astype(np.float32)
     data = derive(data, case)
     assert ("phase" in data) == has_phases
-    monkeypatch.setattr(canvas, "png", lambda figure, dpi: b"\x89PNG")
+    monkeypatch.setattr(canvas, "image", lambda figure, dpi, kind: b"\x89PNG")
     check_contract(Results(sweep, {"mine": data}, {}), tmp_path)
     assert (tmp_path / "mine.png").is_file()
 
@@ -266,7 +266,7 @@ class Own(equinox.Module):
 def test_a_study_refuses_a_model_that_it_cannot_draw(name, turned, tmp_path, monkeypatch):
     """One without a bias is either refused or drawn; one whose phases are not known is always refused."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(canvas, "png", lambda figure, dpi: b"\x89PNG")
+    monkeypatch.setattr(canvas, "image", lambda figure, dpi, kind: b"\x89PNG")
     dims = ("feature", "hidden") if turned else ("hidden", "feature")
     (module := tmp_path / f"odd_{name}_{turned}.py").write_text(OWN % (dims,))
     importlib.invalidate_caches()
@@ -293,13 +293,13 @@ def test_axes_that_go_up_and_down_are_drawn_and_judged_in_order(name, tmp_path, 
     """Figures and claims are those of the rising axes; what is stored keeps its order."""
     drawn: list[list[np.ndarray]] = []
 
-    def lines(figure, dpi):
+    def lines(figure, dpi, kind):
         figures = [figure, *getattr(figure, "subfigs", [])]
         drawn[-1] += [line.get_xydata() for part in figures for ax in part.axes for line in ax.lines]
         return b"\x89PNG"
 
     sweep = tried(name, SMALL[name]) if name else swept(tmp_path, {"density": AXES["density"]})
-    monkeypatch.setattr(canvas, "png", lines)
+    monkeypatch.setattr(canvas, "image", lines)
     results = results_of(sweep)
     told = []
     for order in (lambda points: points, lambda points: np.roll(points, 1)):

@@ -285,7 +285,7 @@ def test_strict_fails_if_a_model_diverges(tmp_path):
     assert (data["phase"].isel(learning_rate=-1) == 3).all()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy)])
 def test_an_interrupted_run_keeps_finished_cases_and_says_how_to_resume(number, tmp_path):
     small = ("axes.importance.points=4", "axes.density.points=4", "restarts=2", "train.steps=50")
     long = ("case.n3_m2.train.steps=1000000",)

@@ -103,11 +103,22 @@ def resolution(figure: Figure, dpi: float) -> float:
     return min(max(dpi, MIN_DPI), math.sqrt(MAX_PIXELS / (width * height)), MAX_SIDE / max(width, height))
 
 
+# What a file would say of itself, left out: the same figure gives the same bytes.
+_METADATA = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
 def png(figure: Figure, dpi: float) -> bytes:
-    """The figure as a PNG file that holds nothing but the picture: the same figure gives the same bytes."""
-    image = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(image, format="png", dpi=dpi, metadata={"Software": None})
-    return image.getvalue()
+    """The figure as a PNG file."""
+    return image(figure, dpi, "png")
+
+
+def image(figure: Figure, dpi: float, kind: str) -> bytes:
+    """The figure as a file of a kind, png, svg or pdf, that holds nothing but the picture: the same figure gives the
+    same bytes. Maps are pixels in all of them."""
+    file = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "superjax"}):
+        FigureCanvasAgg(figure).print_figure(file, format=kind, dpi=dpi, metadata=_METADATA[kind])
+    return file.getvalue()
 
 
 def literal(text: str) -> str:

@@ -9,7 +9,7 @@ from superjax.disk import lock
 from superjax.disk.files import kind_of
 from superjax.errors import clip
 from superjax.runs import checkpoint, reading
-from superjax.runs.reading import MANIFEST
+from superjax.runs.reading import CLAIMS, EXPLORER, FIGURES, MANIFEST, SETTINGS
 from superjax.spec import Sweep, SweepError, parse
 
 _ADVICE = "  start over with --fresh, or choose another folder with --out"
@@ -18,9 +18,10 @@ _ADVICE = "  start over with --fresh, or choose another folder with --out"
 def refuse_strangers(folder: Path) -> None:
     """Raises SweepError if in the place of something that a run would write, or remove, there is no file or folder:
     what a link leads to is somebody else's."""
+    names = (MANIFEST, lock.NAME, SETTINGS, CLAIMS, EXPLORER)
     places = [(folder / "chunks", "folder")]
     for path in folder.iterdir():
-        if path.suffix in (".nc", ".png") or path.name in (MANIFEST, lock.NAME, "sweep.toml", "claims.json"):
+        if path.name.endswith((".nc", *FIGURES)) or path.name in names:
             places.append((path, "file"))
     for path, folders, files in os.walk(folder / "chunks"):
         places += [(Path(path, name), "file" if name.endswith(checkpoint.SUFFIX) else "folder") for name in folders]
@@ -48,7 +49,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def stored_sweep(folder: Path, manifest: Mapping[str, Any]) -> Sweep:
     """The settings of the run in a folder."""
     try:
-        stored = parse(manifest["settings"], folder / "sweep.toml")
+        stored = parse(manifest["settings"], folder / SETTINGS)
     except SweepError as error:
         raise SweepError(
             f"{folder}: holds a run whose settings are refused: {clip(str(error), 300)}\n{_ADVICE}"

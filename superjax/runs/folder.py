@@ -37,7 +37,7 @@ from superjax.runs import checkpoint, reading
 from superjax.runs.earlier_runs import read_manifest, refuse_differences, refuse_strangers, stored_sweep
 from superjax.runs.environment import what_decides_digits
 from superjax.runs.netcdf import write_dataset
-from superjax.runs.reading import MANIFEST
+from superjax.runs.reading import MANIFEST, SETTINGS
 from superjax.spec import Sweep, SweepError
 from superjax.spec.sweep import grows
 
@@ -78,7 +78,7 @@ class Run:
         return SweepError(f"{self.folder}: cannot be written: {error.strerror}; choose another with --out")
 
     def _read(self) -> None:
-        own = self.folder / "sweep.toml"
+        own = self.folder / SETTINGS
         if own.exists() and self.sweep.path.exists() and own.samefile(self.sweep.path):
             raise SweepError(f"{own}: is where the run would write its own; rename it, or choose another --out")
         manifest = None
@@ -153,7 +153,7 @@ class Run:
             if not all(entry["done"] for entry in self._manifest["cases"].values()):
                 self._manifest["finished"] = False
             settings = self.sweep.to_toml()
-            write_text(self.folder / "sweep.toml", settings)
+            write_text(self.folder / SETTINGS, settings)
             self.save(settings=settings)
         except NotADirectoryError as error:
             raise SweepError(f"{error.filename}: {error.strerror}; choose another folder with --out") from None

@@ -12,6 +12,7 @@ from typing import Any
 from superjax import spec
 from superjax.disk.files import write_text
 from superjax.runs.page import shown
+from superjax.runs.reading import CLAIMS
 from superjax.spec import Sweep
 from superjax.studies.claim import holding
 
@@ -27,8 +28,8 @@ def text(folder: Path) -> str:
     """The page in Markdown of all packaged sweeps with figures and claims in a folder."""
     parts, kept = [_HEAD], []
     for name in spec.available():
-        if (folder / name / "claims.json").is_file():
-            claims = json.loads((folder / name / "claims.json").read_text(encoding="utf-8"))
+        if (path := folder / name / CLAIMS).is_file():
+            claims = json.loads(path.read_text(encoding="utf-8"))
             figures = sorted(path.name for path in (folder / name).glob("*.png"))
             kept.append((name, claims))
             parts.append("\n".join(_section(spec.load(name), figures, claims)))

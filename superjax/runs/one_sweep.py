@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import xarray as xr
 
-from superjax import studies
-from superjax.disk.files import write_json
+from superjax import explorer, studies
+from superjax.disk.files import write_json, write_text
 from superjax.runs import hosts, runner, worker
 from superjax.runs.case_run import CaseRun
 from superjax.runs.dataset import derive, thresholds
@@ -19,6 +19,7 @@ from superjax.runs.environment import environment
 from superjax.runs.folder import Run
 from superjax.runs.options import Options
 from superjax.runs.planning import Todo, todo
+from superjax.runs.reading import CLAIMS, EXPLORER
 from superjax.spec import Case, Sweep, SweepError
 from superjax.system import machine, terminal
 from superjax.system.clock import timed
@@ -101,11 +102,14 @@ def _execute(sweep: Sweep, run: Run, work: Todo, start: float) -> Finished:
     failures: list[str] = []
     with timed(seconds, "claims"), terminal.doing(f"{sweep.name}: checking the claims"):
         claims = studies.claims(results, failures.append)
-        write_json(run.folder / "claims.json", [claim._asdict() for claim in claims])
+        write_json(run.folder / CLAIMS, [claim._asdict() for claim in claims])
     with timed(seconds, "draw"), terminal.doing(f"{sweep.name}: drawing"):
         figures = studies.draw(results, run.folder, terminal.warn, failures.append)
+        if (page := explorer.page(results)) is not None:
+            write_text(run.folder / EXPLORER, page)
+            figures.append(run.folder / EXPLORER)
     seconds["all"] = time.perf_counter() - start
-    files = [*figures, run.folder / "claims.json"]
+    files = [*figures, run.folder / CLAIMS]
     spent = {"seconds" if trained else "redraw_seconds": seconds}
     run.save(files=[file.name for file in files], finished=not failures, **spent)
     models = sum(dataset["loss"].size for dataset in datasets.values())

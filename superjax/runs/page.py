@@ -81,7 +81,7 @@ def _finished(folder: Path) -> dict[str, Any] | None:
     """Figures and claims of a finished run, None if there is none."""
     try:
         manifest = reading.manifest(folder / reading.MANIFEST, sealed=False)
-        claims = reading.claims(folder / "claims.json")
+        claims = reading.claims(folder / reading.CLAIMS)
         figures = [name for name in manifest["files"] if name.endswith(".png") and kind_of(folder / name) == "file"]
     except (OSError, reading.Damaged):
         return None
@@ -102,7 +102,8 @@ def _made(name: str, manifest: Mapping[str, Any]) -> str:
     environment = manifest.get("environment", {})
     models = sum(case.get("models", 0) for case in manifest.get("cases", {}).values())
     when = f"{models:,} models, {environment.get('date', 'date unknown')}"
-    links = ", ".join(f'<a href="{quote(name)}/{file}">{file}</a>' for file in ("sweep.toml", "claims.json"))
+    files = [reading.SETTINGS, reading.CLAIMS, *[reading.EXPLORER] * (reading.EXPLORER in manifest.get("files", []))]
+    links = ", ".join(f'<a href="{quote(name)}/{file}">{file}</a>' for file in files)
     return f"<p>{escape(when)}; {links}</p>\n"
 
 

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 MANIFEST = "manifest.json"
+SETTINGS = "sweep.toml"
+CLAIMS = "claims.json"
+EXPLORER = "explore.html"
+FIGURES = (".png", ".svg", ".pdf")
 _LARGEST = 2**26  # bytes of a manifest or of claims
 _DEEPEST = 32  # levels of them
 
@@ -40,8 +44,8 @@ def _plain(name: str) -> str:
 
 
 def _of_figure(name: str) -> str:
-    if not (name.endswith(".png") or name == "claims.json"):
-        raise ValueError("must be a figure, or claims.json")
+    if not (name.endswith(FIGURES) or name in (CLAIMS, EXPLORER)):
+        raise ValueError(f"must be a figure, {CLAIMS} or {EXPLORER}")
     return name
 
 

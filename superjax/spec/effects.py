@@ -274,9 +274,10 @@ def _check_apart(cases: dict[str, Case], resolved: dict[str, Resolved]) -> None:
     products: dict[str, str] = {}
     for name, case in cases.items():
         sources = resolved[name].sources
-        if case.plot.dpi != cases[first].plot.dpi:
-            place = source(sources, ("plot", "dpi")).place
-            raise SweepError(f"{place}: plot.dpi must be the same in all cases, {name} and {first} differ")
+        for field in ("dpi", "format"):
+            if getattr(case.plot, field) != getattr(cases[first].plot, field):
+                place = source(sources, ("plot", field)).place
+                raise SweepError(f"{place}: plot.{field} must be the same in all cases, {name} and {first} differ")
         if own := next((own for own in sources if own.prefix == "cases."), None):
             twin = products.setdefault(case.model_dump_json(), name)
             if twin != name:

@@ -186,6 +186,9 @@ class Plot(Frozen):
     dpi: Annotated[int, Field(ge=1, le=1200)] = Field(
         200, description="dots per inch, the same for all cases; fewer for a figure of more than 100 million pixels"
     )
+    format: Literal["png", "svg", "pdf"] = Field(
+        "png", description="the same for all cases: `svg` or `pdf` is written beside every PNG"
+    )
 
 
 class Head(Frozen):

@@ -79,33 +79,37 @@ def claims(results: Results, failed: Failed = _refuse) -> list[Claim]:
 def draw(
     results: Results, folder: Path, warn: Callable[[str], object] = terminal.warn, failed: Failed = _refuse
 ) -> list[Path]:
-    """Draw all figures into a folder as PNGs; `warn` is told of one that has other dots per inch than was asked for,
-    and if there is none. `failed` is told what is wrong with a user's study. If its study gives a sweep no figure, for
-    that reason or since all models diverged, the overview is drawn."""
+    """Draw all figures into a folder as PNGs, and beside them as what `plot.format` asks for. `warn` is told of one
+    that has other dots per inch than was asked for, and if there is none. `failed` is told what is wrong with a user's
+    study. If its study gives a sweep no figure, for that reason or since all models diverged, the overview is
+    drawn."""
     from superjax.plots import canvas
     from superjax.studies import overview
 
     sweep, results, figures = results.sweep, in_order(results), {}
-    wanted = float(next(iter(sweep.cases.values())).plot.dpi)
+    plot = next(iter(sweep.cases.values())).plot
+    wanted, kinds = float(plot.dpi), dict.fromkeys(("png", plot.format))
 
-    def save(figures: Mapping[str, Any], png: Callable[[str, Any, float], bytes | None]) -> list[Path]:
+    def save(figures: Mapping[str, Any], image: Callable[[str, Any, float, str], bytes | None]) -> list[Path]:
         paths = []
         for name, figure in figures.items():
-            path, dpi = folder / f"{name}.png", canvas.resolution(figure, wanted)
-            if (image := png(name, figure, dpi)) is None:
-                continue
-            if dpi != wanted:
-                why = "large" if dpi < wanted else "small"
-                warn(f"{path}: drawn with {dpi:.0f} dots per inch; {wanted:g} would make it too {why}")
-            write_bytes(path, image)
-            paths.append(path)
+            dpi = canvas.resolution(figure, wanted)
+            for kind in kinds:
+                path = folder / f"{name}.{kind}"
+                if (drawn := image(name, figure, dpi, kind)) is None:
+                    break
+                if dpi != wanted and kind == "png":
+                    why = "large" if dpi < wanted else "small"
+                    warn(f"{path}: drawn with {dpi:.0f} dots per inch; {wanted:g} would make it too {why}")
+                write_bytes(path, drawn)
+                paths.append(path)
         return paths
 
-    def ours(name: str, figure: Any, dpi: float) -> bytes:
-        return canvas.png(figure, dpi)
+    def ours(name: str, figure: Any, dpi: float, kind: str) -> bytes:
+        return canvas.image(figure, dpi, kind)
 
-    def theirs(name: str, figure: Any, dpi: float) -> bytes | None:
-        return own.png(name, figure, dpi, failed)
+    def theirs(name: str, figure: Any, dpi: float, kind: str) -> bytes | None:
+        return own.image(name, figure, dpi, kind, failed)
 
     with canvas.plain(), _quiet(), beside(sweep.path):
         if _is_own(sweep):

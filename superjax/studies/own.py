@@ -88,11 +88,11 @@ def figures(study: ModuleType, results: Results, failed: Failed) -> dict[str, An
     return drawn
 
 
-def png(name: str, figure: Any, dpi: float, failed: Failed) -> bytes | None:
+def image(name: str, figure: Any, dpi: float, kind: str, failed: Failed) -> bytes | None:
     """The picture of a figure, None if it cannot be drawn, which `failed` is told."""
     from superjax.plots import canvas
 
-    image, error = tried(canvas.png, figure, dpi)
+    image, error = tried(canvas.image, figure, dpi, kind)
     if error is not None:
         failed(f"the figure {toml(name)} cannot be drawn, it raises {one_line(error)}{_place(error)}")
     return image
