@@ -18,14 +18,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from superjax import analysis, plots
+    from superjax import analysis, export, plots
     from superjax.reference import oracle, theory
     from superjax.runs.api import run
     from superjax.runs.netcdf import open_dataset as open
     from superjax.spec import Case, Sweep, SweepError, available, load
 
 __version__ = "0.2.0"
-__all__ = ["Case", "Sweep", "SweepError", "analysis", "available", "load", "open", "oracle", "plots", "run", "theory"]
+__all__ = [
+    "Case", "Sweep", "SweepError", "analysis", "available", "export", "load", "open", "oracle", "plots", "run", "theory"
+]  # fmt: skip
 
 _HOMES = {
     "Case": "superjax.spec:Case",

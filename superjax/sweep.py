@@ -3,6 +3,7 @@
     python -m superjax.sweep NAME|FILE.toml [KEY=VALUE ...] [--out DIR] [--fresh] [--figures-only] [--strict]
                              [--devices N] [--distributed auto|HOST:PORT,PROCESSES,PROCESS]
     python -m superjax.sweep --all [KEY=VALUE ...] [the same options but --distributed]
+    python -m superjax.sweep NAME|FILE.toml [KEY=VALUE ...] --dry-run [--devices N]
     python -m superjax.sweep --new FILE.toml
     python -m superjax.sweep --list | --version
 
@@ -75,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_argument("--out", type=_path, default=Path("results"), metavar="DIR", help="default: %(default)s")
     commands.add_argument("--fresh", action="store_true", help="start over if the folder holds another run")
     commands.add_argument("--figures-only", action="store_true", help="redraw a finished run, train nothing")
+    commands.add_argument("--dry-run", action="store_true", help="say what it would cost here, train nothing")
     commands.add_argument("--strict", action="store_true", help="exit status 1 if a model diverged")
     commands.add_argument("--devices", type=int, metavar="N", help="use the first N devices (default: all)")
     commands.add_argument(
@@ -173,6 +175,10 @@ def _main(argv: list[str], resume: _Resume) -> int:
         arguments.distributed,
     )  # fmt: skip
     options.check()
+    if arguments.dry_run:
+        if arguments.all or arguments.distributed is not None or arguments.fresh or arguments.figures_only:
+            raise SweepError("--dry-run tries one sweep out and writes nothing: give the sweep and --devices alone")
+        return _dry_run(words[0], words[1:], options)
     return _run_all(words, options, resume) if arguments.all else _run(words[0], words[1:], options, resume)
 
 
@@ -212,6 +218,18 @@ def _run(name: str, overrides: list[str], options: Options, resume: _Resume) -> 
             raise
         hosts.end(status)
         return status
+
+
+def _dry_run(name: str, overrides: list[str], options: Options) -> int:
+    """What a sweep would cost."""
+    sweep_files.read(name)
+    _import_jax()
+    from superjax.runs import dry_run
+
+    sweep = spec.load(name, *overrides)
+    for line in dry_run.lines(sweep, list(dry_run.costs(sweep, name, options))):
+        terminal.say(line)
+    return 0
 
 
 def _run_all(overrides: list[str], options: Options, resume: _Resume) -> int:

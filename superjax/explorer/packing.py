@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from superjax.spec import Case
-from superjax.studies.axes import axis_of
+from superjax.studies.axes import axis_of, split
 from superjax.studies.captions import spread
 from superjax.studies.solutions import names
 
@@ -30,13 +30,13 @@ OF_MODELS = {"autoencoder_fvu": "log", "autoencoder_recovered": "fraction",
 
 def shown(case: Case, data: xr.Dataset) -> bool:
     """Whether a case has maps."""
-    return len(case.axes) >= 2 and all(data.sizes[dim] > 1 for dim in list(case.axes)[-2:])
+    return len(case.axes) >= 2 and all(data.sizes[dim] > 1 for dim in split(case)[1:])
 
 
 def case_data(name: str, case: Case, data: xr.Dataset, step: int) -> dict[str, Any]:
     """A case for the page, ready for JSON, of every `step`-th point of each axis of the maps."""
-    axes = list(case.axes)
-    *_, first, second = axes
+    further, first, second = split(case)
+    axes = [*further, first, second]
     points = {dim: spread(data.sizes[dim], math.ceil(data.sizes[dim] / step)) for dim in (first, second)}
     data = data.isel(points) if step > 1 else data
     described = []

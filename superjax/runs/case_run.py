@@ -20,7 +20,7 @@ from superjax.problem.expectation import Exact, Objective
 from superjax.problem.members import BUILT_IN
 from superjax.problem.problem import Problem
 from superjax.runs.checkpoint import Keep, Memory
-from superjax.runs.chunks import Scored, Trained, Training
+from superjax.runs.chunks import Scored, Trained, Training, Tried
 from superjax.runs.dataset import assemble, derive, merged
 from superjax.runs.faults import check_problem
 from superjax.runs.growth import Earlier, mixed, same_models
@@ -138,6 +138,10 @@ class CaseRun:
         keep.fits = training.fits
         return keep
 
+    def tried(self) -> Tried:
+        """What training would take, from a moment of it."""
+        return self._training.tried()
+
     def train(self, process: int = 0, processes: int = 1) -> None:
         """Train and evaluate the chunks that fall to a process of several."""
         bar = terminal.bar(self.name, self.report.models - self.report.taken_over)
@@ -166,6 +170,7 @@ class CaseRun:
                 f"{self.name}: {models:,} models need about {size:,} bytes of memory, there are {there:,}; "
                 f"take {max(needed, key=lambda part: needed[part])}"
             )
+        self.memory = size
         return stored
 
     def trained(self) -> float:

@@ -45,6 +45,15 @@ class Scored(NamedTuple):
     score: PyTree
 
 
+class Tried(NamedTuple):
+    """What a training would take: how many chunks it has, and seconds by phase."""
+
+    chunks: int
+    training: float
+    evaluation: float
+    compiling: float
+
+
 @dataclass(frozen=True, eq=False)
 class Training:
     """Models to be trained: each with its cell and stream of minibatches, `chunk` of a stream at a time on a device.
@@ -114,6 +123,51 @@ class Training:
         with interrupt.deferred():
             for group in self._groups(keep, progress, process, processes):
                 self._train(group, keep, progress)
+
+    def tried(self, seconds: float = 0.7) -> Tried:
+        """Train the first chunks for some seconds in every part of the plan, and score them; nothing is kept."""
+        group: Group = {number: None for number in range(min(self.program.mesh.size, len(self.chunks)))}
+        index = np.full((self.chunks.shape[1], self.program.mesh.size * self.chunk), -1, np.int32)
+        for place, number in self._places(group):
+            index[:, place] = self.chunks[number]
+        begun, before, begin, training = time.perf_counter(), type(self.program).compile_seconds, 0, 0.0
+        for part in self.plan.parts:
+            if part.end > begin:
+                training += (part.end - begin) * self._seconds_a_step(group, index, begin, part.end, seconds)
+                begin = part.end
+        _, state = self._taken_up(group, index)
+        used = index.ravel() >= 0
+        model, lost = jax.tree.map(
+            lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[used], (state.state.model, state.state.diverged_at)
+        )
+        snapshots = self.plan.snapshots and jax.tree.map(
+            lambda x: np.repeat(x[:, None], len(self.plan.snapshots), axis=1), model
+        )
+        trained, cell, start = Trained(model, lost, snapshots or None), self.cell[index.ravel()[used]], begun
+        for _ in range(2):  # the first compiles
+            start = time.perf_counter()
+            self.score(trained, cell)
+        evaluation = (time.perf_counter() - start) * len(self.cell) / len(cell)
+        groups = -(-len(self.chunks) // self.program.mesh.size)
+        compiling = type(self.program).compile_seconds - before
+        return Tried(len(self.chunks), groups * training, evaluation, compiling)
+
+    def _seconds_a_step(self, group: Group, index: Int[np.ndarray, "..."], begin: int, end: int, most: float) -> float:
+        """Of a group of chunks from step `begin` on, for about so many seconds and at most to step `end`."""
+
+        def calls() -> Iterator[tuple[int, Progress]]:
+            _, state = self._taken_up(group, index)
+            return self.program.advance(state, begin, self.cells, self.cell[index], self.plan, self._pace)
+
+        steps = calls()
+        first = step = next(steps)[0]  # compiles
+        if first >= end:
+            steps, first = calls(), begin
+        start = time.perf_counter()
+        for step, _ in steps:
+            if step >= end or time.perf_counter() - start > most:
+                break
+        return (time.perf_counter() - start) / max(step - first, 1)
 
     def complete(self, keep: Keep) -> bool:
         """Whether no process has anything left to do; `gather` trains what turns out to be unusable."""

@@ -48,6 +48,8 @@ _LABELS = {
     "typical_interference": "interference, the worst tenth of the restarts (rounded) dropped, the others averaged",
     "typical_phase": "phase of most restarts; of equally many, that of the restart of lower loss",
     "phase_fraction": "fraction of restarts in each phase",
+    "has_superposition": "1 if more features than n_hidden are represented",
+    "superposition_fraction": "fraction of the restarts that did not diverge with superposition",
 }
 
 
@@ -136,6 +138,13 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
         data["typical_phase"] = ((*grid.dims, "feature"), analysis.typical_phase(loss, measures.phase))
         named["solution"] = analysis.solutions(dataset["W"].values, case.phases.represented)
         fractions = analysis.phase_fractions(measures.phase).astype(np.float32)
+        n_hidden = grid.fields.get("n_hidden", np.full(1, case.n_hidden)).reshape(-1, 1)
+        kept = analysis.represented(measures.phase).sum(-1)
+        has = (kept.reshape(grid.n_cells, -1) > n_hidden).reshape(kept.shape)
+        data["has_superposition"] = ((*grid.dims, "restart"), has.astype(np.int8))
+        finite = np.isfinite(loss)
+        share = has.sum(-1, where=finite) / np.maximum(finite.sum(-1), 1)
+        data["superposition_fraction"] = (grid.dims, np.where(finite.any(-1), share, np.nan).astype(np.float32))
         data["phase_fraction"] = ((*grid.dims, "feature", "phase_kind"), fractions)
     if "family_W" in dataset:
         named["family_solution"] = analysis.solutions(dataset["family_W"].values, case.phases.represented)

@@ -3,7 +3,7 @@
 import itertools
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from superjax.errors import refusal
 from superjax.problem import numbers
@@ -189,6 +189,13 @@ class Plot(Frozen):
     format: Literal["png", "svg", "pdf"] = Field(
         "png", description="the same for all cases: `svg` or `pdf` is written beside every PNG"
     )
+    show: Annotated[list[Text], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = Field(
+        [],
+        description="quantities of the dataset to be drawn besides, into `CASE_show.png`: lines along one axis, maps "
+        'of two, as `["loss", "superposition_fraction"]`',
+    )
+    x: Text = Field("", description="the axis along x of plain maps and of the explorer; the last but one by default")
+    y: Text = Field("", description="the axis along y; the last by default. Further axes have rows, or sliders")
 
 
 class Head(Frozen):

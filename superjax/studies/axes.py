@@ -3,6 +3,8 @@
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from superjax.plots.canvas import fitted
 from superjax.spec import Case
@@ -14,6 +16,16 @@ def sorted_map(draw, ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray,
     """A map whose values may be in any order, drawn in order."""
     i, j = np.argsort(x), np.argsort(y)
     return draw(ax, x[i], y[j], values[i][:, j], **keywords)
+
+
+def split(case: Case) -> tuple[list[str], str, str]:
+    """The axes of a map by name: those beyond the two, which have rows or sliders, and those along x and y.
+
+    The last two unless `plot.x` and `plot.y` say otherwise."""
+    names = list(case.axes)
+    y = case.plot.y or [name for name in names if name != case.plot.x][-1]
+    x = case.plot.x or [name for name in names if name != y][-1]
+    return [name for name in names if name not in (x, y)], x, y
 
 
 def axis_of(case: Case, data: xr.Dataset, dim: str) -> tuple[np.ndarray, str, bool]:
@@ -29,6 +41,23 @@ def axis_of(case: Case, data: xr.Dataset, dim: str) -> tuple[np.ndarray, str, bo
     if len(axis.names) > 1 or len(np.unique(values)) < len(values) or extreme or _too_near(values):
         return np.arange(float(data.sizes[dim])), f"point of {fitted(dim, 2)}", False
     return values, fitted(axis.label or dim, 2.4, lines=2), axis.scale == "log"
+
+
+def readable_logs(figure: Figure) -> None:
+    """Ticks of logarithmic axes at 1, 2 and 5 where an axis has up to two decades, else at powers of ten, in plain
+    numbers where these are short: matplotlib's own overlap in small panels."""
+    for ax in figure.axes:
+        for axis, scale, ends in (
+            (ax.xaxis, ax.get_xscale(), ax.get_xlim()),
+            (ax.yaxis, ax.get_yscale(), ax.get_ylim()),
+        ):
+            if scale != "log" or not min(ends) > 0:
+                continue
+            decades = float(np.log10(max(ends) / min(ends)))
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades <= 2.1 else (1.0,), numticks=7))
+            if decades <= 4:
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
 
 
 def _too_near(values: np.ndarray) -> bool:

@@ -33,6 +33,7 @@ def check(sweep: Sweep) -> None:
     """Refuse, before any training, a sweep that its study cannot draw, a study of the user's that is none, or a
     matplotlib that can draw nothing. Raises SweepError."""
     _try_matplotlib()
+    _check_shown(sweep)
     if not sweep.study:
         return
     with beside(sweep.path):
@@ -49,6 +50,23 @@ def check(sweep: Sweep) -> None:
                     f"{name}: the study {sweep.study} {error}\n"
                     '  study = "" in the file, or study=\'""\' on the command line, draws the sweep without it'
                 ) from error
+
+
+def _check_shown(sweep: Sweep) -> None:
+    """Refuse quantities and axes of figures that a case has not."""
+    from superjax.studies import quantities
+
+    for name, case in sweep.cases.items():
+        try:
+            quantities.check(case)
+            for field, axis in (("x", case.plot.x), ("y", case.plot.y)):
+                if axis and (axis not in case.axes or len(case.axes) < 2):
+                    there = ", ".join(case.axes) if len(case.axes) > 1 else "one axis or none, so no maps"
+                    raise SweepError(f"plot.{field} = {axis}: is no axis of a map; there are {there}")
+            if case.plot.x and case.plot.x == case.plot.y:
+                raise SweepError(f"plot.x and plot.y are the same axis, {case.plot.x}")
+        except SweepError as error:
+            raise SweepError(f"{name}: {error}") from error
 
 
 def needs_array(case: Case, name: str) -> None:
@@ -84,7 +102,7 @@ def draw(
     study. If its study gives a sweep no figure, for that reason or since all models diverged, the overview is
     drawn."""
     from superjax.plots import canvas
-    from superjax.studies import overview
+    from superjax.studies import overview, quantities
 
     sweep, results, figures = results.sweep, in_order(results), {}
     plot = next(iter(sweep.cases.values())).plot
@@ -118,6 +136,7 @@ def draw(
         elif sweep.study:
             figures = _study(sweep.study).figures(results)
         paths = save(figures, theirs if _is_own(sweep) else ours) or save(overview.figures(results), ours)
+        paths += save(quantities.figures(results), ours)
     if not paths:
         warn(f"{folder}: no figure, as too few models are finite; claims.json says how many diverged")
     return paths

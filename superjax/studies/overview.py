@@ -16,7 +16,7 @@ from superjax.plots.canvas import fitted, heading
 from superjax.plots.maps import BLUE, PHASE_COLOURS, VERMILION, hatch, phase_handles, phase_map, value_map
 from superjax.spec import Case
 from superjax.studies import dictionaries
-from superjax.studies.axes import axis_of, sorted_map
+from superjax.studies.axes import axis_of, readable_logs, sorted_map, split
 from superjax.studies.captions import spread
 from superjax.studies.results import Results
 
@@ -43,6 +43,7 @@ def overview(case: Case, data: xr.Dataset, name: str) -> Figure:
         figure = _losses(case, data)
     else:
         figure = {0: _weights, 1: _lines}.get(len(case.axes), _maps)(case, data)
+    readable_logs(figure)
     parts = [
         f"{name}: n = {case.n_features}, m = {case.n_hidden}, {case.model.kind}, {case.train.objective}, "
         f"{case.train.steps} steps, best of {case.restarts} restarts",
@@ -93,7 +94,7 @@ def _what_is_shown(case: Case, data: xr.Dataset) -> str:
 
 def _further(case: Case, data: xr.Dataset) -> dict[str, int]:
     """The axes beyond the two of a map, and their sizes."""
-    return {dim: data.sizes[dim] for dim in list(case.axes)[:-2]}
+    return {dim: data.sizes[dim] for dim in split(case)[0]}
 
 
 def _rows(case: Case, data: xr.Dataset) -> dict[str, list[int]]:
@@ -200,7 +201,7 @@ def _draw_loss(ax: Axes, x: np.ndarray, data: xr.Dataset) -> None:
 
 def _maps(case: Case, data: xr.Dataset) -> Figure:
     """A map of every feature's phase and of the number superposed, a row for every value of the further axes."""
-    *rest, first, second = case.axes
+    rest, first, second = split(case)
     x, x_label, x_log = axis_of(case, data, first)
     y, y_label, y_log = axis_of(case, data, second)
     shown = min(case.n_features, MAX_FEATURES)

@@ -1,0 +1,109 @@
+"""What a sweep would cost on this machine: its size by arithmetic, its time by training the first chunk of every case
+for a moment. Nothing is written."""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from superjax import studies
+from superjax.runs import planning
+from superjax.runs.case_run import CaseRun
+from superjax.runs.options import Options
+from superjax.runs.stages import stages_of
+from superjax.spec import Sweep, SweepError
+from superjax.system import machine, terminal
+from superjax.system.modules import beside
+
+# Seconds that the search of the optimum, families and dictionaries take for every second of training, as the packaged
+# sweeps took them: how long they search depends on what they find. Least, typical, most; "3 correlated pairs" took 13.
+STAGES = (0.2, 1.0, 4.0)
+# Seconds of what is not measured: imports, claims and figures, of a sweep and of a case.
+BESIDES = (8.0, 1.5)
+
+
+class Cost(NamedTuple):
+    """What a case would cost: bytes, and seconds by phase. `stages` are those whose time is not measured."""
+
+    name: str
+    models: int
+    form: str
+    chunk: int
+    chunks: int
+    memory: int
+    disk: int
+    compiling: float
+    training: float
+    evaluation: float
+    stages: tuple[str, ...]
+
+    @property
+    def seconds(self) -> tuple[float, float, float]:
+        """Least, typical and most."""
+        known = self.compiling + self.training + self.evaluation
+        return tuple(known + factor * len(self.stages) * self.training for factor in STAGES)  # type: ignore[return-value]
+
+
+def costs(sweep: Sweep, shown: str, options: Options) -> Iterator[Cost]:
+    """The cost of every case of a sweep that messages call `shown`. Raises SweepError if it cannot be run."""
+    try:
+        with machine.settled(options.devices, "--devices"):
+            planning.codes_of(sweep, sweep.cases, sweep.cases)
+            studies.check(sweep)
+            for name, case in sweep.cases.items():
+                with beside(sweep.path), terminal.doing(f"{name}: trying it out"):
+                    start = time.perf_counter()
+                    running = CaseRun(name, case, options.devices)
+                    yield _cost(running, time.perf_counter() - start)
+    except SweepError as error:
+        raise SweepError(f"{shown}: {error}") from error
+
+
+def _cost(running: CaseRun, made: float) -> Cost:
+    tried = running.tried()
+    return Cost(
+        running.name, running.report.models, running.report.form, running.chunks["train"], tried.chunks,
+        running.memory, running.bytes, made + tried.compiling, tried.training, tried.evaluation,
+        tuple(stage.name for stage in stages_of(running.case)),
+    )  # fmt: skip
+
+
+def lines(sweep: Sweep, found: list[Cost]) -> list[str]:
+    """What is printed."""
+    models = sum(cost.models for cost in found)
+    said = [f"{sweep.name}: {models:,} models in {_counted(len(found), 'case')}; nothing is trained or written"]
+    for cost in found:
+        said += [
+            f"  {cost.name}: {cost.models:,} models, form {cost.form}, {_counted(cost.chunks, 'chunk')} of "
+            f"{cost.chunk:,}; memory {_bytes(cost.memory)}, disk {_bytes(cost.disk)}",
+            f"    training {_time(cost.training)}, evaluation {_time(cost.evaluation)}, compiling "
+            f"{_time(cost.compiling)}" + "".join(f"; {name}: not measured" for name in cost.stages),
+        ]
+    low, typical, high = (
+        BESIDES[0] + BESIDES[1] * len(found) + sum(values) for values in np.transpose([cost.seconds for cost in found])
+    )
+    between = f", from {_time(low)} to {_time(high)} as what is not measured goes" if high > low else ""
+    return [*said, f"  about {_time(typical)} in all{between}"]
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}{'s' * (number != 1)}"
+
+
+def _bytes(size: int | float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
+def _time(seconds: int | float) -> str:
+    """
+    >>> _time(0.2), _time(59.6), _time(125), _time(7300)
+    ('1 s', '60 s', '2.1 min', '2 h')
+    """
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.2g} min" if seconds < 6000 else f"{seconds / 3600:.2g} h"

@@ -1,0 +1,92 @@
+"""What a sweep would cost: sizes as they come out, and nothing is left behind."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import superjax
+from superjax import sweep
+from superjax.engine.engine import Program
+from superjax.runs import dry_run
+from superjax.runs.case_run import CaseRun
+from superjax.runs.options import Options
+
+from .conftest import SMALL
+
+SEVERAL = """
+[case.exact]
+[case.sampled]
+train = {objective = "minibatch", batch = 32, streams = 2, steps = 40, snapshots = [0, 20]}
+[case.short]
+train.steps = 3
+[case.searched]
+optimum = true
+train.steps = 40
+"""
+
+
+def test_every_case_is_tried_and_nothing_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("small.toml").write_text(SMALL + SEVERAL)
+    assert sweep.main(["small.toml", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "small: 96 models in 4 cases; nothing is trained or written" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
+    for name in ("exact", "sampled", "short", "searched"):
+        assert re.search(rf"  {name}: 24 models, form (fused|mapped|plain), 1 chunk of \d+; memory \d", said), said
+    assert said.count("optimum: not measured") == 1 and re.search(r"about [\d.]+ (s|min) in all, from .* to ", said)
+
+
+def test_sizes_are_those_of_the_run(tmp_path):
+    (tmp_path / "small.toml").write_text(SMALL)
+    loaded = superjax.load(tmp_path / "small.toml", "axes.importance.points=60", "axes.density.points=60")
+    (cost,) = dry_run.costs(loaded, "small.toml", Options(tmp_path))
+    (case,) = loaded.cases.values()
+    running = CaseRun("small", case)
+    assert (cost.models, cost.chunk, cost.disk) == (14_400, running.chunks["train"], running.bytes)
+    assert cost.chunks == len(running._training.chunks) == -(-14_400 // cost.chunk) > 1
+    assert cost.memory >= cost.disk and cost.training > 0 and cost.evaluation > 0
+    low, typical, high = cost.seconds
+    assert low == typical == high == cost.compiling + cost.training + cost.evaluation
+
+
+def test_what_is_timed_is_the_steps_of_the_plan(tmp_path, monkeypatch):
+    """With a clock that a call of k steps moves on by k seconds, training takes its steps times its groups."""
+    (tmp_path / "small.toml").write_text(SMALL)
+    loaded = superjax.load(tmp_path / "small.toml", "train.steps=50", "axes.importance.points=60",
+                           "axes.density.points=60")  # fmt: skip
+    (case,) = loaded.cases.values()
+    running = CaseRun("small", case)
+    clock, advance = [0.0], Program.advance
+
+    def counted(self, state, step, *rest):
+        for after, following in advance(self, state, step, *rest):
+            clock[0] += after - step
+            step = after
+            yield after, following
+
+    monkeypatch.setattr(Program, "advance", counted)
+    monkeypatch.setattr("superjax.runs.chunks.time.perf_counter", lambda: clock[0])
+    tried = running.tried()
+    assert tried.training == pytest.approx(50 * len(running._training.chunks))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["phase_diagram", "--dry-run", "--fresh"], "tries one sweep out and writes nothing"),
+        (["--all", "--dry-run"], "tries one sweep out and writes nothing"),
+        (["--dry-run"], "which sweep?"),
+        (["phase_diagram", "--dry-run", "--devices", "99"], "99"),
+        (["phase_diagram", "--dry-run", "nonsense=1"], "nonsense"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert sweep.main(words) == 2
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_times_are_short_to_read():
+    assert [dry_run._bytes(size) for size in (12, 4e4, 3e7, 2.5e9)] == ["12 B", "40 kB", "30 MB", "2.5 GB"]
