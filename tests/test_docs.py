@@ -105,14 +105,17 @@ def test_a_product_makes_the_cases_that_the_page_names(tmp_path):
 def test_the_code_of_the_page_about_datasets_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["phase_diagram", "cases=n2_m1", *TINY]) == 0
-    opened, run = blocks(DOCS / "dataset.md", "python", "run")
+    opened, run, exported = blocks(DOCS / "dataset.md", "python", "run")
     sweep = re.search(r"superjax\.load\(.*\)", run)
     assert sweep
     run = run.replace(sweep[0], f"{sweep[0]}.override(*{TINY})")
-    code = f'{opened}assert data["phase"].dims == ("importance", "density", "restart", "feature")\n{run}'
+    code = f'{opened}assert data["phase"].dims == ("importance", "density", "restart", "feature")\n{run}\n{exported}'
     # as a user runs it: here lists in place of arrays would be refused
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "results", "model.safetensors", "best.safetensors", "phases.csv"
+    }  # fmt: skip
 
 
 def write_files(folder: Path) -> None:
