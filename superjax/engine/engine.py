@@ -39,6 +39,9 @@ from superjax.system.machine import usable_memory
 
 BLOCK = 1000  # steps of one call at most
 _CALL_SECONDS = 0.3
+_TRIAL_STEPS = 20
+_CANNOT_RUN = (jax.errors.JaxRuntimeError, NotImplementedError)  # what a compiler or device says that cannot
+PassedOver = Callable[[str, str], object]
 # The sizes for CPU are measured; those for accelerators only say that large chunks are wanted there.
 # Of a chunk on one device: rows x features x models if each model has a weight of its own for every row and feature,
 # which should stay in the cache (but it takes some models to make up for a call); rows x models if not, where nothing
@@ -95,6 +98,16 @@ def _chunk_size(objective: Objective, n_features: int, form: kernel.Form, models
     return min(most, -(-share // unit) * unit)
 
 
+def seconds(function: Callable, arguments: tuple) -> float:
+    """What a call takes, the faster of two, after one that compiles."""
+    took = []
+    for _ in range(3):
+        start = time.perf_counter()
+        jax.block_until_ready(function(*arguments))
+        took.append(time.perf_counter() - start)
+    return min(took[1:])
+
+
 class Pace:
     """How many steps a call takes: about a third of a second's, at most BLOCK.
 
@@ -112,6 +125,10 @@ class Pace:
     def record(self, steps: int, seconds: float) -> None:
         """What a call of so many steps took."""
         self.steps = int(np.clip(steps * _CALL_SECONDS / max(seconds, 1e-9), 1, BLOCK))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _refusal(objective: Objective, model: PyTree, cell: Cell) -> str | None:
@@ -154,7 +171,8 @@ class Program:
         laws = shape.problem.laws()
         cell = Cell(laws, dict.fromkeys(HYPER, number), number if shape.masked else None)
         self.model = model = shape.problem.shapes()
-        self.form = functools.cache(lambda objective: _choose_form(objective, model, cell))
+        self._by_shape = functools.cache(lambda objective: _choose_form(objective, model, cell))
+        self._chosen: dict[Objective, kernel.Form] = {}
         self.refusal = lambda objective: _refusal(objective, model, cell)
 
         self.state = state = jax.eval_shape(functools.partial(begin, method), model, cell)
@@ -162,8 +180,8 @@ class Program:
         state_axes = TrainState(0, counters, 0)
         cell_axes = Cell(0, {name: 0 if name in shape.swept else None for name in HYPER}, 0 if shape.masked else None)
 
-        def steps_under(objective) -> _Compiled:
-            advance = functools.partial(train_one, method, objective, self.form(objective))
+        def steps_under(objective, form) -> _Compiled:
+            advance = functools.partial(train_one, method, objective, form)
 
             def steps(state, cell, root, stream, *block):
                 return advance(state, cell, jax.random.fold_in(jax.random.fold_in(root, 1), stream), *block)
@@ -174,16 +192,32 @@ class Program:
 
         self._initialise = self._vectorise("initialise", self._first, (None, 0, 0, 0), 0, 1)
         self._begin = self._vectorise("begin", functools.partial(begin, method), (0, cell_axes), state_axes)
-        self._steps_under = functools.cache(steps_under)
-        evaluate = functools.partial(evaluate_one, fine, second, self.form(fine))
-        self._evaluate = self._vectorise("evaluate", evaluate, (0, cell_axes, None), 0, 1)
-        self._loss = {
-            error: self._vectorise(
-                "loss", functools.partial(loss_one, fine, self.form(fine), error), (0, cell_axes, None), 0, 1
-            )
-            for error in (False, True)
-        }
+        self._steps_in = functools.cache(steps_under)
+
+        def evaluation_in(form) -> _Compiled:
+            evaluate = functools.partial(evaluate_one, fine, second, form)
+            return self._vectorise("evaluate", evaluate, (0, cell_axes, None), 0, 1)
+
+        def loss_in(form, error) -> _Compiled:
+            return self._vectorise("loss", functools.partial(loss_one, fine, form, error), (0, cell_axes, None), 0, 1)
+
+        self._evaluation_in, self._loss_in = functools.cache(evaluation_in), functools.cache(loss_in)
         self._moments = jax.jit(lambda laws, draw: lax.map(lambda one: moments_one(fine, one, draw), laws))
+
+    def form(self, objective: Objective) -> kernel.Form:
+        """The form in which an objective is minimised or evaluated: that which was chosen, else by the shape."""
+        return self._chosen.get(objective) or self._by_shape(objective)
+
+    def use(self, objective: Objective, form: kernel.Form) -> None:
+        """Choose the form of an objective."""
+        self._chosen[objective] = form
+
+    def forms(self, objective: Objective) -> list[kernel.Form]:
+        """The forms that an accelerator tries, that of the shape first."""
+        return ["fused", "plain"] if self.refusal(objective) is None else ["plain"]
+
+    def _steps_under(self, objective: Objective) -> "_Compiled":
+        return self._steps_in(objective, self.form(objective))
 
     @functools.cached_property
     def _draws(self) -> tuple[Any, Any]:
@@ -221,17 +255,76 @@ class Program:
 
     def chunk_models(self, objective: Objective, models: int, cells: Cell) -> int:
         """Models of one stream in a chunk, where a stream has so many to be trained: fewer if memory is short."""
-        form = self.form(objective)
+        return self._trained_chunk(objective, self.form(objective), models, cells)[0]
+
+    def _trained_chunk(
+        self, objective: Objective, form: kernel.Form, models: int, cells: Cell, share: int = 1
+    ) -> tuple[int, Callable[[int], float]]:
+        """The models of a chunk in a form, a part of the most that fit, and what steps of such a chunk take a model."""
         # Every process should get its share, but in the plain form the size of a chunk changes the last digits.
         devices = self.mesh.size * (1 if form == "plain" else jax.process_count())
-        steps, count, factors = self._steps_under(objective), np.int32(0), np.zeros(BLOCK, np.float32)
+        steps, count, factors = self._steps_in(objective, form), np.int32(0), np.zeros(BLOCK, np.float32)
         key, streams = root_key(0), np.arange(self.shape.streams, dtype=np.int32)
 
         def arguments(models: PyTree, cells: Cell):
             return self._begin(models, cells), cells, key, streams, count, count, factors
 
-        chunk = _chunk_size(objective, self.shape.problem.n_features, form, -(-models // devices))
-        return self._that_fits(chunk, form, cells, self.shape.streams, steps, arguments, True)
+        most = _chunk_size(objective, self.shape.problem.n_features, form, -(-models // devices))
+        chunk = max(_LEAST[form], most // share // _LEAST[form] * _LEAST[form])
+
+        def timed(chunk: int) -> float:
+            numbers = np.zeros((self.shape.streams, chunk * self.mesh.size), np.int32)
+            zeros = jax.tree.map(lambda x: np.zeros((*numbers.shape, *x.shape), x.dtype), self.model)
+            given = list(arguments(zeros, self._cells_of(cells, numbers)))
+            given[-2] = np.int32(_TRIAL_STEPS)
+            return seconds(steps, tuple(given)) / numbers.size
+
+        return self._that_fits(chunk, form, cells, self.shape.streams, steps, arguments, True), timed
+
+    def fastest(
+        self, objectives: Sequence[Objective], models: int, cells: Cell, passed_over: PassedOver
+    ) -> tuple[kernel.Form, int]:
+        """The form and size of chunks in which a step of a model takes least on this device, by trying them with the
+        first of the objectives that are minimised one after the other; the others must run too.
+
+        A form that does not compile here, or has no room, is passed over, and `passed_over` is told of it and why.
+        Smaller chunks are tried as long as they are faster by a twentieth. Raises RuntimeError if no form runs.
+        """
+        found: list[tuple[float, kernel.Form, int]] = []
+        objective, *others = objectives
+        for form in self.forms(objective):
+            best, share = None, 1
+            try:
+                for other in others:
+                    self._trained_chunk(other, form, models, cells)
+                while best is None or share <= 64:
+                    chunk, timed = self._trained_chunk(objective, form, models, cells, share)
+                    took = timed(chunk)
+                    if best is not None and (chunk >= best[1] or took > 0.95 * best[0]):
+                        break
+                    best, share = (took, chunk), share * 4
+            except _CANNOT_RUN as error:
+                if best is None:
+                    passed_over(form, _first_line(error))
+            if best is not None:
+                found.append((best[0], form, best[1]))
+        if not found:
+            raise RuntimeError("this device runs none of the forms of the training step")
+        _, form, chunk = min(found)
+        for one in objectives:
+            self.use(one, form)
+        return form, chunk
+
+    def evaluation_form(self, models: int, cells: Cell, passed_over: PassedOver) -> kernel.Form:
+        """The first form in which this device evaluates; others are passed over as in `fastest`."""
+        for form in self.forms(self.fine):
+            self.use(self.fine, form)
+            try:
+                self.evaluated_models(models, cells)
+                return form
+            except _CANNOT_RUN as error:
+                passed_over(form, _first_line(error))
+        raise RuntimeError("this device runs none of the forms of the evaluation")
 
     def evaluated_models(self, models: int, cells: Cell) -> int:
         """Models of a chunk under evaluation, where so many are evaluated: fewer if memory is short.
@@ -244,7 +337,7 @@ class Program:
         )
         on_trial = jax.default_backend() != "cpu"  # where a program that has no room ends the process
         return self._that_fits(
-            chunk, form, cells, 1, self._evaluate, lambda *arguments: (*arguments, self._draws), on_trial
+            chunk, form, cells, 1, self._evaluation_in(form), lambda *arguments: (*arguments, self._draws), on_trial
         )
 
     def _that_fits(
@@ -324,13 +417,17 @@ class Program:
 
     def evaluate(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"], chunk: int) -> Evaluation:
         """Loss, feature losses and gradient norm of every model under the evaluation objective."""
-        return self._under_evaluation(self._evaluate, self._draws, models, cells, cell, chunk)
+        return self._under_evaluation(
+            self._evaluation_in(self.form(self.fine)), self._draws, models, cells, cell, chunk
+        )
 
     def loss(
         self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"], chunk: int, error: bool = False
     ) -> Float[np.ndarray, " models"]:
         """What is minimised of every model under the evaluation objective, or of it the `error` alone."""
-        return self._under_evaluation(self._loss[error], self._draws[0], models, cells, cell, chunk)
+        return self._under_evaluation(
+            self._loss_in(self.form(self.fine), error), self._draws[0], models, cells, cell, chunk
+        )
 
     def moments(
         self, laws: PyTree

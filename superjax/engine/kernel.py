@@ -31,6 +31,7 @@ from jax.custom_batching import sequential_vmap
 from superjax.system.machine import usable_cores
 
 Form = Literal["fused", "mapped", "plain"]
+FORMS: tuple[Form, ...] = ("fused", "mapped", "plain")
 
 # Above this many scalar operations a row registers overflow and compiling takes long: at n = 20, m = 5 (1090) the
 # mapped form is as fast and compiles in a third of the time, at n = 40, m = 8 (3264) the fused one takes 26 s.

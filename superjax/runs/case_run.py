@@ -13,9 +13,10 @@ import xarray as xr
 from jaxtyping import Float, Int, PyTree
 
 from superjax.engine.engine import Program, Shape, program
-from superjax.engine.plan import Plan, schedule_factors
+from superjax.engine.kernel import FORMS, Form
+from superjax.engine.plan import Part, Plan, schedule_factors
 from superjax.engine.train import Cell, Evaluation, Method
-from superjax.errors import SweepError
+from superjax.errors import SweepError, clip
 from superjax.problem.expectation import Exact, Objective
 from superjax.problem.members import BUILT_IN
 from superjax.problem.problem import Problem
@@ -105,13 +106,15 @@ class CaseRun:
             given = {**found, **given}
             others = (*others, *given.values())
         given = {array: values[trained] for array, values in given.items()}
-        self.report.form = compiled.form(parts[0].objective)
-        if self.report.form == "plain":
-            self.report.plain_because = compiled.refusal(parts[0].objective) or ""
         if isinstance(compiled.fine, Exact):
             self.report.nodes_because = closed_form(problem).because
         in_stream = int(np.bincount(restart % case.train.streams).max(initial=1))
-        chunk = self.chunk("train", compiled, parts[0].objective, in_stream, self.cells)
+        chunk = self.chunk("train", compiled, parts[0].objective, in_stream, self.cells, *parts[1:])
+        self.report.form = compiled.form(parts[0].objective)
+        if self.report.form == "plain":
+            self.report.plain_because = compiled.refusal(parts[0].objective) or ""
+        if jax.default_backend() != "cpu":
+            self._evaluated_in(compiled, chunk)
         if "evaluate" not in self.chunks:
             side_by_side = min(self.report.models, chunk * case.train.streams * compiled.mesh.size)
             with terminal.doing(f"{name}: compiling the evaluation"):
@@ -213,11 +216,38 @@ class CaseRun:
         before = self._earlier.scored(self.problem, self.program.model, len(self._steps))
         return mixed(self._same, before, self._training.gather(self._kept) if len(self._training.cell) else None)
 
-    def chunk(self, task: str, compiled: Program, objective: Objective, models: int, cells: Cell) -> int:
+    def chunk(self, task: str, compiled: Program, objective: Objective, models: int, cells: Cell, *then: Part) -> int:
+        """The size of chunks of a task, and on an accelerator the form in which it is trained: chosen once in a run.
+
+        On CPU the form is that of the shape, as was measured; elsewhere forms and sizes are tried."""
+        objectives = [objective, *(part.objective for part in then)]
         if task not in self.chunks:
             with terminal.doing(f"{self.name}: compiling, choosing the size of chunks"):
-                self.chunks[task] = compiled.chunk_models(objective, models, cells)
+                if jax.default_backend() == "cpu":
+                    self.chunks[task] = compiled.chunk_models(objective, models, cells)
+                else:
+                    form, self.chunks[task] = compiled.fastest(objectives, models, cells, self._passed_over)
+                    self.chunks[f"{task} form"] = FORMS.index(form) + 1
+        elif form := self._recorded_form(task):
+            for one in objectives:
+                compiled.use(one, form)
         return self.chunks[task]
+
+    def _evaluated_in(self, compiled: Program, chunk: int) -> None:
+        """Choose the form of the evaluation on an accelerator, once in a run."""
+        if form := self._recorded_form("evaluate"):
+            compiled.use(compiled.fine, form)
+            return
+        side_by_side = min(self.report.models, chunk * self.case.train.streams * compiled.mesh.size)
+        form = compiled.evaluation_form(side_by_side, self.cells, self._passed_over)
+        self.chunks["evaluate form"] = FORMS.index(form) + 1
+
+    def _recorded_form(self, task: str) -> Form | None:
+        number = self.chunks.get(f"{task} form", 0)
+        return FORMS[number - 1] if 0 < number <= len(FORMS) else None
+
+    def _passed_over(self, form: str, why: str) -> None:
+        terminal.say(f"{self.name}: the {form} form is passed over on this {jax.default_backend()}: {clip(why, 200)}")
 
     def _key(self, task: str, training: Training, *inputs: np.ndarray) -> str:
         """A digest of everything that decides the numbers of a training, and how they are laid out."""

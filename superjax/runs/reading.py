@@ -83,7 +83,8 @@ class Entry(_Read):
 
     Attributes:
         done: whether its dataset is written.
-        chunks: how many models are trained or evaluated at once, by task, for a run that goes on.
+        chunks: how many models are trained or evaluated at once, by task, for a run that goes on; "TASK form" is the
+            number of the form that an accelerator took, from 1 on (`kernel.FORMS`).
         sha256: the checksum of the dataset; `coming`: that of one that was about to replace it. Where the case is not
             done, it is that of a finished run with fewer models.
         key: what its chunks are kept under; code: the digest of the code of a model of the user's.
