@@ -16,7 +16,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import superjax
-from superjax import sweep
+from superjax import explorer, sweep
 from superjax.disk import files as disk
 from superjax.engine import engine
 from superjax.runs import chunks, netcdf, reading
@@ -60,6 +60,7 @@ def study(tmp_path, monkeypatch):
     monkeypatch.setattr(Folder, "due", lambda self: True)
     monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 16})
     monkeypatch.setattr(overview, "overview", lambda *_: Figure(figsize=(1, 1)))
+    monkeypatch.setattr(explorer, "page", lambda results: "a page")
     monkeypatch.chdir(tmp_path)
     Path("study.toml").write_text(STUDY)
     return tmp_path

@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import superjax
-from superjax import sweep
+from superjax import explorer, sweep
 from superjax.engine import engine
 from superjax.runs.checkpoint import Folder
 from superjax.studies import overview
@@ -43,6 +43,7 @@ def growing(tmp_path, monkeypatch):
     monkeypatch.setattr(Folder, "due", lambda self: True)
     monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 16})
     monkeypatch.setattr(overview, "overview", lambda *_: Figure(figsize=(1, 1)))
+    monkeypatch.setattr(explorer, "page", lambda results: "a page")
     monkeypatch.chdir(tmp_path)
     Path("growing.toml").write_text(GROWING)
 

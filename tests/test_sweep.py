@@ -76,7 +76,7 @@ def finished(tmp_path_factory) -> Path:
 
 def test_a_run_leaves_what_the_contract_says(finished):
     folder = finished / "results" / "phase_diagram"
-    names = {"n2_m1.nc", "phase_diagram.png", "cuts.png", "claims.json", "sweep.toml", "manifest.json"}
+    names = {"n2_m1.nc", "phase_diagram.png", "cuts.png", "explore.html", "claims.json", "sweep.toml", "manifest.json"}
     assert {path.name for path in folder.iterdir()} == names
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["finished"] and manifest["cases"]["n2_m1"]["models"] == 6 * 5 * 3
@@ -307,16 +307,18 @@ def test_an_interrupted_run_keeps_finished_cases_and_says_how_to_resume(number, 
 
 
 def test_fresh_clears_what_it_replaces_and_a_redraw_keeps_the_record(finished, tmp_path):
-    folder = tmp_path / "results" / "phase_diagram"
-    both = ("axes.importance.points=3", "axes.density.points=3", *SMALL[2:-1], "case.n3_m2.train.steps=20")
-    assert here("phase_diagram", *both, cwd=tmp_path).returncode == 0
+    folder = tmp_path / "results" / "two"
+    (tmp_path / "two.toml").write_text(f"{FILE}[case.n2]\n[case.n3]\nn_features = 3\n")
+    both = ("two.toml", "restarts=2")
+    assert here(*both, cwd=tmp_path).returncode == 0
     (folder / "mine.txt").write_text("not superjax's")
     trained = json.loads((folder / "manifest.json").read_text())["seconds"]
-    assert here("phase_diagram", *both, cwd=tmp_path).returncode == 0
+    assert here(*both, cwd=tmp_path).returncode == 0
     assert json.loads((folder / "manifest.json").read_text())["seconds"] == trained
-    result = here("phase_diagram", *both, "cases=n2_m1", "--fresh", cwd=tmp_path)
+    assert (folder / "n3.nc").exists()
+    result = here(*both, "cases=n2", "--fresh", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert not (folder / "n3_m2.nc").exists() and (folder / "n2_m1.nc").exists() and (folder / "mine.txt").exists()
+    assert not (folder / "n3.nc").exists() and (folder / "n2.nc").exists() and (folder / "mine.txt").exists()
 
 
 def test_claims_are_strict_json(tmp_path):

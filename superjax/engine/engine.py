@@ -171,7 +171,9 @@ class Program:
         laws = shape.problem.laws()
         cell = Cell(laws, dict.fromkeys(HYPER, number), number if shape.masked else None)
         self.model = model = shape.problem.shapes()
-        self._by_shape = functools.cache(lambda objective: _choose_form(objective, model, cell))
+        self._by_shape: Callable[[Objective], kernel.Form] = functools.cache(
+            lambda objective: _choose_form(objective, model, cell)
+        )
         self._chosen: dict[Objective, kernel.Form] = {}
         self.refusal = lambda objective: _refusal(objective, model, cell)
 
