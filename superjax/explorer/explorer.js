@@ -201,7 +201,7 @@ function drawMap() {
   for (let y = 0; y < ay.values.length; y++) {
     z.push(Array.from({length: ax.values.length}, (_, x) => valueAt(cellAt(x, y))));
   }
-  const scale = (current().maps.find(map => map.key === state.map) || {}).scale;
+  const {scale, range} = current().maps.find(map => map.key === state.map) || {};
   const log = state.map === "loss" || scale === "log";
   const finite = z.flat().filter(v => Number.isFinite(v) && (!log || v > 0));
   view.z = z;
@@ -219,6 +219,7 @@ function drawMap() {
       zmax: log ? Math.log10(top) : unit ? 1 : state.map === "superposed" ? current().n : top,
       colorbar: {thickness: 14, title: {text: log ? "log₁₀" : ""}}});
     if (state.map === "interference") heat.zmax = Math.min(top, 1);
+    if (range) [heat.zmin, heat.zmax] = range.map(Math.log10);
   }
   const title = `${Object.fromEntries(maps())[state.map]}${ofFeatures() ? `, feature ${state.feature}` : ""}`;
   Plotly.react("map", [heat], layout({title: {text: literal(title), font: {size: 14}}, xaxis: axisOf(ax),

@@ -23,6 +23,7 @@ QUANTITIES = {
     "agreement": "fraction",
 }
 # Numbers of every model, of which the best restart's are shown.
+RANGES = {"gap": (1e-4, 10.0)}  # of the colours, as in the figures
 OF_MODELS = {"autoencoder_fvu": "log", "autoencoder_recovered": "fraction",
              "autoencoder_matched_cosine": "fraction", "autoencoder_l0": "linear",
              "autoencoder_dead": "fraction"}  # fmt: skip
@@ -71,7 +72,9 @@ def case_data(name: str, case: Case, data: xr.Dataset, step: int) -> dict[str, A
         },
         "solutions": names(data).tolist() if "solution" in data else None,
         "maps": [
-            {"key": key, "scale": scale} for key, scale in {**QUANTITIES, **OF_MODELS}.items() if key in arrays
+            {"key": key, "scale": scale, "range": RANGES.get(key)}
+            for key, scale in {**QUANTITIES, **OF_MODELS}.items()
+            if key in arrays
         ],
     }  # fmt: skip
 
