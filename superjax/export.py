@@ -47,8 +47,9 @@ def safetensors(data: "xr.Dataset", path: str | os.PathLike[str], *, optimum: bo
         raise SweepError(f"the dataset has no {prefix}{missing[0]}{more}")
     arrays, dims = {}, {}
     for name in names:
-        own = names[name]
         array = data[prefix + name]
+        # outputs that are the features again are named after them
+        own = tuple("feature" if dim == "output" and dim not in array.dims else dim for dim in names[name])
         array = array.transpose(*[dim for dim in array.dims if dim not in own], *own, missing_dims="ignore")
         arrays[name], dims[name] = np.ascontiguousarray(array.values, np.float32), list(array.dims)
     described = {"case": data.attrs["case"], "dims": json.dumps(dims), "coords": json.dumps(_coords(data))}
@@ -71,6 +72,7 @@ def csv(data: "xr.Dataset", path: str | os.PathLike[str]) -> Path:
         raise SweepError("the dataset has no phases: its model has no W (hidden, feature)")
     kept = [name for name in ("phase", *_FEATURES, "loss") if name in data]
     chosen = data[kept]
+    chosen = chosen if chosen["phase"].ndim else chosen.expand_dims("feature")
     columns = dict.fromkeys([*map(str, data["phase"].dims), *map(str, chosen.coords), *kept])
     table = chosen.to_dataframe().reset_index()
     table["phase"] = np.array(PHASES)[table["phase"].to_numpy()]

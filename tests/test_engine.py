@@ -815,16 +815,21 @@ class Accelerator:
             if form in broken:
                 raise jax.errors.JaxRuntimeError("INTERNAL: Mosaic failed to compile\nmuch more")
             chunk, timed = steps_in(program, objective, form, models, cells, share)
-            return chunk, lambda chunk: (10.0 if form in slow else 1.0) * (1 + chunk / room)
+
+            def took(chunk):
+                timed(chunk)
+                return (10.0 if form in slow else 1.0) * (1 + chunk / room)
+
+            return chunk, took
 
         monkeypatch.setattr(engine.Program, "_trained_chunk", trained_chunk)
         monkeypatch.setattr(engine, "_CHUNK_MODELS", dict.fromkeys(("cpu", "gpu", "tpu"), 256))
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-        engine.program.cache_clear()
 
 
 @pytest.fixture
 def own_programs():
+    engine.program.cache_clear()
     yield
     engine.program.cache_clear()
 
@@ -865,7 +870,7 @@ def test_an_accelerator_takes_smaller_chunks_while_they_are_faster(make_case, mo
 
 def test_a_device_that_runs_nothing_says_so(make_case, monkeypatch, own_programs):
     Accelerator(monkeypatch, broken=("fused", "plain"))
-    with pytest.raises(RuntimeError, match="this device runs none of the forms"):
+    with pytest.raises(SweepError, match="this device runs none of the forms"):
         CaseRun("none", make_case("train.steps=30"))
 
 
@@ -874,15 +879,31 @@ def test_the_evaluation_has_a_form_that_runs_on_the_device(make_case, monkeypatc
     evaluation_in = engine.Program.evaluated_models
 
     def broken(self, models, cells):
-        if self.form(self.fine) == "fused":
+        if self.form(self.fine, "evaluate") == "fused":
             raise jax.errors.JaxRuntimeError("INTERNAL: cannot")
         return evaluation_in(self, models, cells)
 
     monkeypatch.setattr(engine.Program, "evaluated_models", broken)
     case = make_case("train.steps=30")
     running = CaseRun("small", case)
-    assert kernel.FORMS[running.chunks["evaluate form"] - 1] == "plain"
+    assert kernel.FORMS[running.chunks["train evaluation form"] - 1] == "plain"
+    assert running.report.form == "fused"
     running.train()
     monkeypatch.undo()
     engine.program.cache_clear()
     np.testing.assert_allclose(running.finish()["loss"], run(case)["loss"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("overrides", [(), ("model.kind=linear",)])
+def test_every_case_keeps_the_form_that_was_chosen_for_it(make_case, monkeypatch, own_programs, overrides):
+    """Also where two cases have one shape, and where what is minimised is what is evaluated."""
+    Accelerator(monkeypatch, slow=("fused",))
+    first = CaseRun("first", make_case("train.steps=30", *overrides))
+    forms, undo = first.program.forms(first._plan.parts[0].objective), monkeypatch.undo
+    undo()
+    Accelerator(monkeypatch, slow=("plain",))
+    second = CaseRun("second", make_case("train.steps=30", "seed=5", *overrides))
+    assert first.program is not second.program and forms == ["fused", "plain"]
+    for running, form in ((first, "plain"), (second, "fused")):
+        assert running.report.form == running.program.form(running._plan.parts[0].objective) == form
+        assert running.program.form(running.program.fine, "evaluate") == "fused"

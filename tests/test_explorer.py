@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import superjax
-from superjax import analysis
+from superjax import analysis, explorer
+from superjax import sweep as sweep_command
 from superjax.explorer import document as pages
 from superjax.explorer import packing
 from superjax.studies.results import Results
@@ -105,13 +106,20 @@ def test_texts_cannot_leave_their_place(results):
 
 def test_a_large_run_has_fewer_points_and_says_so(results, monkeypatch):
     whole = content(pages.page(results))["cases"][0]
+    assert whole["whole"] == 0
     monkeypatch.setattr(pages, "MOST", sum(len(array["data"]) for array in whole["arrays"].values()) - 1)
     (case,) = content(pages.page(results))["cases"]
-    assert case["every"] > 1 and len(case["axes"][1]["values"]) < 6 and len(case["axes"][0]["values"]) == 2
+    assert case["whole"] == 30 and len(case["axes"][1]["values"]) < 6 and len(case["axes"][0]["values"]) == 2
+    assert all(len(axis["values"]) >= 2 for axis in case["axes"])
     (data,) = results.datasets.values()
     values = case["axes"][1]["values"]
     expected = data["loss"].sel(importance=values, density=case["axes"][2]["values"]).values
     np.testing.assert_allclose(unpacked(case["arrays"]["loss"]), expected, rtol=2e-4)
+
+
+def test_a_case_that_is_too_large_at_any_number_of_points_is_left_out(results, monkeypatch):
+    monkeypatch.setattr(pages, "MOST", 100)
+    assert pages.page(results) is None
 
 
 def test_only_runs_with_maps_have_a_page(tmp_path):
@@ -119,6 +127,54 @@ def test_only_runs_with_maps_have_a_page(tmp_path):
                                         'axes.density = {field = "data.density", values = [1, 0.1]}\n')  # fmt: skip
     sweep = superjax.load(tmp_path / "line.toml")
     assert pages.page(Results(sweep, superjax.run(sweep), {})) is None
+
+
+OWN = """
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float
+
+
+class Own(eqx.Module):
+    W: Float[Array, "..."]
+    b: Float[Array, " n_outputs"]
+    dims = {"W": DIMS, "b": ("output",)}
+
+    def __init__(self, n_features, n_hidden, init_std, *, key):
+        shape = (n_hidden, n_features) if DIMS[0] == "hidden" else (n_features, n_hidden)
+        self.W = init_std * jax.random.normal(key, shape)
+        self.b = jax.numpy.zeros(n_features)
+
+    def __call__(self, x):
+        W = self.W if DIMS[0] == "hidden" else self.W.T
+        return jax.nn.relu(W.T @ (W @ x) + self.b)
+"""
+
+
+@pytest.mark.parametrize("dims", [("feature", "hidden"), ("hidden", "feature")])
+def test_models_of_ones_own_have_a_page_without_what_it_cannot_show(dims, tmp_path, monkeypatch):
+    name = f"explored_{dims[0]}"
+    (tmp_path / f"{name}.py").write_text(OWN.replace("DIMS", repr(dims)))
+    (tmp_path / "own.toml").write_text(SWEEP.split("optimum")[0] + f'model.kind = "{name}:Own"\n[axes.x]\nfield = '
+                                       '"data.density"\nvalues = [1, 0.1]\n[axes.y]\nfield = "train.learning_rate"\n'
+                                       "values = [0.01, 0.03]\n")  # fmt: skip
+    sweep = superjax.load(tmp_path / "own.toml")
+    (case,) = content(pages.page(Results(sweep, superjax.run(sweep), {})))["cases"]
+    assert ("W" in case["arrays"]) == ("phase" in case["arrays"]) == (dims == ("hidden", "feature"))
+    assert "loss" in case["arrays"]
+
+
+def test_a_page_that_fails_does_not_fail_the_run(tmp_path, monkeypatch, capsys):
+    def broken(results):
+        raise MemoryError("no room")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(explorer, "page", broken)
+    (tmp_path / "own.toml").write_text(SWEEP.replace("train.steps = 150", "train.steps = 3"))
+    assert sweep_command.main(["own.toml", "plot.dpi=20"]) == 0
+    said = capsys.readouterr()
+    assert "explore.html: not written, MemoryError: no room" in said.err
+    assert json.loads((tmp_path / "results" / "own" / "manifest.json").read_text())["finished"]
 
 
 @pytest.fixture(scope="module")

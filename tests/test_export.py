@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import superjax
+from superjax.problem.models import MODELS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "dataset.md"
 LOADER = re.compile(r"<!-- pytorch -->\n```python\n(.*?)```", re.DOTALL)
@@ -68,8 +69,21 @@ def test_phases_are_a_table(data, tmp_path):
         assert row["phase"] == superjax.analysis.PHASES[int(feature["phase"])]
         assert float(row["norm"]) == pytest.approx(float(feature["norm"]), rel=1e-6)
         assert float(row["loss"]) == pytest.approx(float(model["loss"]), rel=1e-6)
-    with open(superjax.export.csv(data.isel(importance=0, restart=1), tmp_path / "few.csv"), newline="") as file:
-        assert len(list(csv.DictReader(file))) == 3 * 3
+    for chosen, size in (
+        (data.isel(importance=0, restart=1), 3 * 3),
+        (data.isel(importance=0, restart=1, density=0, feature=2), 1),
+    ):
+        with open(superjax.export.csv(chosen, tmp_path / "few.csv"), newline="") as file:
+            assert len(list(csv.DictReader(file))) == size
+
+
+def test_outputs_keep_their_place(tmp_path):
+    """Of a decoder (hidden, output), whose outputs are the features again."""
+    (tmp_path / "small.toml").write_text(SWEEP.replace("optimum = true", 'model.kind = "two_layer"'))
+    data = superjax.run(superjax.load(tmp_path / "small.toml"))["small"]
+    found = load_file(superjax.export.safetensors(data, tmp_path / "two.safetensors"))
+    for name, own in MODELS["two_layer"].dims.items():
+        assert found[name].shape[3:] == tuple({"hidden": 2, "feature": 3, "output": 3}[dim] for dim in own)
 
 
 def test_what_has_no_models_is_refused(data, tmp_path):

@@ -9,7 +9,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,7 @@ from superjax.engine.train import (
     moments_one,
     train_one,
 )
+from superjax.errors import SweepError
 from superjax.problem.expectation import Objective
 from superjax.problem.problem import Problem
 from superjax.spec.grid import HYPER
@@ -41,6 +42,7 @@ BLOCK = 1000  # steps of one call at most
 _CALL_SECONDS = 0.3
 _TRIAL_STEPS = 20
 _CANNOT_RUN = (jax.errors.JaxRuntimeError, NotImplementedError)  # what a compiler or device says that cannot
+Role = Literal["train", "evaluate"]
 PassedOver = Callable[[str, str], object]
 # The sizes for CPU are measured; those for accelerators only say that large chunks are wanted there.
 # Of a chunk on one device: rows x features x models if each model has a weight of its own for every row and feature,
@@ -146,8 +148,11 @@ def _choose_form(objective: Objective, model: PyTree, cell: Cell) -> kernel.Form
 
 
 @functools.lru_cache(maxsize=16)
-def program(shape: Shape, method: Method, fine: Objective, second: Objective, devices: int | None = None) -> "Program":
-    """The program of a shape and method on the first `devices` devices of this process, one in a process."""
+def program(
+    shape: Shape, method: Method, fine: Objective, second: Objective, devices: int | None = None, own: str = ""
+) -> "Program":
+    """The program of a shape and method on the first `devices` devices of this process, one in a process, or one for
+    every `own` name: where forms are chosen, they are those of a case."""
     return Program(shape, method, fine, second, jax.local_devices()[:devices])
 
 
@@ -174,7 +179,7 @@ class Program:
         self._by_shape: Callable[[Objective], kernel.Form] = functools.cache(
             lambda objective: _choose_form(objective, model, cell)
         )
-        self._chosen: dict[Objective, kernel.Form] = {}
+        self._chosen: dict[tuple[Role, Objective], kernel.Form] = {}
         self.refusal = lambda objective: _refusal(objective, model, cell)
 
         self.state = state = jax.eval_shape(functools.partial(begin, method), model, cell)
@@ -206,13 +211,13 @@ class Program:
         self._evaluation_in, self._loss_in = functools.cache(evaluation_in), functools.cache(loss_in)
         self._moments = jax.jit(lambda laws, draw: lax.map(lambda one: moments_one(fine, one, draw), laws))
 
-    def form(self, objective: Objective) -> kernel.Form:
+    def form(self, objective: Objective, role: Role = "train") -> kernel.Form:
         """The form in which an objective is minimised or evaluated: that which was chosen, else by the shape."""
-        return self._chosen.get(objective) or self._by_shape(objective)
+        return self._chosen.get((role, objective)) or self._by_shape(objective)
 
-    def use(self, objective: Objective, form: kernel.Form) -> None:
-        """Choose the form of an objective."""
-        self._chosen[objective] = form
+    def use(self, role: Role, objective: Objective, form: kernel.Form) -> None:
+        """Choose the form of an objective that is minimised or evaluated."""
+        self._chosen[role, objective] = form
 
     def forms(self, objective: Objective) -> list[kernel.Form]:
         """The forms that an accelerator tries, that of the shape first."""
@@ -295,44 +300,47 @@ class Program:
         found: list[tuple[float, kernel.Form, int]] = []
         objective, *others = objectives
         for form in self.forms(objective):
-            best, share = None, 1
             try:
-                for other in others:
-                    self._trained_chunk(other, form, models, cells)
-                while best is None or share <= 64:
+                chunk, timed = self._trained_chunk(objective, form, models, cells)
+                best = timed(chunk), chunk
+                for share in (4, 16, 64):
                     chunk, timed = self._trained_chunk(objective, form, models, cells, share)
-                    took = timed(chunk)
-                    if best is not None and (chunk >= best[1] or took > 0.95 * best[0]):
+                    if chunk >= best[1] or (took := timed(chunk)) > 0.95 * best[0]:
                         break
-                    best, share = (took, chunk), share * 4
+                    best = took, chunk
+                for other in others:
+                    chunk, timed = self._trained_chunk(other, form, models, cells)
+                    best = best[0], min(best[1], chunk)
+                    timed(best[1])
             except _CANNOT_RUN as error:
-                if best is None:
-                    passed_over(form, _first_line(error))
-            if best is not None:
+                passed_over(form, _first_line(error))
+            else:
                 found.append((best[0], form, best[1]))
         if not found:
-            raise RuntimeError("this device runs none of the forms of the training step")
+            raise SweepError("this device runs none of the forms of the training step")
         _, form, chunk = min(found)
         for one in objectives:
-            self.use(one, form)
+            self.use("train", one, form)
         return form, chunk
 
     def evaluation_form(self, models: int, cells: Cell, passed_over: PassedOver) -> kernel.Form:
         """The first form in which this device evaluates; others are passed over as in `fastest`."""
         for form in self.forms(self.fine):
-            self.use(self.fine, form)
+            self.use("evaluate", self.fine, form)
             try:
-                self.evaluated_models(models, cells)
+                numbers = np.zeros(self.evaluated_models(models, cells), np.int32)
+                zeros = jax.tree.map(lambda x, n=numbers: np.zeros((*n.shape, *x.shape), x.dtype), self.model)
+                self.evaluate(zeros, cells, numbers, len(numbers))
                 return form
             except _CANNOT_RUN as error:
                 passed_over(form, _first_line(error))
-        raise RuntimeError("this device runs none of the forms of the evaluation")
+        raise SweepError("this device runs none of the forms of the evaluation")
 
     def evaluated_models(self, models: int, cells: Cell) -> int:
         """Models of a chunk under evaluation, where so many are evaluated: fewer if memory is short.
 
         Chunks have one size for all but large models: a loss must not depend on the number of others."""
-        form = self.form(self.fine)
+        form = self.form(self.fine, "evaluate")
         largest = self.second if self.shape.problem.data.points else self.fine  # fresh inputs are as many as memory has
         chunk = _chunk_size(
             largest, self.shape.problem.n_features, form, -(-models // self.mesh.size) if form == "mapped" else None
@@ -420,7 +428,7 @@ class Program:
     def evaluate(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"], chunk: int) -> Evaluation:
         """Loss, feature losses and gradient norm of every model under the evaluation objective."""
         return self._under_evaluation(
-            self._evaluation_in(self.form(self.fine)), self._draws, models, cells, cell, chunk
+            self._evaluation_in(self.form(self.fine, "evaluate")), self._draws, models, cells, cell, chunk
         )
 
     def loss(
@@ -428,7 +436,7 @@ class Program:
     ) -> Float[np.ndarray, " models"]:
         """What is minimised of every model under the evaluation objective, or of it the `error` alone."""
         return self._under_evaluation(
-            self._loss_in(self.form(self.fine), error), self._draws[0], models, cells, cell, chunk
+            self._loss_in(self.form(self.fine, "evaluate"), error), self._draws[0], models, cells, cell, chunk
         )
 
     def moments(

@@ -8,7 +8,7 @@ const DIVERGED = PHASES.length - 1;
 const LABELS = {phase: "phase", norm: "norm ‖W_i‖", interference: "interference", dimensionality: "dimensionality D_i",
   superposed: "number of superposed features", loss: "loss of the best restart", optimum_loss: "loss of the optimum",
   gap: "gap to the best solution in other phases", success: "fraction of restarts that reach the optimum",
-  agreement: "fraction of restarts with the optimum's phases", superposition: "fraction of restarts with superposition"};
+  agreement: "fraction of restarts with the optimum's phases", superposition_fraction: "fraction of restarts with superposition"};
 const state = {case: 0, map: "", of: "best", feature: 0, further: [], x: 0, y: 0, kept: false};
 const view = {z: null, log: false};
 
@@ -78,9 +78,6 @@ function phasesOf(cell) {
   return part("phase", cell, part("best", cell)[0]);
 }
 
-// More features than dimensions are represented.
-const hasSuperposition = phases => phases.filter(p => p === 1 || p === 2).length > current().m;
-
 // The map's number of a cell; NaN where it is not known.
 function valueAt(cell) {
   const i = state.feature;
@@ -89,12 +86,7 @@ function valueAt(cell) {
     const phases = Array.from(phasesOf(cell));
     return phases.includes(DIVERGED) ? NaN : phases.filter(p => p === 2).length;
   }
-  if (state.map === "superposition") {
-    let count = 0;
-    for (let r = 0; r < current().restarts; r++) count += hasSuperposition(Array.from(part("phase", cell, r)));
-    return count / current().restarts;
-  }
-  if (state.map === "loss") return Math.min(...Array.from(part("loss", cell)).filter(Number.isFinite));
+  if (state.map === "loss") return part("loss", cell)[part("best", cell)[0]];
   if (["norm", "interference", "dimensionality"].includes(state.map)) {
     if (state.of === "typical") return part(`typical_${state.map}`, cell)[i];
     const W = weightsOf(cell);
@@ -106,7 +98,7 @@ function valueAt(cell) {
 // What may be shown of the current case: [key, label] of every choice.
 function maps() {
   const found = [];
-  if (has("phase")) found.push("phase", "superposed", "superposition");
+  if (has("phase")) found.push("phase", "superposed");
   if (has("W")) found.push("norm", "interference", "dimensionality");
   found.push("loss", ...current().maps.map(map => map.key));
   return found.map(key => [key, LABELS[key] || current().arrays[key].long_name || key]);
@@ -214,7 +206,7 @@ function drawMap() {
     Object.assign(heat, {zmin: -0.5, zmax: k - 0.5, showscale: false,
       colorscale: PHASES.flatMap(({colour}, p) => [[p / k, colour], [(p + 1) / k, colour]])});
   } else {
-    const unit = scale === "fraction" || state.map === "superposition" || state.map === "dimensionality";
+    const unit = scale === "fraction" || state.map === "dimensionality";
     Object.assign(heat, {colorscale: log ? "Cividis" : "Viridis", zmin: log ? Math.log10(low) : unit ? 0 : Math.min(0, low),
       zmax: log ? Math.log10(top) : unit ? 1 : state.map === "superposed" ? current().n : top,
       colorbar: {thickness: 14, title: {text: log ? "log₁₀" : ""}}});
@@ -225,8 +217,10 @@ function drawMap() {
   Plotly.react("map", [heat], layout({title: {text: literal(title), font: {size: 14}}, xaxis: axisOf(ax),
     yaxis: axisOf(ay), shapes: mark()}), PLAIN);
   drawLegend();
-  at("note").textContent = current().every > 1
-    ? `To keep this page small it has every ${current().every}th point of both axes; the dataset has all.` : "";
+  const {whole} = current(), points = ax.values.length * ay.values.length, notes = [];
+  if (whole) notes.push(`To keep this page small it has ${points} of ${whole} points of the map; the dataset has all.`);
+  if (content.left_out.length) notes.push(`Not here, without maps or too large: ${content.left_out.join(", ")}.`);
+  at("note").textContent = notes.join(" ");
   drawCell();
 }
 
@@ -301,7 +295,8 @@ function drawWeights(cell, n, shownOf) {
 }
 
 function drawLosses(cell) {
-  const loss = Array.from(part("loss", cell)), order = loss.map((_, r) => r).sort((a, b) => loss[a] - loss[b]);
+  const loss = Array.from(part("loss", cell)), rank = r => Number.isFinite(loss[r]) ? loss[r] : Infinity,
+    order = loss.map((_, r) => r).sort((a, b) => rank(a) < rank(b) ? -1 : rank(a) > rank(b) ? 1 : a - b);
   const {ink} = colours(), i = state.feature;
   const phaseOf = r => has("phase") ? PHASES[part("phase", cell, r)[i]] : {name: "", colour: ink};
   const shapes = has("optimum_loss") ? [{type: "line", xref: "paper", x0: 0, x1: 1, y0: part("optimum_loss", cell)[0],

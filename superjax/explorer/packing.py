@@ -17,6 +17,7 @@ DIGITS = 12  # bits of the mantissa that are kept: 1e-4 of a number
 _WEIGHTS = 4096  # of a model, beyond which the page shows none
 # Numbers of every cell that have a map of their own, where the dataset has them, and their scale.
 QUANTITIES = {
+    "superposition_fraction": "fraction",
     "optimum_loss": "log",
     "gap": "log",
     "success": "fraction",
@@ -38,21 +39,26 @@ def case_data(name: str, case: Case, data: xr.Dataset, step: int) -> dict[str, A
     """A case for the page, ready for JSON, of every `step`-th point of each axis of the maps."""
     further, first, second = split(case)
     axes = [*further, first, second]
-    points = {dim: spread(data.sizes[dim], math.ceil(data.sizes[dim] / step)) for dim in (first, second)}
-    data = data.isel(points) if step > 1 else data
+    points = {dim: spread(data.sizes[dim], max(2, math.ceil(data.sizes[dim] / step))) for dim in (first, second)}
     described = []
     for dim in axes:
         values, label, log = axis_of(case, data, dim)
-        described.append({"name": dim, "label": label.replace("\n", " "), "log": log, "values": values.tolist()})
+        label = label if label.startswith("point of") else case.axes[dim].label or dim
+        values = values[points[dim]] if dim in points else values
+        described.append({"name": dim, "label": label, "log": log, "values": values.tolist()})
+    whole = math.prod(int(data.sizes[dim]) for dim in points) if step > 1 else 0  # points of a map, if not all are here
+    data = data.isel(points) if step > 1 else data
     best = data["best"]
     arrays: dict[str, Any] = {"best": best, "loss": data["loss"]}
     if "phase" in data:
         arrays |= {"phase": data["phase"]}
         arrays |= {"optimum_phase": data["optimum_phase"]} if "optimum_phase" in data else {}
         arrays |= {key: data[key] for key in ("typical_norm", "typical_interference", "typical_phase")}
-    if "W" in data and case.n_features * case.n_hidden <= _WEIGHTS:
-        arrays |= {key: data[key].isel(restart=best) for key in ("W", "b") if key in data}
-        arrays |= {key: data[key] for key in ("optimum_W", "optimum_b") if key in data}
+    if "phase" in data and case.n_features * case.n_hidden <= _WEIGHTS:
+        kept = {key: data[key].isel(restart=best) for key in ("W", "b") if key in data}
+        kept |= {key: data[key] for key in ("optimum_W", "optimum_b") if key in data}
+        own = {"W": {"hidden", "feature"}, "b": {"feature"}}  # models of the user's may have others
+        arrays |= {key: array for key, array in kept.items() if {*array.dims} - {*axes} == own[key[-1]]}
     arrays |= {key: data[key] for key in QUANTITIES if key in data}
     arrays |= {key: data[key].isel(restart=best) for key in OF_MODELS if key in data}
     arrays |= {"solution": data["solution"]} if "solution" in data else {}
@@ -63,7 +69,7 @@ def case_data(name: str, case: Case, data: xr.Dataset, step: int) -> dict[str, A
         "m": case.n_hidden,
         "restarts": case.restarts,
         "model": case.model.kind,
-        "every": step,
+        "whole": whole,
         "axes": described,
         "arrays": {
             key: {**packed(array.transpose(*axes, *trailing, missing_dims="ignore").values),

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, PyTree
 
 from superjax.engine.engine import Program, Shape, program
 from superjax.engine.kernel import FORMS, Form
-from superjax.engine.plan import Part, Plan, schedule_factors
+from superjax.engine.plan import Plan, schedule_factors
 from superjax.engine.train import Cell, Evaluation, Method
 from superjax.errors import SweepError, clip
 from superjax.problem.expectation import Exact, Objective
@@ -85,7 +85,8 @@ class CaseRun:
         self.problem = problem = problem_of(case)
         self._check_size(case.n_features * case.n_hidden if case.model.kind in BUILT_IN["model"] else 0)
         with terminal.doing(f"{name}: tracing the model"):
-            self.program = compiled = program_of(case, problem, devices)
+            self.own = "" if jax.default_backend() == "cpu" else self.key
+            self.program = compiled = program_of(case, problem, devices, self.own)
         self.bytes = self._check_size(sum(x.size for x in jax.tree.leaves(compiled.model)))
         self._steps = snapshot_steps(case.train)
         self.cells = cells_of(problem, grid)
@@ -109,12 +110,12 @@ class CaseRun:
         if isinstance(compiled.fine, Exact):
             self.report.nodes_because = closed_form(problem).because
         in_stream = int(np.bincount(restart % case.train.streams).max(initial=1))
-        chunk = self.chunk("train", compiled, parts[0].objective, in_stream, self.cells, *parts[1:])
+        chunk = self.chunk(
+            "train", compiled, parts[0].objective, in_stream, self.cells, *(part.objective for part in parts[1:])
+        )
         self.report.form = compiled.form(parts[0].objective)
         if self.report.form == "plain":
             self.report.plain_because = compiled.refusal(parts[0].objective) or ""
-        if jax.default_backend() != "cpu":
-            self._evaluated_in(compiled, chunk)
         if "evaluate" not in self.chunks:
             side_by_side = min(self.report.models, chunk * case.train.streams * compiled.mesh.size)
             with terminal.doing(f"{name}: compiling the evaluation"):
@@ -216,31 +217,41 @@ class CaseRun:
         before = self._earlier.scored(self.problem, self.program.model, len(self._steps))
         return mixed(self._same, before, self._training.gather(self._kept) if len(self._training.cell) else None)
 
-    def chunk(self, task: str, compiled: Program, objective: Objective, models: int, cells: Cell, *then: Part) -> int:
-        """The size of chunks of a task, and on an accelerator the form in which it is trained: chosen once in a run.
+    def chunk(
+        self, task: str, compiled: Program, objective: Objective, models: int, cells: Cell, *then: Objective
+    ) -> int:
+        """The size of chunks of a task that minimises an objective, and then others. On an accelerator also the forms
+        in which it is trained and evaluated. Both are chosen once in a run.
 
         On CPU the form is that of the shape, as was measured; elsewhere forms and sizes are tried."""
-        objectives = [objective, *(part.objective for part in then)]
+        tries = jax.default_backend() != "cpu"
         if task not in self.chunks:
             with terminal.doing(f"{self.name}: compiling, choosing the size of chunks"):
-                if jax.default_backend() == "cpu":
-                    self.chunks[task] = compiled.chunk_models(objective, models, cells)
+                if tries:
+                    form, size = compiled.fastest((objective, *then), models, cells, self._passed_over)
+                    self.chunks |= {task: size, f"{task} form": FORMS.index(form) + 1}
                 else:
-                    form, self.chunks[task] = compiled.fastest(objectives, models, cells, self._passed_over)
-                    self.chunks[f"{task} form"] = FORMS.index(form) + 1
-        elif form := self._recorded_form(task):
-            for one in objectives:
-                compiled.use(one, form)
+                    self.chunks[task] = compiled.chunk_models(objective, models, cells)
+        elif tries and (form := self._recorded_form(task)):
+            for one in (objective, *then):
+                compiled.use("train", one, form)
+        if tries and (task == "train" or compiled is not self.program):
+            self._choose_evaluation(f"{task} evaluation", compiled, models, cells)
         return self.chunks[task]
 
-    def _evaluated_in(self, compiled: Program, chunk: int) -> None:
+    def shares_chunks(self, task: str, other: str) -> None:
+        """A task has chunks of the size of another's, which spares compiling; not where its forms are to be tried."""
+        if jax.default_backend() == "cpu":
+            self.chunks.setdefault(task, self.chunks[other])
+
+    def _choose_evaluation(self, task: str, compiled: Program, models: int, cells: Cell) -> None:
         """Choose the form of the evaluation on an accelerator, once in a run."""
-        if form := self._recorded_form("evaluate"):
-            compiled.use(compiled.fine, form)
+        if form := self._recorded_form(task):
+            compiled.use("evaluate", compiled.fine, form)
             return
-        side_by_side = min(self.report.models, chunk * self.case.train.streams * compiled.mesh.size)
-        form = compiled.evaluation_form(side_by_side, self.cells, self._passed_over)
-        self.chunks["evaluate form"] = FORMS.index(form) + 1
+        with terminal.doing(f"{self.name}: compiling the evaluation"):
+            form = compiled.evaluation_form(models, cells, self._passed_over)
+        self.chunks[f"{task} form"] = FORMS.index(form) + 1
 
     def _recorded_form(self, task: str) -> Form | None:
         number = self.chunks.get(f"{task} form", 0)
@@ -298,7 +309,7 @@ def numbers_of(problem: Problem, grid: Grid) -> dict[str, Any]:
     return {"cells": cells._replace(hyper=every), "initial": initial(grid.case, grid), "draws": started}
 
 
-def program_of(case: Case, problem: Problem, devices: int | None = None) -> Program:
+def program_of(case: Case, problem: Problem, devices: int | None = None, own: str = "") -> Program:
     """The compiled program of a case. Raises SweepError if its problem or objective is impossible."""
     check_problem(case, problem)
     fields = {path for axis in case.axes.values() for path in axis.names}
@@ -309,7 +320,7 @@ def program_of(case: Case, problem: Problem, devices: int | None = None) -> Prog
     clip = case.train.clip_norm is not None or "clip_norm" in swept
     method = Method(case.train.optimizer, clip, case.train.normalize, case.train.decayed)
     shape = Shape(problem, case.train.streams, swept, "n_hidden" in fields)
-    return program(shape, method, *evaluation_objectives(problem, case), devices)
+    return program(shape, method, *evaluation_objectives(problem, case), devices, own)
 
 
 def minimised(evaluation: Evaluation) -> Float[np.ndarray, " models"]:

@@ -92,18 +92,24 @@ def _counted(number: int, word: str) -> str:
 
 
 def _bytes(size: int | float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
+    """
+    >>> _bytes(12), _bytes(999_600), _bytes(2.5e12)
+    ('12 B', '1 MB', '2.5 TB')
+    """
+    units = ("B", "kB", "MB", "GB", "TB")
+    k = min(len(units) - 1, int(np.log10(max(size, 1) * 1.0006) / 3))
+    return f"{_short(size / 1000**k)} {units[k]}"
 
 
 def _time(seconds: int | float) -> str:
     """
-    >>> _time(0.2), _time(59.6), _time(125), _time(7300)
-    ('1 s', '60 s', '2.1 min', '2 h')
+    >>> _time(0.2), _time(59.6), _time(125), _time(5985), _time(540_000)
+    ('1 s', '60 s', '2.1 min', '100 min', '150 h')
     """
     if seconds < 100:
         return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.2g} min" if seconds < 6000 else f"{seconds / 3600:.2g} h"
+    return f"{_short(seconds / 60)} min" if seconds < 6000 else f"{_short(seconds / 3600)} h"
+
+
+def _short(number: int | float) -> str:
+    return f"{number:.0f}" if number >= 9.95 else f"{number:.2g}"

@@ -12,6 +12,7 @@ import xarray as xr
 
 from superjax import explorer, studies
 from superjax.disk.files import write_json, write_text
+from superjax.errors import clip
 from superjax.runs import hosts, runner, worker
 from superjax.runs.case_run import CaseRun
 from superjax.runs.dataset import derive, thresholds
@@ -105,9 +106,7 @@ def _execute(sweep: Sweep, run: Run, work: Todo, start: float) -> Finished:
         write_json(run.folder / CLAIMS, [claim._asdict() for claim in claims])
     with timed(seconds, "draw"), terminal.doing(f"{sweep.name}: drawing"):
         figures = studies.draw(results, run.folder, terminal.warn, failures.append)
-        if (page := explorer.page(results)) is not None:
-            write_text(run.folder / EXPLORER, page)
-            figures.append(run.folder / EXPLORER)
+        figures += _explorer(results, run.folder / EXPLORER)
     seconds["all"] = time.perf_counter() - start
     files = [*figures, run.folder / CLAIMS]
     spent = {"seconds" if trained else "redraw_seconds": seconds}
@@ -117,6 +116,19 @@ def _execute(sweep: Sweep, run: Run, work: Todo, start: float) -> Finished:
     return Finished(
         sweep, run.manifest, datasets, bool(trained), models, diverged, seconds["all"], claims, files, failures
     )
+
+
+def _explorer(results: studies.Results, path: Path) -> list[Path]:
+    """Write the page to look inside the maps, if there are any. What goes wrong is said: the run is done without it."""
+    try:
+        page = explorer.page(results)
+    except Exception as error:
+        terminal.warn(f"{path}: not written, {type(error).__name__}: {clip(str(error))}")
+        return []
+    if page is None:
+        return []
+    write_text(path, page)
+    return [path]
 
 
 def _train(running: Mapping[str, CaseRun], run: Run) -> dict[str, xr.Dataset]:
@@ -132,7 +144,7 @@ def _train(running: Mapping[str, CaseRun], run: Run) -> dict[str, xr.Dataset]:
             run.record(name, asdict(report))
 
     for case_run in running.values():
-        if case_run.report.form == "plain":
+        if case_run.report.plain_because:
             terminal.say(runner.plain_message(case_run.name, case_run.report))
         if case_run.report.nodes_because:
             terminal.say(runner.nodes_message(case_run.name, case_run.report))

@@ -136,6 +136,8 @@ def draw(
         elif sweep.study:
             figures = _study(sweep.study).figures(results)
         paths = save(figures, theirs if _is_own(sweep) else ours) or save(overview.figures(results), ours)
+        for name, missing in quantities.missing(results).items():
+            warn(f"{name}: not shown, as the dataset has no {', '.join(missing)}")
         paths += save(quantities.figures(results), ours)
     if not paths:
         warn(f"{folder}: no figure, as too few models are finite; claims.json says how many diverged")

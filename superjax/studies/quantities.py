@@ -25,8 +25,8 @@ OF_WEIGHTS = (
     "typical_interference", "typical_phase", "phase_fraction", "has_superposition", "superposition_fraction",
 )  # fmt: skip
 OF_OPTIMUM = (
-    "success", "agreement", "gap", "optimum_loss", "optimum_norm", "optimum_interference", "optimum_phase",
-    "optimum_margin",
+    "success", "agreement", "gap", "optimum_loss", "optimum_other_loss", "optimum_norm", "optimum_interference",
+    "optimum_phase", "optimum_margin",
 )  # fmt: skip
 OF_DICTIONARIES = tuple(
     f"autoencoder_{name}"
@@ -45,8 +45,9 @@ def check(case: Case) -> None:
     if not case.axes:
         raise SweepError("plot.show draws quantities along axes, and the sweep has none")
     known = [*ALWAYS, *OF_WEIGHTS]
-    known += [] if case.terms else ["explained"]
-    known += ["objective", *(f"term_{name}" for name in case.terms)] if len(case.terms) > 1 else []
+    terms = case.term_kinds()
+    known += ["explained"] if "squared" in terms.values() else []
+    known += ["objective", *(f"term_{name}" for name in terms)] if len(terms) > 1 else []
     known += ["test_loss"] if case.data.kind == "finite" else []
     known += OF_OPTIMUM if case.optimum else []
     known += OF_DICTIONARIES if case.autoencoder else []
@@ -64,6 +65,13 @@ class _Panel(NamedTuple):
 
     title: str
     values: xr.DataArray
+
+
+def missing(results: Results) -> dict[str, list[str]]:
+    """By case, what is to be shown and is not in the dataset."""
+    found = {name: [quantity for quantity in results.sweep.cases[name].plot.show if quantity not in data]
+             for name, data in results.datasets.items()}  # fmt: skip
+    return {name: quantities for name, quantities in found.items() if quantities}
 
 
 def figures(results: Results) -> dict[str, Figure]:

@@ -105,7 +105,12 @@ class Autoencoders(Stage):
         fine, second = fixed(uniforms, _SAMPLES, 2**32 + 3), fixed(uniforms, _SAMPLES // 2, 2**32 + 4)
         swept = frozenset({"learning_rate"} & {path.removeprefix("autoencoder.") for path in running.grid.fields})
         self.program = program(
-            Shape(self.problem, 1, swept, running.cells.n_hidden is not None), Method(), fine, second, running.devices
+            Shape(self.problem, 1, swept, running.cells.n_hidden is not None),
+            Method(),
+            fine,
+            second,
+            running.devices,
+            running.own,
         )
         models = running.case.n_models
         cells = self._cells(Trainee(_zeros(running.program.model), np.zeros(1, np.int32), np.zeros(1, np.float32)))

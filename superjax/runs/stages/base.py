@@ -52,9 +52,17 @@ class Running(Protocol):
     chunks: dict[str, int]
     program: Program
     devices: int | None
+    own: str
 
-    def chunk(self, task: str, compiled: Program, objective: Objective, models: int, cells: Cell) -> int:
-        """The size of chunks of a training, chosen now if no earlier start of the run chose it."""
+    def chunk(
+        self, task: str, compiled: Program, objective: Objective, models: int, cells: Cell, *then: Objective
+    ) -> int:
+        """The size of chunks of a training that minimises an objective, and then others, chosen now if no earlier start
+        of the run chose it."""
+        ...
+
+    def shares_chunks(self, task: str, other: str) -> None:
+        """A task has chunks of the size of another's, where that spares compiling."""
         ...
 
     def kept_in(self, task: str, training: Training, *inputs: np.ndarray) -> Keep:

@@ -122,7 +122,7 @@ class Families(Stage):
     def __init__(self, running: Running):
         self._running, self._refinement, self._starts = running, Refinement(running), starts(running.case)
         if running.case.train.objective == "exact":  # spares compiling for another size
-            running.chunks.setdefault("polish", running.chunks["train"])
+            running.shares_chunks("polish", "train")
         refinement, several = self._refinement, 2 * len(running.case.families)
         running.chunk("follow", refinement.program, refinement.fine, several, refinement.under(FOLLOW))
 

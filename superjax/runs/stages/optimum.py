@@ -240,9 +240,12 @@ class Optima(Stage):
     def __init__(self, running: Running):
         self._running, self._refinement = running, Refinement(running)
         if running.case.train.objective == "exact":  # spares compiling for another size
-            running.chunks.setdefault("polish", running.chunks["train"])
+            running.shares_chunks("polish", "train")
         refinement = self._refinement
-        running.chunk("polish", refinement.program, refinement.search, running.grid.n_cells, refinement.under(POLISH))
+        running.chunk(
+            "polish", refinement.program, refinement.search, running.grid.n_cells, refinement.under(POLISH),
+            refinement.fine,
+        )  # fmt: skip
 
     def run(self, trained: Trainee) -> Found:
         grid, dims = self._running.grid, type(trained.models).dims

@@ -25,7 +25,9 @@ class Refinement:
         self._running, case, problem = running, running.case, running.problem
         self.search, self.fine = optimum_objectives(problem, case)
         shape = Shape(problem, masked=running.cells.n_hidden is not None)
-        self.program: Program = program(shape, Method(), *evaluation_objectives(problem, case), running.devices)
+        self.program: Program = program(
+            shape, Method(), *evaluation_objectives(problem, case), running.devices, running.own
+        )
 
     def under(self, train: Train) -> Cell:
         """The cells with the optimiser's numbers of a training."""
