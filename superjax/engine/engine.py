@@ -176,9 +176,8 @@ class Program:
         laws = shape.problem.laws()
         cell = Cell(laws, dict.fromkeys(HYPER, number), number if shape.masked else None)
         self.model = model = shape.problem.shapes()
-        self._by_shape: Callable[[Objective], kernel.Form] = functools.cache(
-            lambda objective: _choose_form(objective, model, cell)
-        )
+        self._by_shape: dict[Objective, kernel.Form] = {}
+        self._shaped = lambda objective: _choose_form(objective, model, cell)
         self._chosen: dict[tuple[Role, Objective], kernel.Form] = {}
         self.refusal = lambda objective: _refusal(objective, model, cell)
 
@@ -213,7 +212,11 @@ class Program:
 
     def form(self, objective: Objective, role: Role = "train") -> kernel.Form:
         """The form in which an objective is minimised or evaluated: that which was chosen, else by the shape."""
-        return self._chosen.get((role, objective)) or self._by_shape(objective)
+        if (chosen := self._chosen.get((role, objective))) is not None:
+            return chosen
+        if objective not in self._by_shape:
+            self._by_shape[objective] = self._shaped(objective)
+        return self._by_shape[objective]
 
     def use(self, role: Role, objective: Objective, form: kernel.Form) -> None:
         """Choose the form of an objective that is minimised or evaluated."""
