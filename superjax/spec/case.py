@@ -27,7 +27,7 @@ RESERVED = frozenset(  # what a dataset can have, besides names that begin with 
     "restart feature hidden output latent snapshot step phase_kind solution solution_deviation W b loss W_snapshots"
     " b_snapshots loss_snapshots test_loss objective feature_loss explained grad_norm diverged_at best norm"
     " interference dimensionality phase margin typical_norm typical_interference typical_phase phase_fraction gap"
-    " success agreement".split()
+    " has_superposition superposition_fraction success agreement".split()
 )
 RESERVED_STEMS = ("optimum", "family", "term_", "autoencoder")
 _NO_SUCH_KEY = object()
