@@ -298,7 +298,7 @@ class Program:
         first of the objectives that are minimised one after the other; the others must run too.
 
         A form that does not compile here, or has no room, is passed over, and `passed_over` is told of it and why.
-        Smaller chunks are tried as long as they are faster by a twentieth. Raises RuntimeError if no form runs.
+        Smaller chunks are tried as long as they are faster by a twentieth. Raises SweepError if no form runs.
         """
         found: list[tuple[float, kernel.Form, int]] = []
         objective, *others = objectives

@@ -23,8 +23,8 @@ QUANTITIES = {
     "success": "fraction",
     "agreement": "fraction",
 }
-# Numbers of every model, of which the best restart's are shown.
 RANGES = {"gap": (1e-4, 10.0)}  # of the colours, as in the figures
+# Numbers of every model, of which the best restart's are shown.
 OF_MODELS = {"autoencoder_fvu": "log", "autoencoder_recovered": "fraction",
              "autoencoder_matched_cosine": "fraction", "autoencoder_l0": "linear",
              "autoencoder_dead": "fraction"}  # fmt: skip
@@ -68,7 +68,6 @@ def case_data(name: str, case: Case, data: xr.Dataset, step: int) -> dict[str, A
         "n": case.n_features,
         "m": case.n_hidden,
         "restarts": case.restarts,
-        "model": case.model.kind,
         "whole": whole,
         "axes": described,
         "arrays": {

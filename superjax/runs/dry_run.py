@@ -18,7 +18,7 @@ from superjax.system.modules import beside
 
 # Seconds that the search of the optimum, families and dictionaries take for every second of training, as the packaged
 # sweeps took them: how long they search depends on what they find. Least, typical, most; "3 correlated pairs" took 13.
-STAGES = (0.2, 1.0, 4.0)
+STAGES = (0.01, 1.0, 4.0)
 # Seconds of what is not measured: imports, claims and figures, of a sweep and of a case.
 BESIDES = (8.0, 1.5)
 
