@@ -95,9 +95,14 @@ SLOW = frozenset(
     " prolonging quantities reading recipes spec_effects store studies sweep uniform_geometry wheel".split()
 )
 
+# Those that take longest begin first, so that no worker is left with one of them at the end.
+LONG = "engine sweep processes parts_of_a_problem studies recipes notebooks faults growth checkpoint members".split()
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of those files, and heavy ones, are slow."""
+    """Tests of slow files, and heavy ones, are slow; the longest files come first."""
     for item in items:
         if item.path.stem.removeprefix("test_") in SLOW or "heavy" in item.keywords:
             item.add_marker(pytest.mark.slow)
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem.removeprefix("test_"), len(LONG)))

@@ -120,6 +120,7 @@ class Own(Linear):
 """
 
 
+@pytest.mark.heavy
 def test_a_finished_run_of_other_code_is_refused_and_the_command_line_warns(study, monkeypatch, capsys):
     """Globals that the class refers to are code too."""
     own = study.override("model.kind=own_slope:Own", "optimum=false", "train.steps=5")

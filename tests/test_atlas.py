@@ -211,6 +211,7 @@ def test_other_settings_of_one_sweep_are_refused_before_the_others_train(tiny, c
     assert not (tiny / "results" / "one").exists()
 
 
+@pytest.mark.heavy
 def test_all_sweeps_grow_those_that_are_finished(tiny, capsys):
     assert main(["two", "restarts=1"]) == 0
     assert main(["--all"]) == 0

@@ -81,6 +81,7 @@ def test_a_picture_holds_no_version_or_date(sweep, tmp_path):
     assert b"tEXt" not in drawn(sweep, tmp_path) and b"atplotlib" not in drawn(sweep, tmp_path)
 
 
+@pytest.mark.heavy
 def test_hostile_surroundings_change_no_pixel(sweep, tmp_path):
     """In processes of their own, as matplotlib's import is what fails."""
     plain = drawn(sweep, tmp_path)

@@ -164,8 +164,14 @@ def sampled(objective, batch):
     return (f"train.batch={batch}", "train.streams=2")[:settings]
 
 
-@pytest.mark.parametrize("objective", ["exact", "minibatch", "quasi"])
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize(
+    ("objective", "optimizer"),
+    [
+        pytest.param(objective, optimizer, marks=() if row == column else pytest.mark.heavy)
+        for row, objective in enumerate(["exact", "minibatch", "quasi"])
+        for column, optimizer in enumerate(["adam", "adamw", "sgd"])
+    ],
+)
 def test_devices_processes_and_calls_change_nothing(
     make_case, small_chunks, tmp_path, monkeypatch, objective, optimizer
 ):

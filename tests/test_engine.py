@@ -320,6 +320,7 @@ def test_training_uses_every_key_once(make_case):
 
 
 @pytest.mark.parametrize("calls", [5000, 1000], ids=["training", "and saving each"])
+@pytest.mark.heavy
 def test_calls_leak_nothing(make_case, monkeypatch, tmp_path, calls):
     """Neither memory nor files. The largest step of ten does not count: the allocator takes some MB
     at once, some time."""
@@ -457,6 +458,7 @@ def test_notebook_preset(make_case):
 
 
 @pytest.mark.parametrize(("n", "m", "points", "many", "equal"), [(2, 1, 24, 16, 0.985), (3, 2, 12, 9, 0.94)])
+@pytest.mark.heavy
 def test_few_training_nodes_find_the_same_phases(make_case, n, m, points, many, equal):
     """As nearly all models do with so many nodes that more change nothing, from the same initial weights."""
     axis = f"scale = 'log'\npoints = {points}\n"
@@ -514,13 +516,13 @@ def test_as_many_snapshots_as_asked_for(given):
 
 
 @given(
-    stops=st.sets(st.integers(1, 3000), min_size=1, max_size=6),
+    stops=st.sets(st.integers(1, 600), min_size=1, max_size=6),
     seconds=st.lists(st.floats(0, 10), min_size=1, max_size=50),
 )
 def test_calls_end_at_every_stop(stops, seconds):
     """However long they take: no longer than BLOCK steps, none skipped, and all stops met."""
     pace, first, ends = Pace(), 0, []
-    for k in range(3001):
+    for k in range(601):
         end = pace.end(first, list(stops))
         assert first < end <= first + BLOCK
         pace.record(end - first, seconds[k % len(seconds)])
@@ -615,7 +617,11 @@ axes.density = {field = "data.density", values = [0.4, 0.05]}
 
 @pytest.mark.parametrize(
     ("objective", "within"),
-    [("exact", 1e-3), pytest.param("quasi", 0.03, marks=pytest.mark.heavy), ("minibatch", 0.08)],
+    [
+        ("exact", 1e-3),
+        pytest.param("quasi", 0.03, marks=pytest.mark.heavy),
+        pytest.param("minibatch", 0.08, marks=pytest.mark.heavy),
+    ],
 )
 def test_two_pairs_in_two_dimensions(make_case, objective, within):
     """Partners that exclude each other become antipodal and lose nothing; correlated ones orthogonal if sparse, and
@@ -741,7 +747,7 @@ def test_labels(make_case):
         (2, 1, "fused", 200),
         (5, 2, "fused", 200),
         (20, 5, "mapped", 200),
-        (80, 20, "mapped", 60),
+        pytest.param(80, 20, "mapped", 60, marks=pytest.mark.heavy),
         pytest.param(400, 30, "mapped", 30, marks=pytest.mark.heavy),
         pytest.param(80, 20, "mapped", 200, marks=pytest.mark.heavy),
         pytest.param(400, 30, "mapped", 200, marks=pytest.mark.heavy),

@@ -136,8 +136,8 @@ def straight(study, monkeypatch):
 
 
 def test_killed_at_points_of_writing_it_goes_on_bitwise(straight, monkeypatch):
-    """At every 23rd thing that a run does to the disk: writing, merging, clearing up."""
-    kill_at_points(*straight, monkeypatch, every=23)
+    """At every 61st thing that a run does to the disk: writing, merging, clearing up."""
+    kill_at_points(*straight, monkeypatch, every=61)
 
 
 @pytest.mark.heavy
@@ -166,8 +166,8 @@ def kill_at_points(dataset, names, total, monkeypatch, every):
 
 
 def test_a_disk_that_fills_up_ends_the_run_with_path_and_bytes_and_it_goes_on_bitwise(straight, monkeypatch, capsys):
-    """Whatever it is that fails first, every 23rd thing done to the disk."""
-    fill_up_at_points(*straight[:2], monkeypatch, capsys, every=23)
+    """Whatever it is that fails first, every 61st thing done to the disk."""
+    fill_up_at_points(*straight[:2], monkeypatch, capsys, every=61)
 
 
 @pytest.mark.heavy
@@ -199,7 +199,7 @@ def fill_up_at_points(dataset, names, monkeypatch, capsys, every):
     assert failed * every > 140
 
 
-@pytest.mark.parametrize("every", [24, pytest.param(3, marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("every", [61, pytest.param(3, marks=pytest.mark.heavy)])
 def test_new_thresholds_lose_nothing_when_killed(straight, monkeypatch, capsys, every):
     """The dataset is written again then, and there are no chunks any more."""
     assert run("straight", "phases.represented=0.8") == 0

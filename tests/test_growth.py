@@ -95,12 +95,12 @@ def test_only_new_models_are_trained(growing, monkeypatch):
     assert trained(monkeypatch, "out", *own, "restarts=4", "axes.density.values=[1, 0.3, 0.2]") == 12 * 30
 
 
-def test_killed_while_it_grows_it_goes_on_and_loses_nothing(growing, monkeypatch):
-    """At every 29th thing that is done to the disk."""
+@pytest.mark.parametrize("every", [61, pytest.param(7, marks=pytest.mark.heavy)])
+def test_killed_while_it_grows_it_goes_on_and_loses_nothing(growing, monkeypatch, every):
     more = ("restarts=5", "optimum=false")
     assert run("straight", *more) == 0
     dataset = result("straight")
-    for fatal in itertools.count(1, 29):
+    for fatal in itertools.count(1, every):
         out = f"killed-{fatal}"
         assert run(out, *more[1:]) == 0
         with monkeypatch.context() as patch:
@@ -157,7 +157,9 @@ def test_what_would_lose_models_or_change_them_is_refused(overrides, said, growi
     assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == kept
 
 
-@pytest.mark.parametrize("more", ["model.init_std=notebook", "train.starts=independent"])
+@pytest.mark.parametrize(
+    "more", [pytest.param("model.init_std=notebook", marks=pytest.mark.heavy), "train.starts=independent"]
+)
 def test_starts_that_do_not_depend_on_the_number_of_models_grow(growing, more):
     own = ("optimum=false", more)
     assert run("out", *own) == 0 and run("whole", *own, "restarts=4") == 0
@@ -188,6 +190,7 @@ def test_a_dataset_damaged_while_it_grows_is_trained_again(growing, monkeypatch,
     assert_identical(result("out"), result("straight"))
 
 
+@pytest.mark.heavy
 def test_two_processes_grow_a_run(growing, compiled, tmp_path):  # noqa: F811
     Path("study.toml").write_text(GROWING)
     own = ("optimum=false", "restarts=4")

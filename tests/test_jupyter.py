@@ -5,6 +5,7 @@ from pathlib import Path
 import nbclient
 import nbformat
 import numpy as np
+import pytest
 
 import superjax
 
@@ -23,6 +24,7 @@ import sys
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 with plt.rc_context({"text.usetex": False, "font.family": "sans-serif"}):
     plt.plot([0, 1])
     plt.show()
@@ -35,6 +37,7 @@ assert jax.numpy.zeros(1).dtype == "float64"
 COMMAND = "!{sys.executable} -m superjax.sweep strange.toml --out %s; echo exit status $?"
 
 
+@pytest.mark.heavy
 def test_a_kernel_gives_the_numbers_and_figures_of_a_plain_process(tmp_path: Path, monkeypatch) -> None:
     """With Jupyter's own MPLBACKEND, text in TeX, which is not there, and JAX in 64 bits: all of it is the user's."""
     (tmp_path / "strange.toml").write_text(SWEEP)

@@ -124,6 +124,7 @@ def numbers(file: Path) -> dict[str, np.ndarray]:
     return {str(name): data[name].values for name in data.data_vars}
 
 
+@pytest.mark.heavy
 def test_no_setting_of_jax_changes_a_bit_and_all_come_back(tmp_path):
     """Set for the process, in this thread alone, in another one, and a mesh; one of the models diverges."""
     (file := tmp_path / "small.toml").write_text(SWEEP)

@@ -234,7 +234,7 @@ def _rows(objective, problem, case) -> list[np.ndarray]:
 # --- axes -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["relu_output", "two_layer"])
+@pytest.mark.parametrize("model", ["relu_output", pytest.param("two_layer", marks=pytest.mark.heavy)])
 def test_an_axis_over_n_hidden(make_case, model):
     """One program: hidden dimensions that a model has not are 0 from the first step to the last, and with all of them
     it is the model of a case without the axis."""

@@ -87,6 +87,7 @@ def test_the_users_compilation_cache_is_used(long_run, compiled):
     assert len(first) > 5 and second == first
 
 
+@pytest.mark.heavy
 def test_killed_at_random_moments_it_goes_on_bitwise(long_run, compiled):
     """Twice, with SIGKILL."""
     kill_at_random_moments(*long_run, compiled, 2)
@@ -126,6 +127,7 @@ def test_a_signal_is_obeyed_within_a_block_and_what_was_trained_is_kept(long_run
     assert list((folder / out).rglob("*.chunk"))
 
 
+@pytest.mark.heavy
 def test_a_second_process_is_refused_by_name_of_the_first(long_run, compiled):
     folder = long_run[0]
     first = start("locked", *ENDLESS, cwd=folder, env=compiled)
@@ -142,6 +144,7 @@ def test_a_second_process_is_refused_by_name_of_the_first(long_run, compiled):
 @pytest.mark.parametrize(
     ("limit", "file"), [(1, "study"), pytest.param(60, ".chunk", marks=pytest.mark.heavy), (700, "study.nc")]
 )
+@pytest.mark.heavy
 def test_a_file_that_may_not_grow_ends_the_run_with_path_and_bytes(long_run, compiled, limit, file):
     """A limit in KiB as a full disk: of the settings, a chunk, the dataset."""
     folder, out = long_run[0], f"limit-{limit}"
@@ -154,6 +157,7 @@ def test_a_file_that_may_not_grow_ends_the_run_with_path_and_bytes(long_run, com
     assert_identical(superjax.open(folder / out / "study" / "study.nc"), result(folder / "straight"))
 
 
+@pytest.mark.heavy
 def test_processes_share_a_run_and_another_number_goes_on_with_it(long_run, compiled):
     """Three processes, one of which is killed and the others stopped, then two; the dataset is that of one."""
     folder = long_run[0]
@@ -225,6 +229,7 @@ def test_what_one_process_cannot_do_is_refused_by_all(long_run, compiled):
 
 
 @pytest.mark.parametrize("broken", [0, pytest.param(1, marks=pytest.mark.heavy)])
+@pytest.mark.heavy
 def test_a_bug_in_one_process_ends_all(long_run, compiled, tmp_path, broken):
     """None waits for it until JAX notices."""
     module, what = {0: ("superjax.studies", "draw"), 1: ("superjax.runs.chunks", "Training.run")}[broken]
@@ -249,6 +254,7 @@ def test_another_hosts_file_is_waited_for(tmp_path, monkeypatch):
     assert hosts.sees(tmp_path / "manifest.json", checksum(tmp_path / "manifest.json"))
 
 
+@pytest.mark.heavy
 def test_a_process_without_room_stops_all(long_run, compiled):
     folder = long_run[0]
     limited = ["bash", "-c", 'ulimit -f 60; exec "$@"', "bash"]
@@ -259,6 +265,7 @@ def test_a_process_without_room_stops_all(long_run, compiled):
     assert first == 143 and "process 1 failed: " in said and "File too large" in said, said
 
 
+@pytest.mark.heavy
 def test_processes_stop_together_and_refuse_together(long_run, compiled):
     folder = long_run[0]
     two = together(2, "two", *ENDLESS, cwd=folder, env=compiled)

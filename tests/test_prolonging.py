@@ -69,6 +69,7 @@ def test_a_run_never_starts_from_its_own_folder(first, capsys):
     np.testing.assert_array_equal(superjax.open("results/first/first.nc")["W"].values, first["W"].values)
 
 
+@pytest.mark.heavy
 def test_a_run_does_not_grow_from_other_models_than_it_started_from(first, capsys):
     assert main(["more.toml", "restarts=2"]) == 0
     before = superjax.open("results/more/more.nc")

@@ -161,6 +161,7 @@ def test_a_users_file_runs_from_any_folder(text, figure_dims, tmp_path):
     assert json.loads((folder / "claims.json").read_text())[0]["holds"]
 
 
+@pytest.mark.heavy
 def test_falling_off_the_fast_form_is_said(tmp_path):
     (tmp_path / "large.toml").write_text("n_features = 40\nn_hidden = 8\nrestarts = 1\ntrain.steps = 2\n"
                                          'train.batch = 16\ntrain.objective = "minibatch"\n')  # fmt: skip

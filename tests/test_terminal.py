@@ -186,6 +186,7 @@ def test_a_signal_is_obeyed_once_and_its_handlers_come_back(number, monkeypatch,
     assert signal.getsignal(signal.SIGALRM) == alarm and sys.unraisablehook == hook
 
 
+@pytest.mark.heavy
 def test_a_broken_pipe_loses_nothing_and_closed_streams_are_no_files(tmp_path):
     """Two processes: one whose reader has gone, one without any of the three streams."""
     (tmp_path / "small.toml").write_text(SMALL)
