@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import superjax
-from superjax.engine import engine
+from superjax.engine import chunk_sizes, engine
 from superjax.problem.models import Linear
 from superjax.runs import chunks
 from superjax.runs.checkpoint import Folder
@@ -23,7 +23,7 @@ from tests.test_faults import STUDY
 def study(tmp_path, monkeypatch) -> superjax.Sweep:
     """A sweep of several chunks, saved after every call."""
     monkeypatch.setattr(Folder, "due", lambda self: True)
-    monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 16})
+    monkeypatch.setattr(chunk_sizes, "_CHUNK_MODELS", {"cpu": 16})
     monkeypatch.chdir(tmp_path)
     Path("study.toml").write_text(STUDY)
     return superjax.load("study.toml")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from superjax.engine import engine
+from superjax.engine import chunk_sizes, engine
 from superjax.runs import checkpoint
 from superjax.runs.case_run import CaseRun
 from superjax.runs.checkpoint import Folder, Memory, Saved
@@ -28,7 +28,7 @@ class Killed(BaseException):
 @pytest.fixture
 def small_chunks(monkeypatch):
     """So small that a grid of 24 models is several."""
-    monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 16})
+    monkeypatch.setattr(chunk_sizes, "_CHUNK_MODELS", {"cpu": 16})
 
 
 def folders(path, warnings=None):

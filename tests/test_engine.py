@@ -19,8 +19,8 @@ from jax import export
 
 import superjax
 from superjax import analysis
-from superjax.engine import engine, kernel
-from superjax.engine.engine import BLOCK, Pace
+from superjax.engine import chunk_sizes, engine, kernel, vectorised
+from superjax.engine.pace import BLOCK, Pace
 from superjax.engine.plan import schedule_factors
 from superjax.engine.train import optimizer, values_and_gradient
 from superjax.problem.members import member
@@ -291,7 +291,7 @@ def test_memory_decides_how_many_models_are_trained_at_once(make_case, monkeypat
     monkeypatch.undo()
 
     engine.program.cache_clear()
-    call = engine._Compiled.__call__
+    call = vectorised.Compiled.__call__
 
     def refusing(self, *arguments):
         shape = np.shape(jax.tree.leaves(arguments)[0])
@@ -299,7 +299,7 @@ def test_memory_decides_how_many_models_are_trained_at_once(make_case, monkeypat
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 17 bytes")
         return call(self, *arguments)
 
-    monkeypatch.setattr(engine._Compiled, "__call__", refusing)
+    monkeypatch.setattr(vectorised.Compiled, "__call__", refusing)
     refused = CaseRun("refused", case)
     assert refused.chunks["train"] <= size // 2
     refused.train()
@@ -792,9 +792,9 @@ def test_programs_lower_for_accelerators(make_case, monkeypatch, text, form):
         called.append((self._jitted, arguments))
         return jitted_call(self, *arguments)
 
-    jitted_call = engine._Compiled.__call__
-    monkeypatch.setattr(engine._Compiled, "__call__", recording)
-    monkeypatch.setattr(engine, "_CHUNK_MODELS", dict.fromkeys(("cpu", "gpu", "tpu"), 16))
+    jitted_call = vectorised.Compiled.__call__
+    monkeypatch.setattr(vectorised.Compiled, "__call__", recording)
+    monkeypatch.setattr(chunk_sizes, "_CHUNK_MODELS", dict.fromkeys(("cpu", "gpu", "tpu"), 16))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     engine.program.cache_clear()
     case = make_case("train.steps=10", "train.snapshots=[0]", text=text)
@@ -829,7 +829,7 @@ class Accelerator:
             return chunk, took
 
         monkeypatch.setattr(engine.Program, "_trained_chunk", trained_chunk)
-        monkeypatch.setattr(engine, "_CHUNK_MODELS", dict.fromkeys(("cpu", "gpu", "tpu"), 256))
+        monkeypatch.setattr(chunk_sizes, "_CHUNK_MODELS", dict.fromkeys(("cpu", "gpu", "tpu"), 256))
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
 
 
@@ -871,7 +871,7 @@ def test_an_accelerator_takes_smaller_chunks_while_they_are_faster(make_case, mo
     largest = CaseRun("large", case).chunks["train"]
     Accelerator(monkeypatch, room=1)
     smallest = CaseRun("small", case).chunks["train"]
-    assert largest > 200 and smallest == engine._LEAST["fused"]
+    assert largest > 200 and smallest == chunk_sizes.LEAST["fused"]
 
 
 def test_a_device_that_runs_nothing_says_so(make_case, monkeypatch, own_programs):

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 import superjax
 from superjax import explorer, sweep
 from superjax.disk import files as disk
-from superjax.engine import engine
+from superjax.engine import chunk_sizes, engine
 from superjax.runs import chunks, netcdf, reading
 from superjax.runs.checkpoint import Folder, Saved
 from superjax.spec import SweepError
@@ -58,7 +58,7 @@ class Killed(BaseException):
 def study(tmp_path, monkeypatch):
     """A sweep file of several chunks, saved after every call; runs in this process, draws next to nothing."""
     monkeypatch.setattr(Folder, "due", lambda self: True)
-    monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 16})
+    monkeypatch.setattr(chunk_sizes, "_CHUNK_MODELS", {"cpu": 16})
     monkeypatch.setattr(overview, "overview", lambda *_: Figure(figsize=(1, 1)))
     monkeypatch.setattr(explorer, "page", lambda results: "a page")
     monkeypatch.chdir(tmp_path)
@@ -292,7 +292,7 @@ def test_a_disk_too_small_for_the_run_is_refused_before_any_training(study, monk
 def test_the_size_of_chunks_that_had_room_is_kept(study, monkeypatch):
     """When the run goes on where there is more memory."""
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "_CHUNK_MODELS", {"cpu": 64})
+        patch.setattr(chunk_sizes, "_CHUNK_MODELS", {"cpu": 64})
         patch.setattr(engine, "memory_of_a_device", lambda device: 1)
         with pytest.raises(Killed):
             Disk(patch, 60)
@@ -300,7 +300,7 @@ def test_the_size_of_chunks_that_had_room_is_kept(study, monkeypatch):
     manifest = Path("out/study/manifest.json")
     began = json.loads(manifest.read_text())["cases"]["study"]["chunks"]
     assert set(began.values()) == {16}
-    monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 64})
+    monkeypatch.setattr(chunk_sizes, "_CHUNK_MODELS", {"cpu": 64})
     engine.program.cache_clear()
     assert run("out") == 0 and json.loads(manifest.read_text())["cases"]["study"]["chunks"] == began
     assert run("roomy") == 0

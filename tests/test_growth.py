@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 import superjax
 from superjax import explorer, sweep
-from superjax.engine import engine
+from superjax.engine import chunk_sizes
 from superjax.runs.checkpoint import Folder
 from superjax.studies import overview
 from tests.test_checkpoint import assert_identical
@@ -41,7 +41,7 @@ SAMPLED = ("optimum=false", "train.objective=minibatch", "train.batch=64", "trai
 def growing(tmp_path, monkeypatch):
     """A sweep file of several chunks, saved after every call; runs in this process, draws next to nothing."""
     monkeypatch.setattr(Folder, "due", lambda self: True)
-    monkeypatch.setattr(engine, "_CHUNK_MODELS", {"cpu": 16})
+    monkeypatch.setattr(chunk_sizes, "_CHUNK_MODELS", {"cpu": 16})
     monkeypatch.setattr(overview, "overview", lambda *_: Figure(figsize=(1, 1)))
     monkeypatch.setattr(explorer, "page", lambda results: "a page")
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,8 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Float, Int, Integer, PyTree
 
 from superjax.engine import kernel
+from superjax.engine.chunk_sizes import LEAST, chunk_size
+from superjax.engine.pace import BLOCK, Pace
 from superjax.engine.plan import Plan
 from superjax.engine.random import root_key
 from superjax.engine.train import (
@@ -32,28 +34,18 @@ from superjax.engine.train import (
     moments_one,
     train_one,
 )
+from superjax.engine.vectorised import Compiled, vectorised
 from superjax.errors import SweepError
 from superjax.problem.expectation import Objective
 from superjax.problem.problem import Problem
 from superjax.spec.grid import HYPER
 from superjax.system.machine import usable_memory
 
-BLOCK = 1000  # steps of one call at most
-_CALL_SECONDS = 0.3
 _TRIAL_STEPS = 20
+_MAPPED_ENTRIES = 2**13  # rows x parameters of a model from which one by one is faster than all in one product
 _CANNOT_RUN = (jax.errors.JaxRuntimeError, NotImplementedError)  # what a compiler or device says that cannot
 Role = Literal["train", "evaluate"]
 PassedOver = Callable[[str, str], object]
-# The sizes for CPU are measured; those for accelerators only say that large chunks are wanted there.
-# Of a chunk on one device: rows x features x models if each model has a weight of its own for every row and feature,
-# which should stay in the cache (but it takes some models to make up for a call); rows x models if not, where nothing
-# of that size is stored.
-_CHUNK_WEIGHTS = {"cpu": 2**19, "gpu": 2**29, "tpu": 2**27}
-_CHUNK_ROWS = {"cpu": 2**20, "gpu": 2**30, "tpu": 2**28}
-_CHUNK_MODELS = {"cpu": 2**13, "gpu": 2**19, "tpu": 2**17}
-_FEWEST_FUSED = 2**9
-_LEAST = {"fused": 16, "mapped": 4, "plain": 16}
-_MAPPED_ENTRIES = 2**13  # rows x parameters of a model from which one by one is faster than all in one product
 
 
 @dataclass(frozen=True)
@@ -77,29 +69,6 @@ class Progress(NamedTuple):
     snapshots: PyTree | None
 
 
-def _chunk_size(objective: Objective, n_features: int, form: kernel.Form, models: int | None) -> int:
-    """Models of one chunk and stream on one device, which gets so many in all (None: whatever it gets).
-
-    Chunks are about equal, in a few sizes if rows are fixed, as padding costs less there than compiling for another
-    size. Streams do not share a chunk: each draws its own minibatches, and only many models make up for the draw. A
-    multiple of 16 (4 of the large models of the mapped form) fills vector registers, so that a model's numbers do not
-    depend on how many others there are; in the plain form they may, by rounding.
-    """
-    backend = jax.default_backend()
-    least = _LEAST[form]
-    if objective.weighted:
-        affordable = _CHUNK_WEIGHTS[backend] // (objective.n_rows * n_features)
-        wanted = max(affordable, min(_FEWEST_FUSED, 8 * affordable)) if form == "fused" else affordable
-    else:
-        wanted = _CHUNK_ROWS[backend] // objective.n_rows
-    most = max(least, min(wanted, _CHUNK_MODELS[backend]) // least * least)
-    if models is None:
-        return most
-    unit = max(least, most // 16 // least * least) if objective.fixed else least
-    share = -(-models // -(-models // most))
-    return min(most, -(-share // unit) * unit)
-
-
 def seconds(function: Callable, arguments: tuple) -> float:
     """What a call takes, the faster of two, after one that compiles."""
     took = []
@@ -108,25 +77,6 @@ def seconds(function: Callable, arguments: tuple) -> float:
         jax.block_until_ready(function(*arguments))
         took.append(time.perf_counter() - start)
     return min(took[1:])
-
-
-class Pace:
-    """How many steps a call takes: about a third of a second's, at most BLOCK.
-
-    Between calls there is progress, interrupts and snapshots. On CPU they also cost: devices that wait for the next
-    call may wake up on the same core.
-    """
-
-    def __init__(self):
-        self.steps = 10
-
-    def end(self, first: int, stops: Sequence[int]) -> int:
-        """Where a call from step `first` ends: at the next of the stops, or before."""
-        return min(first + self.steps, min(stop for stop in stops if stop > first))
-
-    def record(self, steps: int, seconds: float) -> None:
-        """What a call of so many steps took."""
-        self.steps = int(np.clip(steps * _CALL_SECONDS / max(seconds, 1e-9), 1, BLOCK))
 
 
 def _first_line(error: Exception) -> str:
@@ -161,10 +111,8 @@ class Program:
 
     `model` and `state` have the shapes of one model's arrays, and of it in training. Counters of the optimiser and
     numbers that no axis sweeps are common to all models and stay unbatched. Every objective and size of a chunk is
-    compiled once, at its first use; `compile_seconds` is what all programs of this process have cost.
+    compiled once, at its first use.
     """
-
-    compile_seconds: ClassVar[float] = 0.0
 
     def __init__(self, shape: Shape, method: Method, fine: Objective, second: Objective, devices: Sequence[Any]):
         self.shape, self.method, self.fine, self.second = shape, method, fine, second
@@ -186,7 +134,7 @@ class Program:
         state_axes = TrainState(0, counters, 0)
         cell_axes = Cell(0, {name: 0 if name in shape.swept else None for name in HYPER}, 0 if shape.masked else None)
 
-        def steps_under(objective, form) -> _Compiled:
+        def steps_under(objective, form) -> Compiled:
             advance = functools.partial(train_one, method, objective, form)
 
             def steps(state, cell, root, stream, *block):
@@ -200,11 +148,11 @@ class Program:
         self._begin = self._vectorise("begin", functools.partial(begin, method), (0, cell_axes), state_axes)
         self._steps_in = functools.cache(steps_under)
 
-        def evaluation_in(form) -> _Compiled:
+        def evaluation_in(form) -> Compiled:
             evaluate = functools.partial(evaluate_one, fine, second, form)
             return self._vectorise("evaluate", evaluate, (0, cell_axes, None), 0, 1)
 
-        def loss_in(form, error) -> _Compiled:
+        def loss_in(form, error) -> Compiled:
             return self._vectorise("loss", functools.partial(loss_one, fine, form, error), (0, cell_axes, None), 0, 1)
 
         self._evaluation_in, self._loss_in = functools.cache(evaluation_in), functools.cache(loss_in)
@@ -226,7 +174,7 @@ class Program:
         """The forms that an accelerator tries, that of the shape first."""
         return ["fused", "plain"] if self.refusal(objective) is None else ["plain"]
 
-    def _steps_under(self, objective: Objective) -> "_Compiled":
+    def _steps_under(self, objective: Objective) -> Compiled:
         return self._steps_in(objective, self.form(objective))
 
     @functools.cached_property
@@ -250,18 +198,9 @@ class Program:
 
     def _vectorise(
         self, name: str, function: Callable, in_axes: tuple, out_axes: Any, streams: int | None = None
-    ) -> "_Compiled":
-        """The function of one model over (streams, models), models sharded over the devices, compiled once.
-
-        Axes are 0 (its own for every model), "stream" (common to a stream) or None (common to all)."""
-        common = tuple(None if axes == "stream" else axes for axes in in_axes)
-        over_streams = tuple(0 if axes == "stream" else axes for axes in in_axes)
-        over = jax.vmap if (streams or self.shape.streams) > 1 else _only_one
-        mapped = over(jax.vmap(function, common, out_axes), over_streams, out_axes)
-        specs, out_specs = _partition(common), _partition(out_axes)
-        sharded = jax.shard_map(mapped, mesh=self.mesh, in_specs=specs, out_specs=out_specs, check_vma=False)
+    ) -> Compiled:
         options = kernel.compiler_options(jax.default_backend(), self.mesh.size)
-        return _Compiled(name, jax.jit(sharded, compiler_options=options))
+        return vectorised(name, function, in_axes, out_axes, self.mesh, streams or self.shape.streams, options)
 
     def chunk_models(self, objective: Objective, models: int, cells: Cell) -> int:
         """Models of one stream in a chunk, where a stream has so many to be trained: fewer if memory is short."""
@@ -279,8 +218,8 @@ class Program:
         def arguments(models: PyTree, cells: Cell):
             return self._begin(models, cells), cells, key, streams, count, count, factors
 
-        most = _chunk_size(objective, self.shape.problem.n_features, form, -(-models // devices))
-        chunk = max(_LEAST[form], most // share // _LEAST[form] * _LEAST[form])
+        most = chunk_size(objective, self.shape.problem.n_features, form, -(-models // devices))
+        chunk = max(LEAST[form], most // share // LEAST[form] * LEAST[form])
 
         def timed(chunk: int) -> float:
             numbers = np.zeros((self.shape.streams, chunk * self.mesh.size), np.int32)
@@ -345,7 +284,7 @@ class Program:
         Chunks have one size for all but large models: a loss must not depend on the number of others."""
         form = self.form(self.fine, "evaluate")
         largest = self.second if self.shape.problem.data.points else self.fine  # fresh inputs are as many as memory has
-        chunk = _chunk_size(
+        chunk = chunk_size(
             largest, self.shape.problem.n_features, form, -(-models // self.mesh.size) if form == "mapped" else None
         )
         on_trial = jax.default_backend() != "cpu"  # where a program that has no room ends the process
@@ -354,19 +293,19 @@ class Program:
         )
 
     def _that_fits(
-        self, chunk: int, form: kernel.Form, cells: Cell, streams: int, function: "_Compiled", arguments, on_trial: bool
+        self, chunk: int, form: kernel.Form, cells: Cell, streams: int, function: Compiled, arguments, on_trial: bool
     ) -> int:
         """The chunk, or half of it and so on, with which a function has room on a device: by the compiled program's
         own account and, `on_trial`, when it is called. `arguments` follow from models and their cells."""
-        while chunk > _LEAST[form]:
+        while chunk > LEAST[form]:
             numbers = np.zeros((streams, chunk * self.mesh.size), np.int32)
             models = jax.tree.map(lambda x, n=numbers: np.zeros((*n.shape, *x.shape), x.dtype), self.model)
             if self._fits(function, lambda m=models, n=numbers: arguments(m, self._cells_of(cells, n)), on_trial):
                 break
-            chunk = max(_LEAST[form], chunk // 2 // _LEAST[form] * _LEAST[form])
+            chunk = max(LEAST[form], chunk // 2 // LEAST[form] * LEAST[form])
         return chunk
 
-    def _fits(self, function: "_Compiled", arguments: Callable[[], tuple], on_trial: bool) -> bool:
+    def _fits(self, function: Compiled, arguments: Callable[[], tuple], on_trial: bool) -> bool:
         try:
             given = arguments()
             memory = function.compiled(*given).memory_analysis()
@@ -476,25 +415,6 @@ class Program:
         return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
 
-class _Compiled:
-    """A jitted function with a name, compiled once for every combination of shapes."""
-
-    def __init__(self, name: str, jitted: Any):
-        self.name, self._jitted, self._programs = name, jitted, {}
-
-    def compiled(self, *arguments) -> Any:
-        """The program for such arguments."""
-        shapes = tuple(np.shape(x) for x in jax.tree.leaves(arguments))
-        if shapes not in self._programs:
-            start = time.perf_counter()
-            self._programs[shapes] = self._jitted.lower(*arguments).compile()
-            Program.compile_seconds += time.perf_counter() - start
-        return self._programs[shapes]
-
-    def __call__(self, *arguments):
-        return self.compiled(*arguments)(*arguments)
-
-
 def memory_of_a_device(device: Any) -> int:
     """Bytes that programs on one device may use; devices of a CPU share its memory."""
     statistics = device.memory_stats() or {}
@@ -509,29 +429,3 @@ def _with_snapshot(progress: Progress, step: int, plan: Plan) -> Progress:
         for kept, now in zip(jax.tree.leaves(progress.snapshots), jax.tree.leaves(progress.state.model), strict=True):
             kept[:, :, position] = np.asarray(now)
     return progress
-
-
-def _only_one(function: Callable, in_axes: tuple, out_axes: Any) -> Callable:
-    """`jax.vmap` over axes of length 1, without tracing the function once more."""
-
-    def call(*arguments):
-        take = lambda axis, x: x if axis is None else jax.tree.map(lambda leaf: leaf[0], x)  # noqa: E731
-        add = lambda axis, x: x if axis is None else jax.tree.map(lambda leaf: leaf[None], x)  # noqa: E731
-        arguments = [_along(take, axes, argument) for axes, argument in zip(in_axes, arguments, strict=True)]
-        return _along(add, out_axes, function(*arguments))
-
-    return call
-
-
-def _along(function: Callable, axes: Any, tree: PyTree) -> PyTree:
-    """`function(axis, subtree)` for every axis of a prefix of the tree."""
-    return jax.tree.map(function, axes, tree, is_leaf=lambda axis: axis is None)
-
-
-def _partition(axes: Any) -> Any:
-    """Sharding of (streams, models, ...) leaves: models over devices where there are any."""
-    return jax.tree.map(
-        lambda axis: PartitionSpec() if axis is None else PartitionSpec(None, "models"),
-        axes,
-        is_leaf=lambda axis: axis is None,
-    )

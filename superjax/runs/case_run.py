@@ -16,6 +16,7 @@ from superjax.engine.engine import Program, Shape, program
 from superjax.engine.kernel import FORMS, Form
 from superjax.engine.plan import Plan, schedule_factors
 from superjax.engine.train import Cell, Evaluation, Method
+from superjax.engine.vectorised import Compiled
 from superjax.errors import SweepError, clip
 from superjax.problem.expectation import Exact, Objective
 from superjax.problem.members import BUILT_IN
@@ -270,9 +271,9 @@ class CaseRun:
 
     @contextmanager
     def _counted_compilation(self):
-        before = Program.compile_seconds
+        before = Compiled.seconds
         yield
-        self.report.compile_seconds += Program.compile_seconds - before
+        self.report.compile_seconds += Compiled.seconds - before
 
     def _evaluate(self, trained: Trained, cell: Int[np.ndarray, " models"]):
         """Evaluation of trained models, and the losses (models, snapshots) of their snapshots."""

@@ -16,9 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, PyTree
 
-from superjax.engine.engine import Pace, Program, Progress
+from superjax.engine.engine import Program, Progress
+from superjax.engine.pace import Pace
 from superjax.engine.plan import Plan
 from superjax.engine.train import Cell
+from superjax.engine.vectorised import Compiled
 from superjax.runs.checkpoint import Keep, Layout, Saved
 from superjax.system import interrupt
 
@@ -130,7 +132,7 @@ class Training:
         index = np.full((self.chunks.shape[1], self.program.mesh.size * self.chunk), -1, np.int32)
         for place, number in self._places(group):
             index[:, place] = self.chunks[number]
-        begun, before, begin, training = time.perf_counter(), type(self.program).compile_seconds, 0, 0.0
+        begun, before, begin, training = time.perf_counter(), Compiled.seconds, 0, 0.0
         for part in self.plan.parts:
             if part.end > begin:
                 training += (part.end - begin) * self._seconds_a_step(group, index, begin, part.end, seconds)
@@ -149,7 +151,7 @@ class Training:
             self.score(trained, cell)
         evaluation = (time.perf_counter() - start) * len(self.cell) / len(cell)
         groups = -(-len(self.chunks) // self.program.mesh.size)
-        compiling = type(self.program).compile_seconds - before
+        compiling = Compiled.seconds - before
         return Tried(len(self.chunks), groups * training, evaluation, compiling)
 
     def _seconds_a_step(self, group: Group, index: Int[np.ndarray, "..."], begin: int, end: int, most: float) -> float:
