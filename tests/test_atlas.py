@@ -278,6 +278,7 @@ def test_overrides_of_axes_and_cases_concern_the_sweeps_that_have_them():
         all_sweeps.resolve(["data.density=0.1"])
 
 
+@pytest.mark.heavy
 def test_an_override_of_all_need_have_an_effect_in_one_sweep():
     """It concerns those where it has; what is wrong is refused all the same."""
     overrides = ["train={batch=512, steps=9}", "plot.threshold=0.3", "train.skip_empty=true", "train.weight_decay=0.02"]

@@ -149,6 +149,7 @@ def test_claims_notice_wrong_data(results):
     assert published.measured[0] == 20 and not published.holds
 
 
+@pytest.mark.heavy
 def test_odd_cases_are_drawn_by_themselves_or_left_out():
     """A linear model under the name of the protocol, another shape in a group, models that all diverged."""
     small = ("restarts=1", "train.steps=2", "axes.density.values=[0.3, 0.1]")

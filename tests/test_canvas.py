@@ -157,6 +157,7 @@ def test_other_dots_per_inch_are_said(sweep, tmp_path):
     assert "mine.png: drawn with 12 dots per inch; 1 would make it too small" in message
 
 
+@pytest.mark.heavy
 def test_extreme_axes_are_drawn(sweep, tmp_path):
     for field, values in (("train.learning_rate", [1e-37, 1.0, 1e37]), ("train.learning_rate", [1.0, 1.0000002])):
         for scale in ("log", "linear"):

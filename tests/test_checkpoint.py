@@ -100,7 +100,7 @@ def test_chunks_of_other_settings_count_for_nothing(tmp_path):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("train.steps=60", "optimum=true", "train.snapshots=[0, 7, 60]"),
+        pytest.param(("train.steps=60", "optimum=true", "train.snapshots=[0, 7, 60]"), marks=pytest.mark.heavy),
         pytest.param(BATCHES, marks=pytest.mark.heavy),
         FAMILY,
     ],
@@ -198,7 +198,7 @@ def end(first, stops, steps):
     return min(first + steps, min(stop for stop in stops if stop > first))
 
 
-@pytest.mark.parametrize("overrides", [("train.objective=exact",), BATCHES])
+@pytest.mark.parametrize("overrides", [("train.objective=exact",), pytest.param(BATCHES, marks=pytest.mark.heavy)])
 def test_calls_of_1_to_60_steps_change_nothing(make_case, monkeypatch, overrides):
     """Weights, snapshots and evaluation."""
     case = make_case(*overrides, "train.steps=60", "train.snapshots=[11, 60]", "optimum=false")
@@ -214,7 +214,9 @@ def test_calls_of_1_to_60_steps_change_nothing(make_case, monkeypatch, overrides
         assert trained() == straight, steps
 
 
-@pytest.mark.parametrize("objective", ["exact", "minibatch", "quasi"])
+@pytest.mark.parametrize(
+    "objective", ["exact", *(pytest.param(other, marks=pytest.mark.heavy) for other in ("minibatch", "quasi"))]
+)
 def test_the_order_of_cells_changes_nothing(make_case, small_chunks, objective):
     """Rows of a list of points, shuffled: other chunks, other places in them; the same numbers."""
     rows = np.column_stack([np.geomspace(1, 0.05, 40), np.geomspace(0.2, 5, 40)])

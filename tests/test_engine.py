@@ -195,7 +195,7 @@ def test_alone_in_a_run_equals_among_others_bitwise(make_case):
         np.testing.assert_array_equal(alone[name][0], everything[name][2, 1, 0])
 
 
-@pytest.mark.parametrize("objective", ["exact", "minibatch"])
+@pytest.mark.parametrize("objective", ["exact", pytest.param("minibatch", marks=pytest.mark.heavy)])
 def test_a_larger_grid_leaves_the_old_cells_bitwise_unchanged(make_case, objective):
     """More cells along both axes, so many that the last ones fall into another chunk, and more restarts."""
     batch = ["train.batch=64"] if objective == "minibatch" else []
@@ -617,12 +617,9 @@ axes.density = {field = "data.density", values = [0.4, 0.05]}
 
 @pytest.mark.parametrize(
     ("objective", "within"),
-    [
-        ("exact", 1e-3),
-        pytest.param("quasi", 0.03, marks=pytest.mark.heavy),
-        pytest.param("minibatch", 0.08, marks=pytest.mark.heavy),
-    ],
+    [("exact", 1e-3), ("quasi", 0.03), ("minibatch", 0.08)],
 )
+@pytest.mark.heavy
 def test_two_pairs_in_two_dimensions(make_case, objective, within):
     """Partners that exclude each other become antipodal and lose nothing; correlated ones orthogonal if sparse, and
     one feature if dense (paper, "Correlated and Anticorrelated Features"). One program for all strengths."""
@@ -646,6 +643,7 @@ def test_two_pairs_in_two_dimensions(make_case, objective, within):
 # --- models of the user ---------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_model_of_the_user(make_case):
     """Its arrays, under its own dimensions; the fused kernel; a loss that equals product nodes evaluated by hand."""
     case = make_case(*QUICK, f"model.kind={__name__}:TwoLayer", "n_hidden=3")
@@ -781,7 +779,10 @@ def test_fast_path_equals_plain_path(make_case, monkeypatch, n, m, form, steps):
     [
         ("n_features = 2\nn_hidden = 1\noptimum = true", "fused"),
         ("n_features = 2\nn_hidden = 1\ntrain.objective = 'minibatch'\ntrain.batch = 64", "fused"),
-        ("n_features = 40\nn_hidden = 8\ntrain.objective = 'minibatch'\ntrain.batch = 64", "plain"),
+        pytest.param(
+            "n_features = 40\nn_hidden = 8\ntrain.objective = 'minibatch'\ntrain.batch = 64", "plain",
+            marks=pytest.mark.heavy,
+        ),
     ],
 )
 def test_programs_lower_for_accelerators(make_case, monkeypatch, text, form):

@@ -289,6 +289,7 @@ def test_a_disk_too_small_for_the_run_is_refused_before_any_training(study, monk
     assert "out/study: needs about" in (said := capsys.readouterr().err) and "999 are free" in said
 
 
+@pytest.mark.heavy
 def test_the_size_of_chunks_that_had_room_is_kept(study, monkeypatch):
     """When the run goes on where there is more memory."""
     with monkeypatch.context() as patch:

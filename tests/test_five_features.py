@@ -92,7 +92,7 @@ def test_a_claim_notices_wrong_data(results):
     assert any("at S = 0.9 the best solution is a pentagon" in claim for claim in lost)
 
 
-@pytest.mark.parametrize("n_features", [3, 6])
+@pytest.mark.parametrize("n_features", [3, pytest.param(6, marks=pytest.mark.heavy)])
 def test_other_numbers_of_features_are_drawn_too(n_features):
     """Three are too few for two pairs, six too many for the float64 reference."""
     sweep = superjax.load("five_features", *SMALL[2:], f"n_features={n_features}", "restarts=1", "train.steps=2")

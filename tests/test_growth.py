@@ -176,6 +176,7 @@ def test_an_unfinished_run_does_not_grow(growing, monkeypatch, capsys):
     assert run("out", *own, "restarts=4") == 2 and "restarts = 4, was 3" in capsys.readouterr().err
 
 
+@pytest.mark.heavy
 def test_a_dataset_damaged_while_it_grows_is_trained_again(growing, monkeypatch, capsys):
     own = ("optimum=false", "restarts=4")
     assert run("out", *own[:1]) == 0

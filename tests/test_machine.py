@@ -209,8 +209,8 @@ def test_settings_that_change_every_random_number_are_refused(tmp_path):
         ("JAX_PLATFORMS=nonsense", "nonsense"),
         ("JAX_NUM_CPU_DEVICES=several", "several"),
         ("JAX_ENABLE_X64=maybe", "maybe"),
-        ("XLA_FLAGS=--nonsense", "Unknown flag in XLA_FLAGS: --nonsense"),
-        ("XLA_FLAGS=--xla_cpu_enable_fast_math=5", "xla_cpu_enable_fast_math"),
+        pytest.param("XLA_FLAGS=--nonsense", "Unknown flag in XLA_FLAGS: --nonsense", marks=pytest.mark.heavy),
+        pytest.param("XLA_FLAGS=--xla_cpu_enable_fast_math=5", "xla_cpu_enable_fast_math", marks=pytest.mark.heavy),
     ],
 )
 def test_an_environment_without_devices_gets_one_message(setting, said, tmp_path):

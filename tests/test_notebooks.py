@@ -24,7 +24,9 @@ FEWER = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == "phase_diagram" else pytest.mark.heavy) for n in NOTEBOOKS]
+)
 def test_a_notebook_runs_and_shows_pictures(name, tmp_path):
     notebook = nbformat.read(NOTEBOOKS[name], 4)
     for old, new in FEWER[name].items():

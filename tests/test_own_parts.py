@@ -321,6 +321,7 @@ def test_each_term_has_the_defaults_of_its_own(folder):
     np.testing.assert_allclose(data["term_b"], 0.5 * squares, rtol=1e-5)
 
 
+@pytest.mark.heavy
 def test_an_empty_input_may_have_activations(folder):
     """h = Wx + 1: dictionaries are measured on these, also where no feature is active."""
     data = trained(folder, "data.density=0.1", "model={kind='own_parts:Shifted', init_std=0.5}",

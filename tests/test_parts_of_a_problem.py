@@ -253,6 +253,7 @@ def test_an_axis_over_n_hidden(make_case, model):
     assert loss[0] > loss[2] > loss[1]
 
 
+@pytest.mark.heavy
 def test_the_optimum_for_several_n_hidden(make_case):
     """Each is that of a case of its own."""
     text = "n_features = 3\nn_hidden = 2\ndata.density = 0.2\nimportance.ratio = 0.7\nrestarts = 12\noptimum = true\n"
@@ -291,6 +292,7 @@ def test_power_laws(make_case, field, law, written):
         assert (swept[1] != swept[0]).any()
 
 
+@pytest.mark.heavy
 def test_models_of_a_power_law_are_those_of_its_numbers(make_case):
     """Bitwise."""
     quick = ("train.steps=20", "restarts=2", "train.nodes=2", "data.density=0.5")

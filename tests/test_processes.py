@@ -112,7 +112,10 @@ def kill_at_random_moments(folder, seconds, env, times):
         assert not list((folder / out).rglob(".*")) and not (folder / out / "study" / "chunks").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, *(pytest.param(other, marks=pytest.mark.heavy) for other in (signal.SIGTERM, signal.SIGHUP))],
+)
 def test_a_signal_is_obeyed_within_a_block_and_what_was_trained_is_kept(long_run, compiled, number):
     folder, out = long_run[0], f"signal-{number}"
     process = start(out, *ENDLESS, cwd=folder, env=compiled)
@@ -203,6 +206,7 @@ def test_any_number_of_processes_makes_the_same_dataset(long_run, compiled, coun
 
 
 @pytest.mark.parametrize("stopped", [pytest.param(0, marks=pytest.mark.heavy), 1])
+@pytest.mark.heavy
 def test_a_signal_to_one_process_stops_all(long_run, compiled, stopped):
     """Each says which one it was, and how to go on."""
     folder, out = long_run[0], f"stopped-{stopped}"

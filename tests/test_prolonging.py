@@ -30,6 +30,7 @@ def first(tmp_path, monkeypatch):
     return superjax.open("results/first/first.nc")
 
 
+@pytest.mark.heavy
 def test_every_model_starts_from_its_own_weights(first):
     assert main(["more.toml", "train.snapshots=[0]"]) == 0
     more = superjax.open("results/more/more.nc")

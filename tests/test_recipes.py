@@ -46,8 +46,10 @@ CHECKS = {"absolute": of_absolute, "counts": of_counts, "dictionaries": of_dicti
           "penalty": of_penalty}  # fmt: skip
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", RECIPES)
+QUICK = ("absolute", "penalty")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.heavy) for n in RECIPES])
 def test_a_recipe_runs_from_an_empty_folder(name, tmp_path):
     folder = tmp_path / "empty"
     shutil.copytree(ROOT / "docs" / "recipes" / name, folder)

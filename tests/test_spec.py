@@ -822,7 +822,7 @@ OVERRIDES = {
 }
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=10)
 @given(st.fixed_dictionaries({}, optional=OVERRIDES))
 def test_round_trip(values: dict[str, object]) -> None:
     text = (

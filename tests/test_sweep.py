@@ -141,10 +141,10 @@ def test_figures_only_without_a_run(tmp_path):
 @pytest.mark.parametrize(
     ("text", "figure_dims"),
     [
-        (FILE, 0),
+        pytest.param(FILE, 0, marks=pytest.mark.heavy),
         (FILE + DENSITY, 1),
         (FILE + SCATTERED, 1),
-        (FILE + SWEPT + DENSITY, 2),
+        pytest.param(FILE + SWEPT + DENSITY, 2, marks=pytest.mark.heavy),
         (FILE + SWEPT + DENSITY + SCATTERED.replace("data.density", "model.init_std"), 3),
     ],
     ids=["no axis", "lines", "scattered", "maps", "panels"],
@@ -310,7 +310,7 @@ def test_an_interrupted_run_keeps_finished_cases_and_says_how_to_resume(number, 
 def test_fresh_clears_what_it_replaces_and_a_redraw_keeps_the_record(finished, tmp_path):
     folder = tmp_path / "results" / "two"
     (tmp_path / "two.toml").write_text(f"{FILE}[case.n2]\n[case.n3]\nn_features = 3\n")
-    both = ("two.toml", "restarts=2")
+    both = ("two.toml", "restarts=2", "train.steps=4")
     assert here(*both, cwd=tmp_path).returncode == 0
     (folder / "mine.txt").write_text("not superjax's")
     trained = json.loads((folder / "manifest.json").read_text())["seconds"]

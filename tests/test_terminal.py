@@ -139,6 +139,7 @@ def test_a_bar_fits_any_terminal(columns, monkeypatch):
     assert b"100%" in raw.getvalue() and b"\x1b" not in raw.getvalue()
 
 
+@pytest.mark.heavy
 def test_the_command_line_runs_in_any_thread_twice_and_leaves_signals_alone(tmp_path, monkeypatch, capsys, two_devices):
     """In this process JAX has been used already, with two devices."""
     monkeypatch.chdir(tmp_path)
