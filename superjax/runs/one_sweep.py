@@ -170,7 +170,7 @@ def _train(running: Mapping[str, CaseRun], run: Run) -> dict[str, xr.Dataset]:
 def _stored(name: str, case: Case, stored: xr.Dataset, run: Run) -> xr.Dataset:
     """A dataset that was there, under the thresholds that the case has now; stored again if they are others."""
     dataset = derive(stored, case)
-    if (before := thresholds(stored)) not in (None, case.phases):
+    if (before := thresholds(stored)) != thresholds(dataset):
         terminal.say(f"{name}: phases anew under the thresholds {case.phases}, before {before}")
         run.store(name, dataset)
     return dataset

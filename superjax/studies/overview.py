@@ -12,13 +12,13 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from superjax import analysis
-from superjax.plots.canvas import fitted, heading
+from superjax.plots.canvas import fitted, heading, literal
 from superjax.plots.maps import BLUE, PHASE_COLOURS, VERMILION, hatch, phase_handles, phase_map, value_map
 from superjax.spec import Case
 from superjax.studies import dictionaries
 from superjax.studies.axes import axis_of, readable_logs, sorted_map, split
 from superjax.studies.captions import spread
-from superjax.studies.results import Results
+from superjax.studies.results import Results, directions
 
 MAX_FEATURES = 6  # maps and lines of single features
 MAX_WEIGHTS = 400  # features whose weights are drawn
@@ -116,13 +116,16 @@ def _weights(case: Case, data: xr.Dataset) -> Figure:
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.2, 1])
     shown = data.isel(feature=slice(MAX_WEIGHTS))
-    W = _best(shown, "W").transpose("hidden", "feature").values
+    found = directions(case, shown)
+    assert found is not None  # where there are phases
+    W = found.isel(restart=data["best"]).values
     with_b = "b" in data and data["b"].dims == ("restart", "feature")
     picture = np.column_stack([W.T @ W, _best(shown, "b").values]) if with_b else W.T @ W
     image = left.imshow(picture, cmap="RdBu_r", vmin=-1, vmax=1)
     if with_b:
         left.axvline(shown.sizes["feature"] - 0.5, color="black", linewidth=1)
-    left.set(title=f"WᵀW{' | b' * with_b} of the best restart", xlabel=f"feature{' (last column: b)' * with_b}",
+    which = "" if case.phases.array == "W" else f" (W: {literal(case.phases.array)})"
+    left.set(title=f"WᵀW{' | b' * with_b} of the best restart{which}", xlabel=f"feature{' (last column: b)' * with_b}",
              ylabel="feature")  # fmt: skip
     figure.colorbar(image, ax=left)
     colours = [list(PHASE_COLOURS.values())[p] for p in _best(shown, "phase").values]
