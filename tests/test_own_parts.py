@@ -24,7 +24,8 @@ from jaxtyping import Array, Float
 from pydantic import model_validator
 
 from superjax.problem.data import Independent
-from superjax.problem import Count, Distribution, Error, NonNegative, Options, PerFeature, Positive, Target, Term, ToyModel
+from superjax.problem import Count, Distribution, Error, NonNegative, Options, PerFeature, Positive, Target, Term
+from superjax.problem import ToyModel
 
 
 class Scaled(Distribution):
@@ -288,15 +289,15 @@ def test_a_model_with_an_option(folder):
 
 def test_a_number_of_a_model_as_an_axis(folder):
     """Every cell has its own, in one program: what each would have if it were the only one."""
-    of_leaky = "model={kind='own_parts:Leaky', bend=0.5, init_std=1.0, slope=%g}"
-    data = trained(folder, of_leaky % 7, "axes.slope={field='model.slope', values=[0, 0.1, 1]}")
+    leaky = "kind='own_parts:Leaky', bend=0.5, init_std=1.0"
+    data = trained(folder, f"model={{{leaky}}}", "axes.slope={field='model.slope', values=[0, 0.1, 1]}")
     assert data["slope"].attrs["long_name"] == "model.slope"
     W = data["W"].values
     for k, slope in enumerate((0.0, 0.1, 1.0)):
         x = np.random.default_rng(0).random((2**15, 3))
         z = x @ (0.5 * np.swapaxes(W[k, 0], 0, 1) @ W[k, 0])
         np.testing.assert_allclose(data["loss"][k, 0], np.mean(np.sum((np.maximum(z, slope * z) - x) ** 2, 1)), 0.02)
-    alone = trained(folder, of_leaky % 0.1)
+    alone = trained(folder, f"model={{{leaky}, slope=0.1}}")
     np.testing.assert_array_equal(alone["loss"], data["loss"][1])
     np.testing.assert_array_equal(alone["grad_norm"], data["grad_norm"][1])
 

@@ -57,6 +57,7 @@ def run(
     start: float,
     begun: Callable[[], object] = lambda: None,
     tell: Callable[[dict[str, Any]], object] = lambda said: None,
+    ready: Callable[[Todo], object] = lambda work: None,
 ) -> Finished:
     """The whole run, but for what other processes train.
 
@@ -65,6 +66,7 @@ def run(
         start: `time.perf_counter()` when the run began, for its record.
         begun: is called once the folder is ready: from here on the command that resumes does not say `--fresh`.
         tell: lets other processes hear what is to be done, or why it cannot be.
+        ready: hears what is to be done before it is.
     """
     with ExitStack() as stack:
         try:
@@ -77,6 +79,7 @@ def run(
             tell({"error": said})
             raise
         begun()
+        ready(work)
         tell(worker.instructions(sweep, own, work))
         return _execute(sweep, own, work, start)
 
@@ -149,12 +152,12 @@ def _train(running: Mapping[str, CaseRun], run: Run) -> dict[str, xr.Dataset]:
         if case_run.report.nodes_because:
             terminal.say(runner.nodes_message(case_run.name, case_run.report))
         if taken := case_run.report.taken_over:
-            terminal.say(
+            terminal.tell(
                 f"{case_run.name}: {taken:,} of {case_run.report.models:,} models are taken over from the finished "
                 "run, the others are trained"
             )
         if share := case_run.trained():
-            terminal.say(f"{case_run.name}: goes on, {share:.0%} of the training is done")
+            terminal.tell(f"{case_run.name}: goes on, {share:.0%} of the training is done")
         case_run.train(jax.process_index(), jax.process_count())
         if jax.process_count() == 1:
             finish(case_run)

@@ -177,8 +177,8 @@ class Phases(Frozen):
     superposed: Positive = Field(0.1, description="a represented feature is superposed from this interference on")
     array: Text = Field(
         "W",
-        description="the array of the model that has a direction for every feature, of dimensions hidden and feature in "
-        'either order: `"W1"` or `"W2"` of `two_layer`, or one of your own model',
+        description="the array of the model that has a direction for every feature, of dimensions hidden and feature "
+        'in either order: `"W1"` or `"W2"` of `two_layer`, or one of your own model',
     )
 
     def thresholds(self) -> dict[str, float]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from superjax.errors import SweepError, clip, near
+from superjax.errors import SweepError, clip, in_python, near
 from superjax.spec import names, packaged
 from superjax.spec.case import Case
 from superjax.spec.emit import dotted, emit, toml
@@ -36,7 +36,8 @@ class Sweep:
         """The sweep with more overrides, each `KEY=VALUE` or a pair (KEY, VALUE), which win over those given before.
         Raises SweepError, also for keyword arguments: it has none."""
         refuse_keywords(keywords)
-        return self._given._replace(batches=(*self._given.batches, overrides)).resolve()
+        with in_python():
+            return self._given._replace(batches=(*self._given.batches, overrides)).resolve()
 
     def to_toml(self) -> str:
         """The resolved sweep as a sweep file, defaults spelled out, that loads to the same cases."""
