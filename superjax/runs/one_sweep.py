@@ -22,6 +22,7 @@ from superjax.runs.options import Options
 from superjax.runs.planning import Todo, todo
 from superjax.runs.reading import CLAIMS, EXPLORER
 from superjax.spec import Case, Sweep, SweepError
+from superjax.studies.left_out import left_out
 from superjax.system import machine, terminal
 from superjax.system.clock import timed
 
@@ -34,6 +35,7 @@ class Finished(NamedTuple):
         datasets: one per case.
         trained: whether anything was trained, else all is redrawn.
         diverged: how many models diverged, of `models`.
+        left_out: the claims of its study that were not made, in words.
         files: figures and claims.
         failures: what a user's study could not do.
     """
@@ -46,6 +48,7 @@ class Finished(NamedTuple):
     diverged: int
     seconds: float
     claims: list[studies.Claim]
+    left_out: str
     files: list[Path]
     failures: list[str]
 
@@ -107,18 +110,18 @@ def _execute(sweep: Sweep, run: Run, work: Todo, start: float) -> Finished:
     with timed(seconds, "claims"), terminal.doing(f"{sweep.name}: checking the claims"):
         claims = studies.claims(results, failures.append)
         write_json(run.folder / CLAIMS, [claim._asdict() for claim in claims])
+        missing = left_out(sweep, [claim.claim for claim in claims])
     with timed(seconds, "draw"), terminal.doing(f"{sweep.name}: drawing"):
         figures = studies.draw(results, run.folder, terminal.warn, failures.append)
         figures += _explorer(results, run.folder / EXPLORER)
     seconds["all"] = time.perf_counter() - start
     files = [*figures, run.folder / CLAIMS]
     spent = {"seconds" if trained else "redraw_seconds": seconds}
-    run.save(files=[file.name for file in files], finished=not failures, **spent)
+    run.save(files=[file.name for file in files], claims_left_out=missing, finished=not failures, **spent)
     models = sum(dataset["loss"].size for dataset in datasets.values())
     diverged = sum(int((dataset["diverged_at"] >= 0).sum()) for dataset in datasets.values())
-    return Finished(
-        sweep, run.manifest, datasets, bool(trained), models, diverged, seconds["all"], claims, files, failures
-    )
+    counted = models, diverged, seconds["all"]
+    return Finished(sweep, run.manifest, datasets, bool(trained), *counted, claims, missing, files, failures)
 
 
 def _explorer(results: studies.Results, path: Path) -> list[Path]:

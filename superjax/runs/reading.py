@@ -116,6 +116,7 @@ class Manifest(_Read):
 
     cases: dict[CaseName, Entry] = {}
     files: list[FileName] = []
+    claims_left_out: str = ""
     finished: bool = False
     settings: str = ""
     starts: Annotated[int, Field(ge=0, lt=2**31)] = 0
