@@ -1,5 +1,5 @@
-"""The gallery of reference figures: `results/README.md`, from the figures and claims that lie there; and how many claims
-there are of each case (`superjax.studies.left_out`).
+"""The gallery of reference figures: `results/README.md`, from the figures and claims that lie there; and how many
+claims there are of each case (`superjax.studies.left_out`).
 
 python -m superjax.runs.gallery [FOLDER]
 """
