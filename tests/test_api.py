@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import jaxtyping
@@ -159,3 +161,34 @@ def test_a_finished_run_of_other_code_is_refused_and_the_command_line_warns(stud
     superjax.run(own, out="out", fresh=True)
     Path("own_slope.py").write_text(OWN.format(slope=0.2) + "# a comment\n")
     assert main(arguments) == 0 and "warning" not in capsys.readouterr().err
+
+
+SCRIPT = """
+import sys
+import superjax
+from superjax.problem.models import Linear
+
+
+class Mine(Linear):
+    pass
+
+
+sweep = superjax.load("study.toml", ("model.kind", Mine), "optimum=false", "train.steps=2", "restarts=1")
+superjax.run(sweep, out="out")
+superjax.load("out/study/sweep.toml")
+"""
+
+
+def test_a_stored_sweep_says_what_is_of_a_script(study):
+    """There it loads; elsewhere one message says what is missing."""
+    Path("script.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, *_ = Path("out/study/sweep.toml").read_text().splitlines()
+    assert first == "# __main__:Mine is of the script script.py: give it from there, or put it into a file"
+    with pytest.raises(SweepError) as error:
+        superjax.load("out/study/sweep.toml")
+    said, hint = str(error.value).splitlines()
+    assert said.startswith('out/study/sweep.toml: model.kind = "__main__:Mine": is of a script or a notebook that')
+    assert hint == '  put it into a file and give it as "pkg.module:Class"'
+    superjax.run(superjax.load("out/study/sweep.toml", "model.kind=linear", "train.steps=1"))

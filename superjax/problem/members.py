@@ -42,6 +42,10 @@ def member(part: str, kind: str | type, path: str = "") -> Any:
     path = path or f"{part}.kind"
     module, _, name = kind.partition(":")
     found, error = tried(lambda: functools.reduce(getattr, name.split("."), modules.load(module)))
+    if module == "__main__" and isinstance(error, AttributeError):
+        own = "name" if part == "target" else "Class"
+        fault = f"is of a script or a notebook that is not running here: {modules.main()} has no {name}"
+        raise refusal(path, kind, f'{fault}\n  put it into a file and give it as "pkg.module:{own}"') from error
     if error is not None:
         hint = f"\n  allowed: {', '.join(BUILT_IN[part])} or pkg.module:{'name' if part == 'target' else 'Class'}"
         if isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "-"):
