@@ -6,7 +6,9 @@ import xarray as xr
 
 import superjax
 from superjax import analysis
+from superjax.analysis import phases
 from superjax.spec import SweepError
+from superjax.studies import overview
 from superjax.sweep import main
 
 SWEEP = """
@@ -113,3 +115,63 @@ def test_what_has_no_directions_is_refused(folder, overrides, says):
 def test_names_of_measures_of_snapshots_are_taken(folder):
     with pytest.raises(SweepError, match="reserved or taken"):
         superjax.load(folder / "mine.toml", "axes.phase_snapshots={field='train.b1', values=[0.1, 0.2]}")
+
+
+PAIRS = """
+n_features = 3
+n_hidden = 2
+restarts = 1
+train = {steps = 1, learning_rate = 1e-30}
+"""
+KINDS = {  # columns of W, and which of the features are merged
+    "antipodal": ([[1, 0], [-1, 0], [0, 1]], [0, 0, 0]),
+    "merged": ([[1, 0], [0.8, 0.1], [0, 1]], [1, 1, 0]),
+    "merged, one not represented": ([[1, 0], [0.4, 0], [0, 1]], [0, 0, 0]),
+    "all three": ([[0.6, 0.6], [0.7, 0.7], [0.5, 0.5]], [1, 1, 1]),
+    "orthogonal": ([[1, 0], [0, 1], [0, 0]], [0, 0, 0]),
+    "at 30 degrees": ([[1, 0], [0.87, 0.5], [0, 0.1]], [0, 0, 0]),
+}
+
+
+@pytest.mark.parametrize("pairs", [2**24, 9, 4])
+def test_features_on_one_direction_are_merged(pairs, monkeypatch):
+    """Also where not all pairs of all models are held at a time."""
+    monkeypatch.setattr(phases, "_PAIRS", pairs)
+    W = np.array([np.transpose(columns) for columns, _ in KINDS.values()], float)
+    np.testing.assert_array_equal(analysis.merged(W), np.array([which for _, which in KINDS.values()], bool))
+    assert not analysis.merged(np.full((2, 3), np.nan)).any()
+
+
+def test_plain_figures_show_merged_features_apart(tmp_path, monkeypatch):
+    """Maps are hatched there, lines have dots, bars are hatched; the legend says it only where there are some."""
+    densities, importances = [1.0, 0.3, 0.1], [0.5, 2.0]
+    axes = (f"axes.r={{field='importance[-1]', values={importances}}}",
+            f"axes.d={{field='data.density', values={densities}}}")  # fmt: skip
+    (tmp_path / "mine.toml").write_text(PAIRS)
+    W = np.array([np.transpose(columns) for columns, _ in KINDS.values()], np.float32)
+    merged = np.array([which for _, which in KINDS.values()], bool)
+
+    def figure_of(overrides, given):
+        sweep = superjax.load(tmp_path / "mine.toml", *overrides)
+        data = superjax.run(sweep, init={"mine": {"W": given}})["mine"]
+        return overview.overview(sweep.cases["mine"], data, "mine")
+
+    hatched = []
+    with monkeypatch.context() as patch:
+        patch.setattr(overview, "hatch", lambda ax, x, y, where, *style: hatched.append((where, style)))
+        figure = figure_of(axes, W.reshape(2, 3, 1, 2, 3))
+    drawn = [where for where, style in hatched if style == ("///", "white")]
+    for feature, where in enumerate(drawn):
+        np.testing.assert_array_equal(where, merged.reshape(2, 3, 3)[:, ::-1, feature])  # densities rise on the map
+    assert len(drawn) == 3
+    assert figure.legends[0].texts[-1].get_text() == "on the direction of another feature (merged)"
+
+    lines = figure_of(axes[1:], W[:3, None])
+    for ax in lines.axes[:2]:
+        dots = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata())]
+        assert dots == [[0.3], [0.3]]
+    bars = figure_of((), W[1:2])
+    assert [bool(patch.get_hatch()) for patch in bars.axes[1].patches] == [True, True, False]
+    plain = figure_of((), W[:1])
+    assert not any(patch.get_hatch() for patch in plain.axes[1].patches)
+    assert "merged" not in "".join(text.get_text() for text in plain.legends[0].texts)

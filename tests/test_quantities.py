@@ -59,9 +59,11 @@ def test_maps_are_the_quantities_of_the_best_restart_or_of_the_cell(tmp_path):
 
 
 def test_lines_are_the_best_restart_within_all(tmp_path):
-    found = results(tmp_path, ("density",), "plot.show=loss")
+    found = results(tmp_path, ("density",), 'plot.show=["loss", "phase"]')
     (data,) = found.datasets.values()
-    (ax,) = quantities.figures(found)["mine_show"].axes
+    ax, other = quantities.figures(found)["mine_show"].axes
+    words = ["not represented", "dedicated", "superposed"]
+    assert [text.get_text() for text in other.get_yticklabels()] == [words[k] for k in np.unique(data["phase"])]
     (line,) = ax.lines
     order = np.argsort(data["density"].values)
     np.testing.assert_array_equal(line.get_xdata(), data["density"].values[order])
@@ -120,7 +122,7 @@ def test_solutions_are_drawn_by_name(tmp_path):
         words = solutions.names(data, variable)[numbers.transpose("density", "importance").values[::-1]]
         (mesh,) = ax.collections
         mesh.update_scalarmappable()
-        expected = np.array([named[word] for word in words.ravel()])
+        expected = np.array([named[f"solution: {word}"] for word in words.ravel()])
         np.testing.assert_allclose(mesh.get_facecolor().reshape(-1, 4), expected)
     line = results(tmp_path, ("density",), 'plot.show=["solution", "family_loss"]', FAMILIES)
     (data,) = line.datasets.values()

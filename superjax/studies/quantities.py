@@ -13,6 +13,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from superjax.analysis import PHASES
 from superjax.plots.canvas import fitted, heading
 from superjax.plots.maps import VERMILION, kind_map, phase_handles, phase_map, value_map
 from superjax.spec import Case, Sweep, SweepError
@@ -188,6 +189,9 @@ def _lines(case: Case, data: xr.Dataset, shown: list[str]) -> Figure:
         ax.set_ylabel(fitted(quantity.replace("_", " "), 2.2, lines=2))
         if kinds is not None:
             ax.set_yticks(range(len(kinds.names)), kinds.names)
+        elif quantity.endswith("phase"):
+            there = np.unique(data[quantity].values)
+            ax.set_yticks(there, [PHASES[k].replace("_", " ") for k in there])
         if _is_wide(quantity, [panel.values.values for panel in panels]):
             ax.set_yscale("log")
         if len(panels) > 1:
@@ -259,7 +263,10 @@ def _maps(case: Case, data: xr.Dataset, shown: list[str]) -> Figure:
     if with_phases:
         lost = any((values.values == 3).any() for quantity, _, values in columns if quantity.endswith("phase"))
         handles += phase_handles(lost)
-    handles += [Patch(color=colour, label=name) for name, colour in zip(kinds.names, kinds.colours, strict=True)]
+    which = "solution: " if with_phases else ""  # colours of phases are among those of names
+    handles += [
+        Patch(color=colour, label=which + name) for name, colour in zip(kinds.names, kinds.colours, strict=True)
+    ]
     if handles:
         figure.legend(handles=handles, loc="outside lower left", ncols=min(4, 1 + len(columns)), frameon=False)
     if len(points) < math.prod(sizes.values()):
