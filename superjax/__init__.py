@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from superjax.reference import oracle, theory
     from superjax.runs.api import run
     from superjax.runs.netcdf import open_dataset as open
-    from superjax.spec import Case, Sweep, SweepError, available, load
+    from superjax.spec import Case, Sweep, SweepError, available
+    from superjax.spec.loading import load_from_python as load
 
 __version__ = "0.2.0"
 __all__ = [
@@ -34,7 +35,7 @@ _HOMES = {
     "Sweep": "superjax.spec:Sweep",
     "SweepError": "superjax.spec:SweepError",
     "available": "superjax.spec:available",
-    "load": "superjax.spec:load",
+    "load": "superjax.spec.loading:load_from_python",
     "open": "superjax.runs.netcdf:open_dataset",
     "oracle": "superjax.reference.oracle",
     "run": "superjax.runs.api:run",

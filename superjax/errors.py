@@ -1,12 +1,23 @@
 """The error of a sweep file, and the small phrases of its message."""
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
 _WIDTH = 600  # of a line of a message
+_IN_PYTHON = {  # words of messages, and what a caller from Python knows by them
+    "--fresh": "fresh=True",
+    "--out": "out=",
+    "--devices": "devices =",
+    "(command line)": "(override)",
+    "on the command line": "as an override",
+}
+_command_line = re.compile("|".join(rf"(?<!\S){re.escape(word)}(?![\w-])" for word in _IN_PYTHON))
+_in_python = False
 
 
 class SweepError(ValueError):
@@ -46,3 +57,23 @@ def clip(text: str, width: int = 60) -> str:
     """The text on one line, its end left out if it is long."""
     text = " ".join(text.split())
     return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+@contextmanager
+def in_python() -> Iterator[None]:
+    """Inside, messages have the words of a caller from Python, arguments in place of options of the command line; so
+    has a SweepError that leaves."""
+    global _in_python
+    before, _in_python = _in_python, True
+    try:
+        yield
+    except SweepError as error:
+        error.args = (worded(str(error)),)
+        raise
+    finally:
+        _in_python = before
+
+
+def worded(text: str) -> str:
+    """A message in the words of who called: from the command line, or inside `in_python`."""
+    return _command_line.sub(lambda found: _IN_PYTHON[found[0]], text) if _in_python else text

@@ -274,7 +274,7 @@ def _summarise(finished: "Finished", strict: bool) -> int:
     for file in finished.files:
         terminal.say(f"  {file}")
     failed = [claim for claim in finished.claims if not claim.holds]
-    terminal.say(f"  {holding((claim.kind, claim.holds) for claim in finished.claims)}")
+    terminal.say(f"  {holding(((claim.kind, claim.holds) for claim in finished.claims), finished.left_out)}")
     for claim in failed[:_SHOWN]:
         terminal.say(f"    does not hold: {claim.claim}")
     if len(failed) > _SHOWN:

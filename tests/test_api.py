@@ -1,7 +1,10 @@
 """A sweep run from Python: in memory and in a folder."""
 
 import os
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import jaxtyping
@@ -10,11 +13,13 @@ import pytest
 
 import superjax
 from superjax.engine import chunk_sizes, engine
+from superjax.errors import in_python
 from superjax.problem.models import Linear
 from superjax.runs import chunks
 from superjax.runs.checkpoint import Folder
 from superjax.spec import SweepError
 from superjax.sweep import main
+from superjax.system import terminal
 from tests.test_checkpoint import assert_identical
 from tests.test_faults import STUDY
 
@@ -29,20 +34,22 @@ def study(tmp_path, monkeypatch) -> superjax.Sweep:
     return superjax.load("study.toml")
 
 
-def test_a_run_in_a_folder_is_that_in_memory_and_is_there_afterwards(study, monkeypatch):
+def test_a_run_in_a_folder_is_that_in_memory_and_is_there_afterwards(study, monkeypatch, capsys):
     (in_memory,) = superjax.run(study).values()
     assert [path.name for path in Path().iterdir()] == ["study.toml"]
     (in_folder,) = superjax.run(study, out="out").values()
+    assert capsys.readouterr() == ("", "")
     assert_identical(in_folder, in_memory)
     assert {"study.nc", "study.png", "claims.json", "manifest.json"} <= {
         path.name for path in Path("out/study").iterdir()
     }
     monkeypatch.setattr(engine.Program, "advance", lambda *_: pytest.fail("trains"))
     (again,) = superjax.run(study, out=Path("out")).values()
+    assert capsys.readouterr() == ("", "superjax: out/study: holds this run; drawn again\n")
     assert again.identical(in_memory)
 
 
-def test_an_interrupt_keeps_what_was_trained(study, monkeypatch):
+def test_an_interrupt_keeps_what_was_trained(study, monkeypatch, capsys):
     trained, train = [], chunks.Training._train
 
     def interrupted(training, *arguments):
@@ -58,7 +65,12 @@ def test_an_interrupt_keeps_what_was_trained(study, monkeypatch):
     assert list(Path("out/study").rglob("*.chunk"))
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_DFL
     (whole,) = superjax.run(study, out="whole").values()
+    capsys.readouterr()
     (resumed,) = superjax.run(study, out="out").values()
+    said = capsys.readouterr()
+    where = "superjax: out/study: goes on with the run that is there"
+    assert re.fullmatch(rf"{where}, \d+% of the training is done\n", said.err)
+    assert said.out == ""
     assert_identical(resumed, whole)
 
 
@@ -72,8 +84,9 @@ def test_what_cannot_be_is_refused(study):
         with pytest.raises(SweepError, match=said):
             superjax.run(study, **keywords)
     superjax.run(study, out="out")
-    with pytest.raises(SweepError, match="steps = 41, was 40"):
+    with pytest.raises(SweepError, match="steps = 41, was 40") as error:
         superjax.run(study.override("train.steps=41"), out="out")
+    assert "start over with fresh=True, or choose another folder with out=" in str(error.value)
     superjax.run(study.override("train.steps=41"), out="out", fresh=True)
 
 
@@ -82,6 +95,20 @@ def test_progress_is_told_when_asked_for(study, capsys):
     assert capsys.readouterr() == ("", "")
     superjax.run(study, progress=True)
     assert "study: 48 models to be trained" in capsys.readouterr().out
+
+
+def test_messages_from_python_name_no_options_of_the_command_line(study, capsys):
+    """What the command line calls its own way, also in what is warned of."""
+    for call in (lambda: superjax.load("study.toml", "train.stepz=1"), lambda: study.override("train.stepz=1")):
+        with pytest.raises(SweepError, match=r"^train\.stepz=1 \(override\): unknown key; did you mean steps\?"):
+            call()
+    with pytest.raises(SweepError, match=r"^devices = 0: must be at least 1"):
+        superjax.run(study, devices=0, out="out")
+    with in_python():
+        terminal.warn("--fresh removes them; my--out and --output stay")
+    assert capsys.readouterr().err == "superjax: warning: fresh=True removes them; my--out and --output stay\n"
+    assert main(["study.toml", "train.stepz=1"]) == 2
+    assert "train.stepz=1 (command line): unknown key" in capsys.readouterr().err
 
 
 class Mine(Linear):
@@ -135,3 +162,34 @@ def test_a_finished_run_of_other_code_is_refused_and_the_command_line_warns(stud
     superjax.run(own, out="out", fresh=True)
     Path("own_slope.py").write_text(OWN.format(slope=0.2) + "# a comment\n")
     assert main(arguments) == 0 and "warning" not in capsys.readouterr().err
+
+
+SCRIPT = """
+import sys
+import superjax
+from superjax.problem.models import Linear
+
+
+class Mine(Linear):
+    pass
+
+
+sweep = superjax.load("study.toml", ("model.kind", Mine), "optimum=false", "train.steps=2", "restarts=1")
+superjax.run(sweep, out="out")
+superjax.load("out/study/sweep.toml")
+"""
+
+
+def test_a_stored_sweep_says_what_is_of_a_script(study):
+    """There it loads; elsewhere one message says what is missing."""
+    Path("script.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, *_ = Path("out/study/sweep.toml").read_text().splitlines()
+    assert first == "# __main__:Mine is of the script script.py: give it from there, or put it into a file"
+    with pytest.raises(SweepError) as error:
+        superjax.load("out/study/sweep.toml")
+    said, hint = str(error.value).splitlines()
+    assert said.startswith('out/study/sweep.toml: model.kind = "__main__:Mine": is of a script or a notebook that')
+    assert hint == '  put it into a file and give it as "pkg.module:Class"'
+    superjax.run(superjax.load("out/study/sweep.toml", "model.kind=linear", "train.steps=1"))

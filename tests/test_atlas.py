@@ -15,6 +15,7 @@ from superjax import spec, studies
 from superjax.runs import all_sweeps, gallery
 from superjax.runs.page import write as write_page
 from superjax.spec import SweepError, packaged
+from superjax.studies import left_out
 from superjax.sweep import main
 from superjax.system import interrupt
 
@@ -131,7 +132,11 @@ def test_the_page_has_what_does_not_hold_first_and_says_what_a_sweep_shows(tmp_p
     (folder / "manifest.json").write_text(json.dumps({"finished": True, "files": []}))
     sweep = spec.load("five_features")
     page = Page(write_page(tmp_path, {"five_features": sweep}, {}))
+    assert "5 left out: 5 that need" not in page.text
     assert [row[0] for row in page.rows if row] == ["b", "a", "c"]
+    said = {"finished": True, "files": [], "claims_left_out": "5 left out: 5 that need a finer grid"}
+    (folder / "manifest.json").write_text(json.dumps(said))
+    assert "5 left out: 5 that need a finer grid" in Page(write_page(tmp_path, {"five_features": sweep}, {})).text
     assert f"{sweep.about} ({sweep.takes} on two cores)" in page.text
 
 
@@ -139,6 +144,7 @@ def test_the_gallery_is_current():
     """`python -m superjax.runs.gallery` makes it."""
     results = Path(__file__).resolve().parent.parent / "results"
     assert gallery.text(results) == (results / "README.md").read_text()
+    assert gallery.counts(results) == json.loads(left_out.FILE.read_text())
 
 
 def test_the_gallery_shows_what_lies_there(tmp_path):

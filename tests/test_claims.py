@@ -1,10 +1,12 @@
 """The functions that make claims: what holds follows from the tolerance that is stated, and is stated as it decides."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from superjax.spec import load
 from superjax.studies import (
     Claim,
     at_least,
@@ -13,6 +15,7 @@ from superjax.studies import (
     close,
     equal,
     fraction,
+    left_out,
     less_than,
     more_than,
     vanishes,
@@ -83,3 +86,28 @@ def test_close_needs_one_tolerance(both):
 
 def test_relative_to_zero_holds_for_nothing():
     assert not close("c", "s", 0.0, 0.0, relative=0.1).holds and not close("c", "s", 0.0, 1.0, relative=0.1).holds
+
+
+@pytest.mark.parametrize(
+    ("overrides", "claims", "says"),
+    [
+        ([], {"": 1, "n2_m1": 22, "n3_m2": 18}, ""),
+        ([], {"": 1, "n2_m1": 20, "n3_m2": 18}, "2 left out: 2 that need a finer grid or other settings"),
+        (["cases=n2_m1"], {"": 1, "n2_m1": 22}, "18 left out: 18 of cases that are not run (n3_m2)"),
+        (
+            ["cases=n3_m2"],
+            {"n3_m2": 20},  # more than on its defaults: nothing is made up for
+            "23 left out: 22 of cases that are not run (n2_m1); "
+            "1 that need these cases, a finer grid or other settings",
+        ),
+        (["study="], {}, ""),
+    ],
+)
+def test_claims_that_are_not_made_are_counted(overrides, claims, says, monkeypatch, tmp_path):
+    """The counts are those of the reference figures, here of a table of its own."""
+    monkeypatch.setattr(left_out, "FILE", tmp_path / "left_out.json")
+    left_out.FILE.write_text('{"phase_diagram": {"": 1, "n2_m1": 22, "n3_m2": 18}}')
+    sweep = load("phase_diagram", *overrides)
+    texts = [f"{case or 'theory'}: {k}" for case, count in claims.items() for k in range(count)]
+    assert left_out.left_out(sweep, texts) == says
+    assert left_out.left_out(replace(sweep, cases={"mine": sweep.cases[next(iter(sweep.cases))]}), texts) == ""

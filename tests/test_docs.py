@@ -122,7 +122,7 @@ def write_files(folder: Path) -> None:
     """The files of the page about parts of one's own."""
     found = re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)^```$", (DOCS / "extending.md").read_text(),
                        re.DOTALL | re.MULTILINE)  # fmt: skip
-    assert len(found) == 5
+    assert len(found) == 6
     for name, text in found:
         (folder / name).write_text(text)
     for path in (DOCS / "recipes").glob("*/*.py"):

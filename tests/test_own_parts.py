@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from superjax.runs.problems import exchangeable, laws_of, problem_of
+from superjax.runs.problems import closed_form, exchangeable, laws_of, problem_of
 from superjax.spec import load
 from superjax.spec.grid import Grid
 from superjax.sweep import main
@@ -24,7 +24,8 @@ from jaxtyping import Array, Float
 from pydantic import model_validator
 
 from superjax.problem.data import Independent
-from superjax.problem import Count, Distribution, Error, NonNegative, Options, Positive, Target, Term, ToyModel
+from superjax.problem import Count, Distribution, Error, NonNegative, Options, PerFeature, Positive, Target, Term
+from superjax.problem import ToyModel
 
 
 class Scaled(Distribution):
@@ -150,9 +151,54 @@ class Wave(eqx.Module):
         return self.W.T @ jnp.sin(self.frequency * (self.W @ x))
 
 
-class Real(Wave):
+class Leaky(eqx.Module):
+    """f(Wᵀ W x), f(z) = max(z, slope z): without a slope a ReLU, with slope 1 linear."""
+
+    W: Array
+    dims: ClassVar = {"W": ("hidden", "feature")}
+
     class Options(Options):
-        frequency: Positive = 1.0
+        slope: NonNegative = 0.0
+        bend: Positive = 1.0
+
+    def __init__(self, n_features, n_hidden, init_std, *, key):
+        self.W = init_std * jax.random.normal(key, (n_hidden, n_features))
+
+    def hidden(self, x):
+        return self.bend * (self.W @ x)
+
+    def __call__(self, x):
+        z = self.W.T @ self.hidden(x)
+        return jnp.where(z > 0, z, self.slope * z)
+
+
+class Affine(Leaky):
+    rectified: ClassVar = True
+
+    def preactivation(self, x):
+        return self.W.T @ self.hidden(x) - self.slope
+
+    def __call__(self, x):
+        return jax.nn.relu(self.preactivation(x))
+
+
+class Branches(Leaky):
+    def __call__(self, x):
+        return x if self.slope > 0 else self.hidden(x)
+
+
+class Early(Leaky):
+    def __init__(self, n_features, n_hidden, init_std, *, key):
+        self.W = self.slope * init_std * jax.random.normal(key, (n_hidden, n_features))
+
+
+class Twice(Leaky):
+    slope: Array
+
+
+class ForEach(Leaky):
+    class Options(Options):
+        slope: PerFeature = 1.0
 
 
 class Neurons(Wave):
@@ -241,6 +287,49 @@ def test_a_model_with_an_option(folder):
     assert (one["loss"] != two["loss"]).all()
 
 
+def test_a_number_of_a_model_as_an_axis(folder):
+    """Every cell has its own, in one program: what each would have if it were the only one."""
+    leaky = "kind='own_parts:Leaky', bend=0.5, init_std=1.0"
+    data = trained(folder, f"model={{{leaky}}}", "axes.slope={field='model.slope', values=[0, 0.1, 1]}")
+    assert data["slope"].attrs["long_name"] == "model.slope"
+    W = data["W"].values
+    for k, slope in enumerate((0.0, 0.1, 1.0)):
+        x = np.random.default_rng(0).random((2**15, 3))
+        z = x @ (0.5 * np.swapaxes(W[k, 0], 0, 1) @ W[k, 0])
+        np.testing.assert_allclose(data["loss"][k, 0], np.mean(np.sum((np.maximum(z, slope * z) - x) ** 2, 1)), 0.02)
+    alone = trained(folder, f"model={{{leaky}, slope=0.1}}")
+    np.testing.assert_array_equal(alone["loss"], data["loss"][1])
+    np.testing.assert_array_equal(alone["grad_norm"], data["grad_norm"][1])
+
+
+def test_a_number_of_a_model_has_no_gradient_of_its_own(folder):
+    data = trained(folder, "model={kind='own_parts:Leaky', slope=0.3}", "train.learning_rate=0.1")
+    assert "slope" not in data and "W" in data  # it is no array of the dataset
+    assert '"slope":0.3' in data.attrs["case"]
+
+
+def test_the_closed_form_takes_numbers_of_a_model(folder):
+    """It is that of the ReLU output model with the bias -slope."""
+    own = trained(folder, "model={kind='own_parts:Affine', slope=0.2}", "data.density=0.5")
+    built_in = trained(folder, "model.init_bias=-0.2", "data.density=0.5")
+    np.testing.assert_allclose(own["loss"], built_in["loss"], rtol=1e-5)
+    (case,) = load("mine.toml", "model={kind='own_parts:Affine', slope=0.2}").cases.values()
+    assert closed_form(problem_of(case)).holds
+
+
+def test_dictionaries_take_numbers_of_a_model(folder):
+    """Activations are `bend` times W x: their variance, in units of the dictionary's error of nothing, with it."""
+    data = trained(folder, "data.density=0.5", "model={kind='own_parts:Leaky', init_std=0.5}",
+                   "axes.bend={field='model.bend', values=[1, 3]}",
+                   "autoencoder={width=1, steps=1, batch=8, learning_rate=1e-30}")  # fmt: skip
+    u = np.random.default_rng(0).random((2**16, 3))
+    for k, bend in enumerate((1, 3)):
+        h = bend * np.where(u < 0.5, u / 0.5, 0) @ data["W"].values[k, 0].T
+        encoder, decoder = data["autoencoder_encoder"].values[k, 0], data["autoencoder_decoder"].values[k, 0]
+        miss = np.maximum(h @ encoder.T, 0) @ decoder.T - h
+        np.testing.assert_allclose(data["autoencoder_loss"][k, 0], np.mean(np.sum(miss**2, axis=1)), rtol=0.03)
+
+
 REFUSALS = [
     # wrong options
     (["data={kind='own_parts:Scaled', zeros=0}", SAMPLED], "data.zeros"),
@@ -266,7 +355,12 @@ REFUSALS = [
     (["data.kind=own_parts:NamedPoints", SAMPLED], "its option points has a name that is taken"),
     (["data={kind='own_parts:Required', zeros=1}", SAMPLED], "its option zeros has no default"),
     (["data.kind=own_parts:FieldAlone", SAMPLED], "it has the field more and no option of that name"),
-    (["model.kind=own_parts:Real"], "its option frequency is a real number"),
+    (["model.kind=own_parts:Twice"], "its option slope is a field too"),
+    (["model.kind=own_parts:ForEach"], "its option slope has a number for every feature"),
+    (["model.kind=own_parts:Early"], "raises AttributeError"),
+    (["model.kind=own_parts:Branches"], "raises TracerBoolConversionError"),
+    (["model={kind='own_parts:Leaky', slope=-1.0}"], "model.slope"),
+    (["model.kind=own_parts:Leaky", "axes.a={field='model.slope', values=[0, -1]}"], "-1.0 is refused: model.slope"),
     # what it says of itself in two ways
     (["data.kind=own_parts:Half"], "overrides sample but not probability"),
     (["data.kind=own_parts:Moments", SAMPLED], "overrides sample but not moments"),

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.collections import QuadMesh
 
 import superjax
 from superjax import studies
-from superjax.studies import overview, quantities
+from superjax.studies import overview, quantities, solutions
 from superjax.studies.results import Results
 
 HEAD = "n_features = 3\nn_hidden = 2\nrestarts = 3\ntrain.steps = 60\n"
@@ -58,9 +59,11 @@ def test_maps_are_the_quantities_of_the_best_restart_or_of_the_cell(tmp_path):
 
 
 def test_lines_are_the_best_restart_within_all(tmp_path):
-    found = results(tmp_path, ("density",), "plot.show=loss")
+    found = results(tmp_path, ("density",), 'plot.show=["loss", "phase"]')
     (data,) = found.datasets.values()
-    (ax,) = quantities.figures(found)["mine_show"].axes
+    ax, other = quantities.figures(found)["mine_show"].axes
+    words = ["not represented", "dedicated", "superposed"]
+    assert [text.get_text() for text in other.get_yticklabels()] == [words[k] for k in np.unique(data["phase"])]
     (line,) = ax.lines
     order = np.argsort(data["density"].values)
     np.testing.assert_array_equal(line.get_xdata(), data["density"].values[order])
@@ -99,11 +102,67 @@ def test_every_quantity_that_is_known_is_there_and_drawn(tmp_path):
     figure.canvas.draw()
 
 
+FAMILIES = 'families={pair={W="digon", along="density", start=0.1}, none={W="2 singles", along="density", start=1}}'
+
+
+def test_solutions_are_drawn_by_name(tmp_path):
+    """A map has the colour that the legend gives to the name, lines have the names as ticks."""
+    found = results(tmp_path, ("importance", "density"), 'plot.show=["phase", "solution", "family_solution"]', FAMILIES)
+    (data,) = found.datasets.values()
+    figure = quantities.figures(found)["mine_show"]
+    (legend,) = figure.legends
+    handles = zip(legend.texts, legend.get_patches(), strict=True)
+    named = {text.get_text(): patch.get_facecolor() for text, patch in handles}
+    titles = [ax.get_title().replace("\n", " ") for ax in figure.axes]
+    assert titles[3:6] == ["solution, best restart", "family solution, pair", "family solution, none"]
+    for ax, numbers, variable in (
+        (figure.axes[3], data["solution"].isel(restart=data["best"]), "solution"),
+        (figure.axes[4], data["family_solution"].sel(family="pair"), "family_solution"),
+    ):
+        words = solutions.names(data, variable)[numbers.transpose("density", "importance").values[::-1]]
+        (mesh,) = ax.collections
+        mesh.update_scalarmappable()
+        expected = np.array([named[f"solution: {word}"] for word in words.ravel()])
+        np.testing.assert_allclose(mesh.get_facecolor().reshape(-1, 4), expected)
+    line = results(tmp_path, ("density",), 'plot.show=["solution", "family_loss"]', FAMILIES)
+    (data,) = line.datasets.values()
+    top, bottom = quantities.figures(line)["mine_show"].axes
+    ticks = dict(zip(top.get_yticks(), [text.get_text() for text in top.get_yticklabels()], strict=True))
+    assert [ticks[y] for y in top.lines[0].get_ydata()] == list(solutions.best_names(data)[np.argsort(data["density"])])
+    assert [text.get_text() for text in bottom.get_legend().texts] == ["pair", "none"]
+
+
+def test_names_beyond_the_colours_are_one_kind():
+    words = [f"name_{k}" for k in range(12)]
+    data = xr.Dataset({"solution": ("x", np.zeros(1, int), {"flag_meanings": " ".join(["diverged", *words])})})
+    values = np.repeat(np.arange(13), [30, *range(12, 0, -1)])
+    found = quantities._kinds(data, {"solution": [values]})
+    assert found.names == ["diverged", *(f"name {k}" for k in range(6)), "6 other kinds"]
+    assert found.colours[0] == "#000000" and len(set(found.colours)) == 8
+    assert found.place["solution"].tolist() == [*range(7), *[7] * 6]
+
+
+def test_no_two_figures_have_one_name(tmp_path):
+    text = HEAD + f"[axes.density]\n{AXES['density']}\n[case.a]\nplot.show = ['loss']\n[case.a_show]\nseed = 1\n"
+    (tmp_path / "two.toml").write_text(text)
+    with pytest.raises(superjax.SweepError, match="draws a_show.png, which is the figure of the case a_show"):
+        studies.check(superjax.load(tmp_path / "two.toml"))
+    studies.check(superjax.load(tmp_path / "two.toml", "plot.show=[]"))
+    study = "from matplotlib.figure import Figure\nfigures = lambda results: {'mine_show': Figure(), 'b': Figure()}\n"
+    (tmp_path / "own_names.py").write_text(f"{study}claims = lambda results: []\n")
+    found, failed = results(tmp_path, ("density",), "plot.show=loss", "study=own_names", "plot.dpi=20"), []
+    (tmp_path / "out").mkdir()
+    drawn = studies.draw(found, tmp_path / "out", failed=failed.append)
+    assert [path.name for path in drawn] == ["b.png", "mine_show.png"]
+    assert failed == ["the study own_names: figures(results) has the name mine_show, which plot.show draws"]
+
+
 @pytest.mark.parametrize(
     ("axes", "override", "said"),
     [
         (("density",), "plot.show=colour", "plot.show = colour: is no quantity; there are loss, "),
         (("density",), "plot.show=gap", "needs optimum = true"),
+        (("density",), "plot.show=family_loss", r"needs \[families.NAME\]"),
         (("density",), "plot.show=autoencoder_fvu", r"needs \[autoencoder\]"),
         ((), "plot.show=loss", "the sweep has none"),
         (("importance", "density"), "plot.x=height", "is no axis of a map; there are importance, density"),

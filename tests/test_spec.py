@@ -753,13 +753,14 @@ def test_sweepable(path: str) -> None:
 
 
 def test_reserved_names_are_those_of_a_dataset() -> None:
-    from superjax.runs.dataset import _LABELS
+    from superjax.runs.dataset import _LABELS, OF_SNAPSHOTS
     from superjax.runs.stages import STAGES
 
     names = {*_LABELS, *(name for stage in STAGES for name in stage.labels)}
     own = {"W1", "W2"}  # of a model that other models need not mind; axes beside it are checked against its dims
     variables = {name for name in names - own if not name.startswith(spec.RESERVED_STEMS)}
     rest = "restart feature hidden snapshot step phase_kind W_snapshots b_snapshots loss_snapshots solution".split()
+    rest += [f"{name}_snapshots" for name in OF_SNAPSHOTS]
     assert variables.union(rest) == spec.RESERVED
     assert list(case(SMALL + axis("superposition")).axes) == ["superposition"]
 

@@ -124,6 +124,32 @@ def classify(
     )
 
 
+@_quiet
+def merged(
+    W: Float[np.ndarray, "... n_hidden n_features"], represented: float = 0.5, cosine: float = 0.95
+) -> Bool[np.ndarray, "... n_features"]:
+    """Whether a feature lies on the direction of another: both are represented, and Ŵ_i·Ŵ_j is at least `cosine`. The
+    model then knows only their sum (paper, "Correlated and Anticorrelated Features"). An antipodal pair has −1.
+
+    Example:
+        >>> merged(np.array([[1.0, 0.8, -1.0, 0.1]])).tolist()
+        [True, True, False, False]
+    """
+    n_hidden, n = W.shape[-2:]
+    models = W.reshape(-1, n_hidden, n)
+    found = np.zeros((len(models), n), bool)
+    size, width = max(1, _PAIRS // max(n**2, 1)), max(1, _PAIRS // max(n, 1))
+    for part in (slice(start, start + size) for start in range(0, len(models), size)):
+        units = np.where(norm(models[part])[:, None, :] >= represented, _units(models[part]), 0)
+        for first in range(0, n, width):
+            some = units[:, :, first : first + width]
+            near = np.einsum("mhi,mhj->mij", some, units) >= cosine
+            own = np.arange(some.shape[-1])
+            near[:, own, first + own] = False
+            found[part, first : first + width] = near.any(-1)
+    return found.reshape(*W.shape[:-2], n)
+
+
 def measure(
     W: Float[np.ndarray, "... n_hidden n_features"], represented: float = 0.5, superposed: float = 0.1
 ) -> Measures:

@@ -11,6 +11,7 @@ import xarray as xr
 from superjax.spec import Case
 from superjax.studies.axes import axis_of, split
 from superjax.studies.captions import spread
+from superjax.studies.results import directions
 from superjax.studies.solutions import names
 
 DIGITS = 12  # bits of the mantissa that are kept: 1e-4 of a number
@@ -55,7 +56,8 @@ def case_data(name: str, case: Case, data: xr.Dataset, step: int) -> dict[str, A
         arrays |= {"optimum_phase": data["optimum_phase"]} if "optimum_phase" in data else {}
         arrays |= {key: data[key] for key in ("typical_norm", "typical_interference", "typical_phase")}
     if "phase" in data and case.n_features * case.n_hidden <= _WEIGHTS:
-        kept = {key: data[key].isel(restart=best) for key in ("W", "b") if key in data}
+        there = {"W": directions(case, data), "b": data.get("b")}
+        kept = {key: array.isel(restart=best) for key, array in there.items() if array is not None}
         kept |= {key: data[key] for key in ("optimum_W", "optimum_b") if key in data}
         own = {"W": {"hidden", "feature"}, "b": {"feature"}}  # models of the user's may have others
         arrays |= {key: array for key, array in kept.items() if {*array.dims} - {*axes} == own[key[-1]]}

@@ -6,7 +6,7 @@ common colour blindness can tell apart.
 
 import matplotlib
 import numpy as np
-from jaxtyping import Bool, Float, Int8
+from jaxtyping import Bool, Float, Int, Int8
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm, to_rgb
@@ -43,6 +43,14 @@ def phase_map(
     """Cells coloured by phase: not represented grey, dedicated blue, superposed vermilion, diverged black."""
     colours = ListedColormap(list(PHASE_COLOURS.values()))
     return _mesh(ax, x, y, phase.T, cmap=colours, norm=BoundaryNorm(np.arange(-0.5, 4), 4))
+
+
+def kind_map(
+    ax: Axes, x: Float[np.ndarray, " x"], y: Float[np.ndarray, " y"], kind: Int[np.ndarray, "x y"], colours: list[str]
+) -> QuadMesh:
+    """Cells coloured by kind, a number from 0 on."""
+    return _mesh(ax, x, y, kind.T, cmap=ListedColormap(colours), norm=BoundaryNorm(np.arange(len(colours) + 1) - 0.5,
+                                                                                   len(colours)))  # fmt: skip
 
 
 def phase_handles(diverged: bool = False) -> list[Patch]:

@@ -12,7 +12,7 @@ import equinox as eqx
 from superjax.problem import source
 from superjax.problem.data import DISTRIBUTIONS, Distribution
 from superjax.problem.models import MODELS, ToyModel
-from superjax.problem.options import Options, number_names, static_names
+from superjax.problem.options import Options, is_per_feature, number_names, static_names
 from superjax.problem.targets import TARGETS, Target, of_function
 from superjax.problem.terms import TERMS, Term
 from superjax.problem.user_code import one_line, refusal, tried
@@ -42,6 +42,10 @@ def member(part: str, kind: str | type, path: str = "") -> Any:
     path = path or f"{part}.kind"
     module, _, name = kind.partition(":")
     found, error = tried(lambda: functools.reduce(getattr, name.split("."), modules.load(module)))
+    if module == "__main__" and isinstance(error, AttributeError):
+        own = "name" if part == "target" else "Class"
+        fault = f"is of a script or a notebook that is not running here: {modules.main()} has no {name}"
+        raise refusal(path, kind, f'{fault}\n  put it into a file and give it as "pkg.module:{own}"') from error
     if error is not None:
         hint = f"\n  allowed: {', '.join(BUILT_IN[part])} or pkg.module:{'name' if part == 'target' else 'Class'}"
         if isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "-"):
@@ -74,8 +78,11 @@ def _options_fault(part: str, cls: type, own: type[Options]) -> str:
         if field.is_required():
             return f"its option {name} has no default"
     if part == "model":
-        if real := sorted(numbers):
-            return f"its option {real[0]} is a real number: the numbers of a model are its trained arrays"
+        for name in sorted(numbers):
+            if is_per_feature(own.model_fields[name]):
+                return f"its option {name} has a number for every feature, which an option of a model cannot have"
+            if name in {field.name for field in dataclasses.fields(cls)} or name in cls.dims:
+                return f"its option {name} is a field too: a number of a cell is no trained array, leave out the field"
         return ""
     fields = {field.name for field in dataclasses.fields(cls) if not field.metadata.get("static")}
     fields -= {"importance"} if part == "terms" else set()

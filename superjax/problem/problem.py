@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,28 +16,31 @@ from jaxtyping import Array, Float
 from superjax.problem.data import Distribution
 from superjax.problem.members import options_of
 from superjax.problem.models import ToyModel
-from superjax.problem.options import is_per_feature
+from superjax.problem.models.base import with_numbers
+from superjax.problem.options import is_per_feature, number_names
 from superjax.problem.targets import Target
 from superjax.problem.terms import Term
 
 
 class Laws(eqx.Module):
-    """What one model is trained on: where inputs come from, what should come out, what is minimised."""
+    """What one model is trained on: where inputs come from, what should come out, what is minimised; and the numbers
+    of its own options, by name."""
 
     data: Distribution
     target: Target
     terms: tuple[Term, ...]
+    model: Mapping[str, Any] = eqx.field(default_factory=dict)  # arrays ()
 
     def values(self, model: Any, x: Float[Array, " n_features"]) -> Float[Array, " values"]:
         """The values of all terms for one input, side by side."""
-        y = self.target(x)
+        y, model = self.target(x), with_numbers(model, self.model)
         return _joined([term.values(model, x, y) for term in self.terms])
 
     def segment(
         self, model: Any, start: Float[Array, " n_features"], end: Float[Array, " n_features"]
     ) -> Float[Array, " values"]:
         """Their means along a segment of inputs."""
-        y_start, y_end = self.target(start), self.target(end)
+        y_start, y_end, model = self.target(start), self.target(end), with_numbers(model, self.model)
         return _joined([term.segment(model, start, end, y_start, y_end) for term in self.terms])
 
     def weights(self) -> Float[Array, " values"]:
@@ -87,9 +91,14 @@ class Problem:
             fields = [field.name for field in dataclasses.fields(member)]
             return member(**{name: jax.ShapeDtypeStruct(sizes.get(name, ()), jnp.float32) for name in fields})
 
-        return Laws(shapes(self.data), shapes(self.target), tuple(map(shapes, self.terms)))
+        model = {name: jax.ShapeDtypeStruct((), jnp.float32) for name in number_names(options_of(self.model))}
+        return Laws(shapes(self.data), shapes(self.target), tuple(map(shapes, self.terms)), model)
 
     def shapes(self) -> ToyModel:
         """A model as shapes."""
         number = jax.ShapeDtypeStruct((), jnp.float32)
         return jax.eval_shape(self.new, jax.random.key(0), number, number)
+
+    def called(self) -> ToyModel:
+        """A model as it is called, as shapes: with the numbers of its options."""
+        return with_numbers(self.shapes(), self.laws().model)

@@ -15,6 +15,9 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
+from superjax.problem.models.base import with_numbers
+from superjax.problem.options import Options, number_names
+
 # Linear in all operands together, so that the sum of a constant and something affine is affine.
 _LINEAR = frozenset(
     "add add_any broadcast_in_dim concatenate convert_element_type copy cumsum expand_dims neg pad reduce_sum reshape "
@@ -55,15 +58,13 @@ def closed(kind: type[eqx.Module], n_features: int, n_hidden: int) -> Closed:
     """
     if not (hasattr(kind, "preactivation") and hasattr(kind, "rectified")):
         return Closed(False)
-    number, x = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((n_features,), jnp.float32)
+    x = jax.ShapeDtypeStruct((n_features,), jnp.float32)
 
     def affine(model: Any, x: Any) -> Any:
         return model.preactivation(x)
 
     try:  # the user's code alone
-        model: Any = jax.eval_shape(
-            lambda key, std: kind(n_features, n_hidden, std, key=key), jax.random.key(0), number
-        )
+        model = _shapes(kind, n_features, n_hidden)
         if model.rectified is None:  # it has another activation, and claims nothing
             return Closed(False)
         rectified = bool(model.rectified)
@@ -82,11 +83,17 @@ def closed(kind: type[eqx.Module], n_features: int, n_hidden: int) -> Closed:
 @functools.lru_cache(maxsize=64)
 def not_affine_hidden(kind: type[eqx.Module], n_features: int, n_hidden: int) -> str:
     """Why the hidden activations of models of a class may not be affine in x, "" if they are shown to be."""
-    number, x = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((n_features,), jnp.float32)
-    model = jax.eval_shape(lambda key, std: kind(n_features, n_hidden, std, key=key), jax.random.key(0), number)
+    model, x = _shapes(kind, n_features, n_hidden), jax.ShapeDtypeStruct((n_features,), jnp.float32)
     if operation := nonlinear(lambda model, x: model.hidden(x), model, x):
         return f"hidden(x) is not shown to be affine in x: it takes {operation} of it"
     return ""
+
+
+def _shapes(kind: Any, n_features: int, n_hidden: int) -> Any:
+    """A model as it is called, as shapes."""
+    number = jax.ShapeDtypeStruct((), jnp.float32)
+    model = jax.eval_shape(lambda key, std: kind(n_features, n_hidden, std, key=key), jax.random.key(0), number)
+    return with_numbers(model, dict.fromkeys(number_names(getattr(kind, "Options", Options)), number))
 
 
 def nonlinear(function: Callable[[Any, Any], Any], model: Any, x: Any) -> str:

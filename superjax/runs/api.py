@@ -8,9 +8,10 @@ from typing import Any
 
 import xarray as xr
 
-from superjax.errors import SweepError
+from superjax.errors import SweepError, in_python
 from superjax.runs import one_sweep, runner
 from superjax.runs.options import Options
+from superjax.runs.planning import Todo
 from superjax.runs.starting import by_case
 from superjax.spec import Sweep
 from superjax.system import interrupt, terminal
@@ -33,8 +34,8 @@ def run(
         devices: how many of JAX's devices to use, all by default.
         progress: tell what is being done, with a progress bar of the training; by default in a notebook alone.
         out: the folder of all results. The run gets the folder `out/NAME` with datasets, claims and figures, goes on
-            with what is there, and keeps what is trained when it is interrupted, as the command line does. Without it
-            nothing is written.
+            with what is there, and keeps what is trained when it is interrupted, as the command line does. It says in
+            one line, on the standard error stream, if something is there. Without `out` nothing is written.
         fresh: start over if the folder holds another run.
 
     Returns:
@@ -49,13 +50,14 @@ def run(
     if not isinstance(sweep, Sweep):
         raise SweepError(f"run takes a sweep, not {sweep!r}: superjax.run(superjax.load({str(sweep)!r}))")
     progress = terminal.is_notebook() if progress is None else progress
-    if out is None:
-        if fresh:
-            raise SweepError("fresh = True clears a folder of results: say which one by out")
-        return _in_memory(sweep, init, devices, progress)
-    if init is not None:
+    if out is None and fresh:
+        raise SweepError("fresh = True clears a folder of results: say which one by out")
+    if out is not None and init is not None:
         raise SweepError("init: a run in a folder starts from its own weights; leave init out, or out")
-    return _in_folder(sweep, Options(Path(out).expanduser(), devices, fresh, same_code=True), progress)
+    with in_python():
+        if out is None:
+            return _in_memory(sweep, init, devices, progress)
+        return _in_folder(sweep, Options(Path(out).expanduser(), devices, fresh, same_code=True), progress)
 
 
 def _in_memory(
@@ -74,9 +76,20 @@ def _in_memory(
 
 def _in_folder(sweep: Sweep, options: Options, progress: bool) -> dict[str, xr.Dataset]:
     options.check()
+
+    def ready(work: Todo) -> None:
+        if terminal.is_notebook() or progress and work.running:  # a bar shows it
+            return
+        done = sum(dataset["loss"].size for dataset in work.stored.values())
+        done += sum(running.trained() * running.report.models for running in work.running.values())
+        if done:
+            share = done / sum(case.n_models for case in sweep.cases.values())
+            goes_on = f"goes on with the run that is there, {share:.0%} of the training is done"
+            terminal.note(f"{options.out / sweep.name}: {goes_on if work.running else 'holds this run; drawn again'}")
+
     try:
         with interrupt.installed(), terminal.telling(progress):
-            finished = one_sweep.run(sweep, sweep.name, options, time.perf_counter())
+            finished = one_sweep.run(sweep, sweep.name, options, time.perf_counter(), ready=ready)
     except interrupt.Interrupted:
         interrupt.caught()
         raise KeyboardInterrupt("what was trained is kept; the same call goes on with it") from None

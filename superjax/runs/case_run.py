@@ -161,7 +161,7 @@ class CaseRun:
         train, snapshots = case.train, case.train.snapshots
         kept = 1 + (len(snapshots) if isinstance(snapshots, list) else snapshots)
         more = sum(stage.numbers(case) for stage in stages_of(case))
-        stored = 4 * models * (2 * (kept * (weights + 1) + n + 3 + more) + 6 * n)
+        stored = 4 * models * (2 * (kept * (weights + 1) + n + 3 + more) + (6 + 4 * (kept - 1)) * n)
         cells = models // case.restarts
         needed = {"fewer points, restarts or snapshots": stored + 40 * cells * n, "fewer train.steps": 16 * train.steps}
         if train.objective != "exact":

@@ -17,7 +17,13 @@ from superjax.runs.stages import STAGES, Found
 from superjax.runs.stages.base import Variables
 from superjax.spec import Case, Phases
 from superjax.spec.grid import Grid
+from superjax.studies.results import directions
 
+OF_SNAPSHOTS = ("norm", "interference", "dimensionality", "phase")
+OF_WEIGHTS = (
+    *analysis.Measures._fields, *(f"{name}_snapshots" for name in OF_SNAPSHOTS), "typical_norm", "typical_interference",
+    "typical_phase", "phase_fraction", "solution", "solution_deviation", "has_superposition", "superposition_fraction",
+)  # fmt: skip
 NEGLIGIBLE = 1e-4  # a loss below this fraction of that of predicting the means counts as so much in `loss_error`
 _LABELS = {
     "restart": "number of the independent initialisation",
@@ -128,15 +134,16 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
     loss = dataset["objective" if "objective" in dataset else "loss"].values
     data: Variables = {"best": (grid.dims, analysis.best_restart(loss).astype(np.int32))}
     named: dict[str, analysis.Solutions] = {}
-    if "W" in dataset and dataset["W"].dims == (*grid.dims, "restart", "hidden", "feature"):
-        per_feature = (*grid.dims, "restart", "feature")
-        measures = analysis.measure(dataset["W"].values, **case.phases.model_dump())
+    dataset = dataset.drop_vars(OF_WEIGHTS, errors="ignore")  # perhaps of another array
+    if (found := directions(case, dataset)) is not None:
+        W, per_feature = found.values, (*grid.dims, "restart", "feature")
+        measures = analysis.measure(W, **case.phases.thresholds())
         data |= {name: (per_feature, values) for name, values in measures._asdict().items()}
         for name in ("norm", "interference"):
             outcome = analysis.typical_outcome(loss, data[name][1])
             data[f"typical_{name}"] = ((*grid.dims, "feature"), outcome)
         data["typical_phase"] = ((*grid.dims, "feature"), analysis.typical_phase(loss, measures.phase))
-        named["solution"] = analysis.solutions(dataset["W"].values, case.phases.represented)
+        named["solution"] = analysis.solutions(W, case.phases.represented)
         fractions = analysis.phase_fractions(measures.phase).astype(np.float32)
         n_hidden = grid.fields.get("n_hidden", np.full(1, case.n_hidden)).reshape(-1, 1)
         kept = analysis.represented(measures.phase).sum(-1)
@@ -146,6 +153,10 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
         share = has.sum(-1, where=finite) / np.maximum(finite.sum(-1), 1)
         data["superposition_fraction"] = (grid.dims, np.where(finite.any(-1), share, np.nan).astype(np.float32))
         data["phase_fraction"] = ((*grid.dims, "feature", "phase_kind"), fractions)
+    if (found := directions(case, dataset, "_snapshots")) is not None:
+        own = (*grid.dims, "restart", "snapshot", "feature")
+        measures = analysis.measure(found.values, **case.phases.thresholds())
+        data |= {f"{name}_snapshots": (own, getattr(measures, name)) for name in OF_SNAPSHOTS}
     if "family_W" in dataset:
         named["family_solution"] = analysis.solutions(dataset["family_W"].values, case.phases.represented)
     for name, found in named.items():
@@ -164,7 +175,7 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
         if str(name).startswith("term_"):
             label = f"the term {str(name).removeprefix('term_')} of what is minimised, with its weight"
         variable.attrs |= {"long_name": label, "units": "1"}
-        if str(name).endswith("phase"):
+        if str(name).removesuffix("_snapshots").endswith("phase"):
             variable.attrs |= {
                 "flag_values": np.arange(len(analysis.PHASES), dtype=np.int8),
                 "flag_meanings": " ".join(analysis.PHASES),
@@ -179,10 +190,11 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
 
 
 def thresholds(dataset: xr.Dataset) -> Phases | None:
-    """The thresholds that a dataset's phases were decided with, None if it has no phases."""
+    """The thresholds that a dataset's phases were decided with, and the array, None if it has no phases."""
     if "phase" not in dataset:
         return None
-    return Phases(**{name: float(dataset["phase"].attrs[name]) for name in Phases.model_fields})
+    known = dataset["phase"].attrs
+    return Phases(**{name: float(known[name]) for name in Phases().thresholds()}, array=str(known.get("array", "W")))
 
 
 def _attributes(case: Case) -> Mapping[str, object]:

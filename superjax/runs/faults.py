@@ -15,6 +15,7 @@ import numpy as np
 from superjax.problem import proof
 from superjax.problem.data import Distribution
 from superjax.problem.members import BUILT_IN
+from superjax.problem.models.base import with_numbers
 from superjax.problem.problem import Problem
 from superjax.problem.user_code import one_line, refusal, tried
 from superjax.runs.problems import closed_form
@@ -85,7 +86,7 @@ def _target_faults(problem: Problem) -> Iterator[str]:
 
 
 def _term_faults(problem: Problem, k: int) -> Iterator[str]:
-    term, model = problem.laws().terms[k], problem.shapes()
+    term, model = problem.laws().terms[k], problem.called()
     if problem.terms[k].of_hidden and not hasattr(problem.model, "hidden"):
         yield "needs a model with a method hidden(x), its hidden activations"
         return
@@ -151,8 +152,10 @@ def faults(case: Case, problem: Problem, thorough: bool = True) -> Iterator[str]
     def build(key: Any, init_std: Any) -> Any:
         return cls(n, m, init_std, key=key, **more)
 
+    defaults = {name: np.float32(getattr(case.model, name)) for name in problem.laws().model}
+
     def call(model: Any, x: Any) -> Any:
-        return model(x)
+        return with_numbers(model, defaults)(x)
 
     if more and not _takes_outputs(cls):
         yield f"has as many outputs as features, {n}, the target has {outputs}; take one with n_outputs, as two_layer"
@@ -173,7 +176,7 @@ def faults(case: Case, problem: Problem, thorough: bool = True) -> Iterator[str]
     if wish and dims.get("W") != ("hidden", "feature"):
         has = ", ".join(dims)
         yield f'{wish} needs a model with weights W, ("hidden", "feature"); {case.model.kind} has {has}'
-    output, error = tried(jax.eval_shape, call, model, x)
+    output, error = tried(jax.eval_shape, lambda model, x: model(x), with_numbers(model, problem.laws().model), x)
     if error is not None:
         yield f"model(x) of an x of shape ({n},) raises {one_line(error)}"
         return

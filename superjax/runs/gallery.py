@@ -1,4 +1,5 @@
-"""The gallery of reference figures: `results/README.md`, from the figures and claims that lie there.
+"""The gallery of reference figures: `results/README.md`, from the figures and claims that lie there; and how many
+claims there are of each case (`superjax.studies.left_out`).
 
 python -m superjax.runs.gallery [FOLDER]
 """
@@ -15,6 +16,7 @@ from superjax.runs.page import shown
 from superjax.runs.reading import CLAIMS
 from superjax.spec import Sweep
 from superjax.studies.claim import holding
+from superjax.studies.left_out import FILE, by_case
 
 _HEAD = """# Gallery
 
@@ -35,6 +37,16 @@ def text(folder: Path) -> str:
             parts.append("\n".join(_section(spec.load(name), figures, claims)))
     links = (f"* [{name}](#{name}): {_count(claims)}" for name, claims in kept)
     return "\n".join([parts[0], *links, "", *parts[1:]])
+
+
+def counts(folder: Path) -> dict[str, dict[str, int]]:
+    """How many claims lie in a folder, by packaged sweep and case."""
+    found = {}
+    for name in spec.available():
+        if (path := folder / name / CLAIMS).is_file():
+            claims = [claim["claim"] for claim in json.loads(path.read_text(encoding="utf-8"))]
+            found[name] = dict(sorted(by_case(claims, spec.load(name).cases).items()))
+    return found
 
 
 def _section(sweep: Sweep, figures: Sequence[str], claims: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -70,3 +82,5 @@ def _count(claims: Sequence[Mapping[str, Any]]) -> str:
 if __name__ == "__main__":
     target = Path(*sys.argv[1:] or ["results"])
     write_text(target / "README.md", text(target))
+    if not sys.argv[1:]:
+        write_text(FILE, json.dumps(counts(target), indent=1) + "\n")

@@ -22,6 +22,7 @@ from superjax.runs.options import Options
 from superjax.runs.planning import Todo, todo
 from superjax.runs.reading import CLAIMS, EXPLORER
 from superjax.spec import Case, Sweep, SweepError
+from superjax.studies.left_out import left_out
 from superjax.system import machine, terminal
 from superjax.system.clock import timed
 
@@ -34,6 +35,7 @@ class Finished(NamedTuple):
         datasets: one per case.
         trained: whether anything was trained, else all is redrawn.
         diverged: how many models diverged, of `models`.
+        left_out: the claims of its study that were not made, in words.
         files: figures and claims.
         failures: what a user's study could not do.
     """
@@ -46,6 +48,7 @@ class Finished(NamedTuple):
     diverged: int
     seconds: float
     claims: list[studies.Claim]
+    left_out: str
     files: list[Path]
     failures: list[str]
 
@@ -57,6 +60,7 @@ def run(
     start: float,
     begun: Callable[[], object] = lambda: None,
     tell: Callable[[dict[str, Any]], object] = lambda said: None,
+    ready: Callable[[Todo], object] = lambda work: None,
 ) -> Finished:
     """The whole run, but for what other processes train.
 
@@ -65,6 +69,7 @@ def run(
         start: `time.perf_counter()` when the run began, for its record.
         begun: is called once the folder is ready: from here on the command that resumes does not say `--fresh`.
         tell: lets other processes hear what is to be done, or why it cannot be.
+        ready: hears what is to be done before it is.
     """
     with ExitStack() as stack:
         try:
@@ -77,6 +82,7 @@ def run(
             tell({"error": said})
             raise
         begun()
+        ready(work)
         tell(worker.instructions(sweep, own, work))
         return _execute(sweep, own, work, start)
 
@@ -104,18 +110,18 @@ def _execute(sweep: Sweep, run: Run, work: Todo, start: float) -> Finished:
     with timed(seconds, "claims"), terminal.doing(f"{sweep.name}: checking the claims"):
         claims = studies.claims(results, failures.append)
         write_json(run.folder / CLAIMS, [claim._asdict() for claim in claims])
+        missing = left_out(sweep, [claim.claim for claim in claims])
     with timed(seconds, "draw"), terminal.doing(f"{sweep.name}: drawing"):
         figures = studies.draw(results, run.folder, terminal.warn, failures.append)
         figures += _explorer(results, run.folder / EXPLORER)
     seconds["all"] = time.perf_counter() - start
     files = [*figures, run.folder / CLAIMS]
     spent = {"seconds" if trained else "redraw_seconds": seconds}
-    run.save(files=[file.name for file in files], finished=not failures, **spent)
+    run.save(files=[file.name for file in files], claims_left_out=missing, finished=not failures, **spent)
     models = sum(dataset["loss"].size for dataset in datasets.values())
     diverged = sum(int((dataset["diverged_at"] >= 0).sum()) for dataset in datasets.values())
-    return Finished(
-        sweep, run.manifest, datasets, bool(trained), models, diverged, seconds["all"], claims, files, failures
-    )
+    counted = models, diverged, seconds["all"]
+    return Finished(sweep, run.manifest, datasets, bool(trained), *counted, claims, missing, files, failures)
 
 
 def _explorer(results: studies.Results, path: Path) -> list[Path]:
@@ -149,12 +155,12 @@ def _train(running: Mapping[str, CaseRun], run: Run) -> dict[str, xr.Dataset]:
         if case_run.report.nodes_because:
             terminal.say(runner.nodes_message(case_run.name, case_run.report))
         if taken := case_run.report.taken_over:
-            terminal.say(
+            terminal.tell(
                 f"{case_run.name}: {taken:,} of {case_run.report.models:,} models are taken over from the finished "
                 "run, the others are trained"
             )
         if share := case_run.trained():
-            terminal.say(f"{case_run.name}: goes on, {share:.0%} of the training is done")
+            terminal.tell(f"{case_run.name}: goes on, {share:.0%} of the training is done")
         case_run.train(jax.process_index(), jax.process_count())
         if jax.process_count() == 1:
             finish(case_run)
@@ -170,7 +176,7 @@ def _train(running: Mapping[str, CaseRun], run: Run) -> dict[str, xr.Dataset]:
 def _stored(name: str, case: Case, stored: xr.Dataset, run: Run) -> xr.Dataset:
     """A dataset that was there, under the thresholds that the case has now; stored again if they are others."""
     dataset = derive(stored, case)
-    if (before := thresholds(stored)) not in (None, case.phases):
+    if (before := thresholds(stored)) != thresholds(dataset):
         terminal.say(f"{name}: phases anew under the thresholds {case.phases}, before {before}")
         run.store(name, dataset)
     return dataset

@@ -60,7 +60,7 @@ def write(out: Path, sweeps: Mapping[str, Sweep], failed: Mapping[str, str], ove
             body = (
                 _made(name, entry["manifest"])
                 + _figures(name, entry["figures"])
-                + f"<p>{_holding(entry['claims'])}.</p>"
+                + f"<p>{escape(_holding(entry['claims'], entry['manifest'].get('claims_left_out', '')))}.</p>"
                 + _table(entry["claims"])
             )
         else:
@@ -88,8 +88,8 @@ def _finished(folder: Path) -> dict[str, Any] | None:
     return {"figures": figures, "claims": claims, "manifest": manifest} if manifest["finished"] else None
 
 
-def _holding(claims: list[dict[str, Any]]) -> str:
-    return holding((claim["kind"], claim["holds"]) for claim in claims)
+def _holding(claims: list[dict[str, Any]], left_out: str = "") -> str:
+    return holding(((claim["kind"], claim["holds"]) for claim in claims), left_out)
 
 
 def _entry(sweep: Sweep, entry: dict[str, Any] | None) -> str:

@@ -81,6 +81,7 @@ def laws_of(problem: Problem, grid: Grid) -> Laws:
         of_numbers(problem.data, under("data")),
         of_numbers(problem.target, under("target")),
         tuple(of_numbers(term, under("terms", name)) for term, name in terms),
+        {name: values.astype(np.float32) for name, values in grid.model_numbers().items()},
     )
 
 

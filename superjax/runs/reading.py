@@ -116,6 +116,7 @@ class Manifest(_Read):
 
     cases: dict[CaseName, Entry] = {}
     files: list[FileName] = []
+    claims_left_out: str = ""
     finished: bool = False
     settings: str = ""
     starts: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -271,5 +272,5 @@ def misfit(dataset: "xr.Dataset", case: Case) -> str:
             return f"{name} is {variable.dtype}"
     if dataset["diverged_at"].dtype.kind != "i" or not isinstance(dataset["loss"].attrs.get("loss_error"), float):
         return "lacks what is known of its losses"
-    thresholds = [dataset["phase"].attrs.get(name) for name in Phases.model_fields] if "phase" in dataset else []
+    thresholds = [dataset["phase"].attrs.get(name) for name in Phases().thresholds()] if "phase" in dataset else []
     return "" if all(isinstance(value, float) and value > 0 for value in thresholds) else "lacks thresholds"

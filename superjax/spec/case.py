@@ -25,7 +25,8 @@ from superjax.spec.trees import Keys, Location, lookup, merge, nest, split_key
 
 RESERVED = frozenset(  # what a dataset can have, besides names that begin with one of RESERVED_STEMS
     "restart feature hidden output latent snapshot step phase_kind solution solution_deviation W b loss W_snapshots"
-    " b_snapshots loss_snapshots test_loss objective feature_loss explained grad_norm diverged_at best norm"
+    " b_snapshots loss_snapshots norm_snapshots interference_snapshots dimensionality_snapshots phase_snapshots"
+    " test_loss objective feature_loss explained grad_norm diverged_at best norm"
     " interference dimensionality phase margin typical_norm typical_interference typical_phase phase_fraction gap"
     " has_superposition superposition_fraction success agreement".split()
 )
@@ -61,7 +62,7 @@ class Case(Frozen):
     target: Target = Field(Target(), description="what should come out")
     terms: dict[Text, Term] = Field({}, description="what is minimised, `[terms.NAME]` each")
     train: Train = Field(Train(), description="how one model is trained")
-    phases: Phases = Field(Phases(), description="thresholds of the phases")
+    phases: Phases = Field(Phases(), description="thresholds of the phases, and of what they are phases")
     families: dict[Text, Family] = Field({}, description="solutions that are followed along an axis")
     autoencoder: Autoencoder | None = Field(
         None, description="trains a dictionary on the hidden activations of every model"
@@ -175,6 +176,25 @@ class Case(Frozen):
                 except ValidationError as error:
                     problem = error.errors()[0]
                     raise refusal(f"is refused: {problem['msg']}", *path, *map(str, problem["loc"])) from None
+        return self
+
+    @model_validator(mode="after")
+    def _check_phases(self) -> "Case":
+        """Phases are those of an array of the model; solutions that are searched for or followed are a `W`."""
+        array, model = self.phases.array, _known("model", self.model.kind)
+        if array == "W":
+            return self
+        if wish := "optimum = true" if self.optimum else "families" if self.families else "":
+            raise refusal(f'must be "W" with {wish}, which is about W', "phases", "array")
+        features = {"feature", "output"} if self.n_outputs == self.n_features else {"feature"}
+        for_features = [
+            name for name, own in (model.dims if model else {}).items()
+            if isinstance(own, tuple) and len(own) == 2 and "hidden" in own and features & {*own}
+        ]  # fmt: skip
+        if model and array not in for_features:
+            has = ", ".join(for_features) or "none"
+            text = f"must be an array (hidden, feature) or (feature, hidden) of {self.model.kind}; it has {has}"
+            raise refusal(text, "phases", "array")
         return self
 
     @model_validator(mode="after")

@@ -171,10 +171,19 @@ class Autoencoder(Frozen):
 
 
 class Phases(Frozen):
-    """Thresholds of the phases."""
+    """Thresholds of the phases, and what they are phases of."""
 
     represented: Positive = Field(0.5, description="a feature is represented from this norm on")
     superposed: Positive = Field(0.1, description="a represented feature is superposed from this interference on")
+    array: Text = Field(
+        "W",
+        description="the array of the model that has a direction for every feature, of dimensions hidden and feature "
+        'in either order: `"W1"` or `"W2"` of `two_layer`, or one of your own model',
+    )
+
+    def thresholds(self) -> dict[str, float]:
+        """The thresholds alone, by name."""
+        return self.model_dump(exclude={"array"})
 
 
 class Plot(Frozen):

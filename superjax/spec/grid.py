@@ -82,6 +82,11 @@ class Grid:
         found["model.init_bias"] = self.fields.get("model.init_bias", case.model.init_bias)
         return found | {name: self.fields.get(f"train.{name}", self._default(name)) for name in HYPER}
 
+    def model_numbers(self) -> dict[str, Float[np.ndarray, " cells"]]:
+        """The numbers of the options of the model by name, (cells,). Raises SweepError if it cannot be imported."""
+        found = self._scalars(("model",), self.case.model.kind, self.case.model)
+        return {name.removeprefix("model."): values for name, values in found.items()}
+
     def _scalars(self, path: Keys, kind: str, table: Any) -> dict[str, Float[np.ndarray, " cells"]]:
         """The numbers of the options of a member, (cells,)."""
         options = own_options(path[0], kind, table)

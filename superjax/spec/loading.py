@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from superjax.errors import in_python
 from superjax.spec import sweep_files
 from superjax.spec.overrides import refuse_keywords
 from superjax.spec.sweep import Given, Sweep
@@ -16,6 +17,14 @@ def load(name: str | os.PathLike[str], *overrides: str | tuple[str, object], **k
     refuse_keywords(keywords)
     path, shown, raw = sweep_files.read(name)
     return Given(path, shown, raw, (overrides,)).resolve()
+
+
+def load_from_python(name: str | os.PathLike[str], *overrides: str | tuple[str, object], **keywords: object) -> Sweep:
+    with in_python():
+        return load(name, *overrides, **keywords)
+
+
+load_from_python.__doc__ = load.__doc__
 
 
 def parse(text: str, path: Path) -> Sweep:

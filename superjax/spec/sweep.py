@@ -5,16 +5,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from superjax.errors import SweepError, clip, near
+from superjax.errors import SweepError, clip, in_python, near
+from superjax.problem.members import member
 from superjax.spec import names, packaged
 from superjax.spec.case import Case
 from superjax.spec.emit import dotted, emit, toml
 from superjax.spec.fields import Head
 from superjax.spec.messages import Source, source, validate
 from superjax.spec.overrides import parse_batch, refuse_keywords
+from superjax.spec.parts import kinds_of
 from superjax.spec.resolve import resolve_cases
 from superjax.spec.trees import flatten, merge, nest
 from superjax.system import modules
+from superjax.system.terminal import plain
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,12 @@ class Sweep:
         """The sweep with more overrides, each `KEY=VALUE` or a pair (KEY, VALUE), which win over those given before.
         Raises SweepError, also for keyword arguments: it has none."""
         refuse_keywords(keywords)
-        return self._given._replace(batches=(*self._given.batches, overrides)).resolve()
+        with in_python():
+            return self._given._replace(batches=(*self._given.batches, overrides)).resolve()
 
     def to_toml(self) -> str:
-        """The resolved sweep as a sweep file, defaults spelled out, that loads to the same cases."""
+        """The resolved sweep as a sweep file, defaults spelled out, that loads to the same cases. What is of a script
+        or a notebook has a comment that says so: the file alone is not enough."""
         trees = {name: case.model_dump(exclude_none=True) for name, case in self.cases.items()}
         first = next(iter(trees.values()))
         same = {key for key in first if len({toml(tree.get(key)) for tree in trees.values()}) == 1}
@@ -47,7 +52,9 @@ class Sweep:
         rest = {name: {k: v for k, v in tree.items() if k not in same} for name, tree in trees.items()}
         head = {"title": self.title, "section": self.section, "study": self.study or ""}
         head |= {key: text for key in ("about", "takes") if (text := getattr(self, key))}
-        return "\n".join(emit({**head, **common, "case": rest})) + "\n"
+        of_main = sorted({kind for case in self.cases.values() for kind in _of_main(case).values()})
+        notes = [f"# {kind} is of {modules.main()}: give it from there, or put it into a file" for kind in of_main]
+        return "\n".join([*map(plain, notes), *emit({**head, **common, "case": rest})]) + "\n"
 
     def differences(self, other: "Sweep") -> list[str]:
         """What changes results (`decisive`), as lines "CASE: KEY = HERE, was THERE"."""
@@ -59,6 +66,12 @@ class Sweep:
                 if here.get(key) != there.get(key):
                     lines.append(f"{name}: {key} = {here.get(key, 'unset')}, was {there.get(key, 'unset')}")
         return lines
+
+
+def _of_main(case: Case) -> dict[str, str]:
+    """The parts of a case that are of a script or a notebook, by the path of their key."""
+    kinds = kinds_of(case.model_dump(include={"model", "data", "target", "terms"}))
+    return {path: kind for path, (_, kind) in kinds.items() if kind.startswith("__main__:")}
 
 
 def decisive(case: Case, alone: bool = False) -> dict[str, str]:
@@ -109,6 +122,11 @@ class Given(NamedTuple):
         if study and drawn and (fault := self._no_study(study)):
             raise SweepError(f"{source(sources, ('study',)).place}: study = {toml(study)}, {fault}")
         cases = resolve_cases(name, self.shown, self.raw, batches, study)
+        for path, kind in ((path, kind) for case in cases.values() for path, kind in _of_main(case).items() if drawn):
+            try:
+                member(path.partition(".")[0], kind, path)
+            except SweepError as error:
+                raise SweepError(f"{self.shown}: {error}") from error
         return Sweep(name, self.path, head.title, head.section, head.about, head.takes, study, cases, self)
 
     def _no_study(self, study: str) -> str:

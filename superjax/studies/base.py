@@ -56,6 +56,7 @@ def _check_shown(sweep: Sweep) -> None:
     """Refuse quantities and axes of figures that a case has not."""
     from superjax.studies import quantities
 
+    quantities.check_names(sweep)
     for name, case in sweep.cases.items():
         try:
             quantities.check(case)
@@ -133,6 +134,9 @@ def draw(
         if _is_own(sweep):
             study = _own_study(sweep, failed)
             figures = own.figures(study, results, failed) if study else {}
+            for name in [f"{name}_show" for name, case in sweep.cases.items() if case.plot.show]:
+                if figures.pop(name, None) is not None:
+                    failed(f"the study {sweep.study}: figures(results) has the name {name}, which plot.show draws")
         elif sweep.study:
             figures = _study(sweep.study).figures(results)
         paths = save(figures, theirs if _is_own(sweep) else ours) or save(overview.figures(results), ours)

@@ -186,8 +186,9 @@ def equal(
     )
 
 
-def holding(claims: Iterable[tuple[str, bool]]) -> str:
-    """How many claims hold, of kinds and whether they do; the kinds apart where there are several.
+def holding(claims: Iterable[tuple[str, bool]], left_out: str = "") -> str:
+    """How many claims hold, of kinds and whether they do; the kinds apart where there are several. What was `left_out`
+    is said too.
 
     >>> holding([("paper", True), ("paper", False), ("check", True)])
     '2 of 3 claims hold (of the paper 1 of 2, general checks 1 of 1)'
@@ -196,7 +197,8 @@ def holding(claims: Iterable[tuple[str, bool]]) -> str:
     of = {words: [held for known, held in every if known == kind] for kind, words in KINDS.items()}
     counts = {words: f"{sum(held)} of {len(held)}" for words, held in of.items() if held}
     apart = ", ".join(f"{words} {count}" for words, count in counts.items())
-    return f"{sum(held for _, held in every)} of {len(every)} claims hold" + (f" ({apart})" if len(counts) > 1 else "")
+    held = f"{sum(held for _, held in every)} of {len(every)} claims hold" + (f" ({apart})" if len(counts) > 1 else "")
+    return f"{held}; {left_out}" if left_out else held
 
 
 def plain(value: Any) -> Any:

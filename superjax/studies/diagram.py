@@ -213,7 +213,7 @@ class Diagram(NamedTuple):
         data, loss = self.data, self.data["loss"].values
         settled = np.where(data["grad_norm"].values < SETTLED * loss, loss, np.nan)
         W = [data[name].transpose(..., "hidden", "feature").values for name in ("optimum_W", "optimum_other_W")]
-        found, _ = analysis.classify(np.stack(W, axis=-3), **self.case.phases.model_dump())
+        found, _ = analysis.classify(np.stack(W, axis=-3), **self.case.phases.thresholds())
         losses = (data["optimum_loss"].values[..., None], data["optimum_other_loss"].values[..., None], settled)
         return np.concatenate([found, data["phase"].values], axis=-2), np.concatenate(losses, axis=-1)
 

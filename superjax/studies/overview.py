@@ -12,13 +12,13 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from superjax import analysis
-from superjax.plots.canvas import fitted, heading
+from superjax.plots.canvas import fitted, heading, literal
 from superjax.plots.maps import BLUE, PHASE_COLOURS, VERMILION, hatch, phase_handles, phase_map, value_map
 from superjax.spec import Case
 from superjax.studies import dictionaries
 from superjax.studies.axes import axis_of, readable_logs, sorted_map, split
 from superjax.studies.captions import spread
-from superjax.studies.results import Results
+from superjax.studies.results import Results, directions
 
 MAX_FEATURES = 6  # maps and lines of single features
 MAX_WEIGHTS = 400  # features whose weights are drawn
@@ -54,6 +54,16 @@ def overview(case: Case, data: xr.Dataset, name: str) -> Figure:
     return figure
 
 
+_MERGED = "on the direction of another feature (merged)"
+
+
+def _handles(diverged: bool, merged: bool) -> list[Patch]:
+    """Of the phases, and of features that are merged."""
+    colour = PHASE_COLOURS["superposed"]
+    hatched = Patch(facecolor=colour, edgecolor="white", hatch="///", linewidth=0, label=_MERGED)
+    return [*phase_handles(diverged), *[hatched] * merged]
+
+
 def best_phase(data: xr.Dataset) -> xr.DataArray:
     """Phases of the optimum if it was searched for, else of the best restart."""
     return data["optimum_phase"] if "optimum_phase" in data else data["phase"].isel(restart=data["best"])
@@ -67,6 +77,15 @@ def _diverged(data: xr.Dataset) -> xr.DataArray:
 def _unknown(data: xr.Dataset) -> xr.DataArray:
     """Where there is no phase, since all restarts diverged."""
     return (best_phase(data) == analysis.PHASES.index("diverged")).any("feature")
+
+
+def _merged(case: Case, data: xr.Dataset) -> xr.DataArray:
+    """Which features of what is drawn lie on the direction of another (`analysis.merged`), (..., feature)."""
+    found = data["optimum_W"] if "optimum_W" in data else directions(case, data)
+    assert found is not None  # where there are phases
+    W = found if "optimum_W" in data else found.isel(restart=data["best"])
+    W = W.transpose(..., "hidden", "feature")
+    return W.isel(hidden=0, drop=True).copy(data=analysis.merged(W.values, case.phases.represented))
 
 
 def _how_many_diverged(data: xr.Dataset) -> str:
@@ -116,17 +135,27 @@ def _weights(case: Case, data: xr.Dataset) -> Figure:
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.2, 1])
     shown = data.isel(feature=slice(MAX_WEIGHTS))
-    W = _best(shown, "W").transpose("hidden", "feature").values
+    found = directions(case, shown)
+    assert found is not None  # where there are phases
+    W = found.isel(restart=data["best"]).values
     with_b = "b" in data and data["b"].dims == ("restart", "feature")
     picture = np.column_stack([W.T @ W, _best(shown, "b").values]) if with_b else W.T @ W
     image = left.imshow(picture, cmap="RdBu_r", vmin=-1, vmax=1)
     if with_b:
         left.axvline(shown.sizes["feature"] - 0.5, color="black", linewidth=1)
-    left.set(title=f"WᵀW{' | b' * with_b} of the best restart", xlabel=f"feature{' (last column: b)' * with_b}",
+    which = "" if case.phases.array == "W" else f" (W: {literal(case.phases.array)})"
+    left.set(title=f"WᵀW{' | b' * with_b} of the best restart{which}", xlabel=f"feature{' (last column: b)' * with_b}",
              ylabel="feature")  # fmt: skip
+    left.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.colorbar(image, ax=left)
     colours = [list(PHASE_COLOURS.values())[p] for p in _best(shown, "phase").values]
-    right.bar(np.arange(len(colours)), _best(shown, "norm").values, color=colours)
+    bars = right.bar(np.arange(len(colours)), _best(shown, "norm").values, color=colours)
+    together = analysis.merged(W, case.phases.represented)
+    for bar, one in zip(bars, together, strict=True):
+        if one:
+            bar.set(hatch="///", edgecolor="white", linewidth=0)
+    figure.legend(handles=_handles(bool(_unknown(data).any()), bool(together.any())), loc="outside lower right",
+                  ncols=4, frameon=False)  # fmt: skip
     right.set(title="norm of each feature", xlabel="feature", ylabel="‖W$_i$‖")
     return figure
 
@@ -136,6 +165,7 @@ def _lines(case: Case, data: xr.Dataset) -> Figure:
     x, label, log = axis_of(case, data, next(iter(case.axes)))
     figure = Figure(figsize=(6, 9), layout="constrained")
     axes = figure.subplots(3, 1, sharex=True)
+    together = _merged(case, data.drop_vars("optimum_W", errors="ignore"))  # lines are those of restarts
     present = data["norm"] >= case.phases.represented  # the direction of a feature without a norm means nothing
     shown = {"norm": data["norm"], "interference, if represented": data["interference"].where(present)}
     for ax, (name, measure) in zip(axes, shown.items(), strict=False):
@@ -143,10 +173,15 @@ def _lines(case: Case, data: xr.Dataset) -> Figure:
             values = measure.isel(feature=feature)
             (line,) = ax.plot(x, values.isel(restart=data["best"]), label=f"feature {feature}")
             ax.fill_between(x, values.min("restart"), values.max("restart"), color=line.get_color(), alpha=0.2)
+            if (at := together.isel(feature=feature).values).any():
+                drawn = values.isel(restart=data["best"]).values[at]
+                ax.plot(x[at], drawn, "o", color=line.get_color(), markerfacecolor="white", markersize=5)
         ax.set_ylabel(name)
         if np.max(measure.values, where=np.isfinite(measure.values), initial=0.0) > 10:
             ax.set_yscale("symlog", linthresh=1)
-    axes[0].legend(fontsize=8)
+    if together.any():
+        axes[0].plot([], [], "o", color="0.3", markerfacecolor="white", markersize=5, label=_MERGED)
+    axes[0].legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3, frameon=False)
     _draw_loss(axes[2], x, data)
     axes[2].set(xlabel=label, xscale="log" if log else "linear")
     return figure
@@ -208,6 +243,7 @@ def _maps(case: Case, data: xr.Dataset) -> Figure:
     points = list(itertools.product(*_rows(case, data).values()))
     figure = Figure(figsize=(3.2 * (shown + 1) + 0.8, 3.0 * len(points) + 1.4), layout="constrained")
     rows = figure.subplots(len(points), shown + 1, squeeze=False, sharex=True, sharey=True)
+    together = _merged(case, data).transpose(..., "feature")
     for point, axes in zip(points, rows, strict=True):
         place = dict(zip(rest, point, strict=True))
         phase = best_phase(data).isel(place).transpose(first, second, "feature").values
@@ -216,6 +252,8 @@ def _maps(case: Case, data: xr.Dataset) -> Figure:
         for feature, ax in enumerate(axes[:-1]):
             ax.set(xscale="log" if x_log else "linear", yscale="log" if y_log else "linear")
             sorted_map(phase_map, ax, x, y, phase[..., feature])
+            one = together.isel(place).isel(feature=feature).transpose(first, second).values
+            hatch(ax, np.sort(x), np.sort(y), one[np.argsort(x)][:, np.argsort(y)], "///", "white")
             ax.set_title(f"feature {feature}")
         count = np.where(unknown, np.nan, (phase == analysis.PHASES.index("superposed")).sum(-1))
         axes[-1].set(xscale=axes[0].get_xscale(), yscale=axes[0].get_yscale(), title="number superposed")
@@ -227,7 +265,7 @@ def _maps(case: Case, data: xr.Dataset) -> Figure:
             hatch(ax, np.sort(x), np.sort(y), lost[np.argsort(x)][:, np.argsort(y)], "xxxx")
     for ax in rows[-1]:
         ax.set_xlabel(x_label)
-    handles = phase_handles(bool(_unknown(data).any()))
+    handles = _handles(bool(_unknown(data).any()), bool(together[..., :shown].any()))
     if (_diverged(data) & ~_unknown(data)).any():
         handles.append(Patch(facecolor="none", edgecolor="black", hatch="xxxx", label="some restarts diverged"))
     figure.legend(handles=handles, loc="outside lower left", ncols=5, frameon=False)

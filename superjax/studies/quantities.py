@@ -3,31 +3,41 @@ rest. What the study of the sweep draws is drawn besides."""
 
 import itertools
 import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
+from superjax.analysis import PHASES
 from superjax.plots.canvas import fitted, heading
-from superjax.plots.maps import VERMILION, phase_handles, phase_map, value_map
-from superjax.spec import Case, SweepError
+from superjax.plots.maps import VERMILION, kind_map, phase_handles, phase_map, value_map
+from superjax.spec import Case, Sweep, SweepError
 from superjax.studies.axes import axis_of, readable_logs, sorted_map, split
 from superjax.studies.captions import spread
 from superjax.studies.results import Results
+from superjax.studies.solutions import names
 
 MAX_PANELS = 8  # of a quantity: features, kinds of phases
 MAX_MAPS = 48  # of a figure
+KIND_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442"]  # Okabe and Ito
+_OTHERS, _DIVERGED = "#d0d0d0", "#000000"
 _DECADES = 3.0  # from which on a positive quantity is drawn on a logarithmic scale
 ALWAYS = ("loss", "grad_norm", "feature_loss", "diverged_at")
 OF_WEIGHTS = (
-    "norm", "interference", "dimensionality", "phase", "margin", "solution_deviation", "typical_norm",
+    "norm", "interference", "dimensionality", "phase", "margin", "solution", "solution_deviation", "typical_norm",
     "typical_interference", "typical_phase", "phase_fraction", "has_superposition", "superposition_fraction",
 )  # fmt: skip
 OF_OPTIMUM = (
     "success", "agreement", "gap", "optimum_loss", "optimum_other_loss", "optimum_norm", "optimum_interference",
     "optimum_phase", "optimum_margin",
 )  # fmt: skip
+OF_FAMILIES = ("family_loss", "family_grad_norm", "family_norm", "family_solution", "family_solution_deviation")
+NAMED = ("solution", "family_solution")  # numbers of names, not quantities
 OF_DICTIONARIES = tuple(
     f"autoencoder_{name}"
     for name in ("loss", "fvu", "l0", "dead", "feature_cosine", "latent_cosine", "matched_cosine", "recovered")
@@ -51,13 +61,26 @@ def check(case: Case) -> None:
     known += ["test_loss"] if case.data.kind == "finite" else []
     known += OF_OPTIMUM if case.optimum else []
     known += OF_DICTIONARIES if case.autoencoder else []
+    known += OF_FAMILIES if case.families else []
+    known += ["family_objective"] if case.families and len(terms) > 1 else []
     for name in case.plot.show:
         if name in OF_OPTIMUM and not case.optimum:
             raise SweepError(f"plot.show = {name}: needs optimum = true")
+        if name in OF_FAMILIES and not case.families:
+            raise SweepError(f"plot.show = {name}: needs [families.NAME]")
         if name in OF_DICTIONARIES and not case.autoencoder:
             raise SweepError(f"plot.show = {name}: needs [autoencoder]")
         if name not in known:
             raise SweepError(f"plot.show = {name}: is no quantity; there are {', '.join(known)}")
+
+
+def check_names(sweep: Sweep) -> None:
+    """Raise SweepError if the figure of what is to be shown of a case would be that of another case."""
+    for name, case in sweep.cases.items():
+        if case.plot.show and f"{name}_show" in sweep.cases:
+            raise SweepError(
+                f"{name}: plot.show draws {name}_show.png, which is the figure of the case {name}_show; rename one case"
+            )
 
 
 class _Panel(NamedTuple):
@@ -103,7 +126,7 @@ def _panels(case: Case, data: xr.Dataset, quantity: str) -> list[_Panel]:
     for point in points[:MAX_PANELS]:
         place = dict(zip(own, point, strict=True))
         words = [
-            str(data[dim].values[k]).replace("_", " ") if dim == "phase_kind" else f"{dim} {k}"
+            str(data[dim].values[k]).replace("_", " ") if dim in ("phase_kind", "family") else f"{dim} {k}"
             for dim, k in place.items()
         ]
         panels.append(_Panel(", ".join([label, *words]), array.isel(place)))
@@ -121,6 +144,29 @@ def _of_cells(quantity: str, panel: _Panel, data: xr.Dataset) -> tuple[str, xr.D
     return f"{panel.title}, best restart", panel.values.isel(restart=data["best"])
 
 
+class _Kinds(NamedTuple):
+    """Names, commonest first, their colours, and for each quantity that is a name the place of its numbers there."""
+
+    names: list[str]
+    colours: list[str]
+    place: dict[str, np.ndarray]
+
+
+def _kinds(data: xr.Dataset, values: Mapping[str, Sequence[np.ndarray]]) -> _Kinds:
+    """The names among values by quantity, as many as there are colours; the rest are one. A name has one colour."""
+    words = {quantity: [str(word) for word in names(data, quantity)] for quantity in values}
+    counts = Counter(words[quantity][int(k)] for quantity, some in values.items() for k in np.concatenate(
+        [np.ravel(one) for one in some]))  # fmt: skip
+    kept = [word for word, _ in counts.most_common(len(KIND_COLOURS))]
+    rest = len(counts) - len(kept)
+    colours = [_DIVERGED if word == "diverged" else KIND_COLOURS[k] for k, word in enumerate(kept)]
+    place = {
+        quantity: np.array([kept.index(word) if word in kept else len(kept) for word in every])
+        for quantity, every in words.items()
+    }
+    return _Kinds([*kept, *[f"{rest} other kinds"] * (rest > 0)], [*colours, *[_OTHERS] * (rest > 0)], place)
+
+
 def _lines(case: Case, data: xr.Dataset, shown: list[str]) -> Figure:
     """A panel per quantity: lines of the best restart, bands from the lowest to the highest of all."""
     x, label, log = axis_of(case, data, next(iter(case.axes)))
@@ -129,15 +175,23 @@ def _lines(case: Case, data: xr.Dataset, shown: list[str]) -> Figure:
     order = np.argsort(x)
     for ax, quantity in zip(axes, shown, strict=True):
         panels = _panels(case, data, quantity)
-        for panel in panels:
-            _, values = _of_cells(quantity, panel, data)
+        cells = [_of_cells(quantity, panel, data)[1] for panel in panels]
+        kinds = _kinds(data, {quantity: [one.values for one in cells]}) if quantity in NAMED else None
+        for panel, values in zip(panels, cells, strict=True):
             words = panel.title.removeprefix(quantity.replace("_", " ")).lstrip(", ") or "best restart"
-            (line,) = ax.plot(x[order], values.values[order], label=words, **({"color": VERMILION} if len(panels) == 1
-                                                                             else {}))  # fmt: skip
-            if "restart" in panel.values.dims and quantity != "has_superposition":
+            drawn = values.values if kinds is None else kinds.place[quantity][values.values]
+            style = {} if kinds is None else {"marker": "o", "drawstyle": "steps-mid", "linewidth": 1}
+            style |= {"color": VERMILION} if len(panels) == 1 else {}
+            (line,) = ax.plot(x[order], drawn[order], label=fitted(words, 2), **style)
+            if "restart" in panel.values.dims and quantity not in ("has_superposition", *NAMED):
                 low, high = panel.values.min("restart").values[order], panel.values.max("restart").values[order]
                 ax.fill_between(x[order], low, high, color=line.get_color(), alpha=0.2)
         ax.set_ylabel(fitted(quantity.replace("_", " "), 2.2, lines=2))
+        if kinds is not None:
+            ax.set_yticks(range(len(kinds.names)), kinds.names)
+        elif quantity.endswith("phase"):
+            there = np.unique(data[quantity].values)
+            ax.set_yticks(there, [PHASES[k].replace("_", " ") for k in there])
         if _is_wide(quantity, [panel.values.values for panel in panels]):
             ax.set_yscale("log")
         if len(panels) > 1:
@@ -149,7 +203,7 @@ def _lines(case: Case, data: xr.Dataset, shown: list[str]) -> Figure:
 
 def _is_wide(quantity: str, values: list[np.ndarray]) -> bool:
     """Whether a quantity is drawn on a logarithmic scale."""
-    if quantity in _FRACTIONS or quantity.endswith("phase"):
+    if quantity in _FRACTIONS or quantity in NAMED or quantity.endswith("phase"):
         return False
     every = np.concatenate([np.ravel(value) for value in values]).astype(float)
     every = every[np.isfinite(every)]
@@ -172,7 +226,12 @@ def _maps(case: Case, data: xr.Dataset, shown: list[str]) -> Figure:
     points = list(itertools.product(*(spread(sizes[dim], kept[dim]) for dim in rest)))
     figure = Figure(figsize=(3.4 * len(columns) + 0.8, 3.0 * len(points) + 1.4), layout="constrained")
     rows = figure.subplots(len(points), len(columns), squeeze=False, sharex=True, sharey=True)
-    with_phases = False
+    with_phases, handles = False, []
+    named: dict[str, list[np.ndarray]] = {}
+    for quantity, _, values in columns:
+        if quantity in NAMED:
+            named.setdefault(quantity, []).append(values.values)
+    kinds = _kinds(data, named)
     for column, (quantity, title, values) in enumerate(columns):
         array = values.transpose(*rest, first, second).values.astype(float)
         array = np.log10(array) if (wide := _is_wide(quantity, [array])) else array
@@ -186,7 +245,10 @@ def _maps(case: Case, data: xr.Dataset, shown: list[str]) -> Figure:
         with_phases |= phases
         for point, ax in zip(points, rows[:, column], strict=True):
             ax.set(xscale="log" if x_log else "linear", yscale="log" if y_log else "linear")
-            if phases:
+            if quantity in NAMED:
+                place = kinds.place[quantity][array[point].astype(int)]
+                sorted_map(partial(kind_map, colours=kinds.colours), ax, x, y, place)
+            elif phases:
                 sorted_map(phase_map, ax, x, y, array[point].astype(np.int8))
             else:
                 mesh = sorted_map(value_map, ax, x, y, array[point], vmin=low, vmax=high)
@@ -200,7 +262,13 @@ def _maps(case: Case, data: xr.Dataset, shown: list[str]) -> Figure:
         ax.set_xlabel(x_label)
     if with_phases:
         lost = any((values.values == 3).any() for quantity, _, values in columns if quantity.endswith("phase"))
-        figure.legend(handles=phase_handles(lost), loc="outside lower left", ncols=4, frameon=False)
+        handles += phase_handles(lost)
+    which = "solution: " if with_phases else ""  # colours of phases are among those of names
+    handles += [
+        Patch(color=colour, label=which + name) for name, colour in zip(kinds.names, kinds.colours, strict=True)
+    ]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower left", ncols=min(4, 1 + len(columns)), frameon=False)
     if len(points) < math.prod(sizes.values()):
         figure.text(1, 0, f"{len(points)} of {math.prod(sizes.values())} values of {', '.join(rest)}", ha="right",
                     va="bottom", fontsize=8)  # fmt: skip

@@ -22,6 +22,15 @@ class Results(NamedTuple):
     every: Mapping[str, xr.Dataset] | None = None
 
 
+def directions(case: Case, data: xr.Dataset, of: str = "") -> xr.DataArray | None:
+    """The directions of the features (..., hidden, feature): the array that `phases.array` names, or its `_snapshots`.
+    None if the model has no such array."""
+    array = data.get(case.phases.array + of)
+    if array is None or {*array.dims[-2:]} != {"hidden", "feature"}:
+        return None
+    return array.transpose(..., "hidden", "feature")
+
+
 def known_points(data: xr.Dataset, dim: str) -> Bool[np.ndarray, " points"]:
     """Along an axis, where there is a model that did not diverge."""
     finite = np.isfinite(data["loss"]) & np.isfinite(data["W"]).all(("hidden", "feature"))

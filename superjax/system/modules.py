@@ -98,6 +98,12 @@ def load(name: str) -> ModuleType:
     return module
 
 
+def main() -> str:
+    """What `__main__` is, in words."""
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    return f"the script {Path(file).name}" if file else "a notebook or an interactive session"
+
+
 def is_own(module: Any) -> bool:
     """Whether a module is the user's: a file, and neither installed nor Python's or superjax's."""
     name = getattr(module, "__name__", "superjax").partition(".")[0]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from superjax.errors import shortened
+from superjax.errors import shortened, worded
 
 _LINES = 6  # of one message
 _PATIENCE = 4.0  # seconds that something takes before it is named
@@ -38,7 +38,8 @@ def plain(text: str) -> str:
 
 def message(text: str) -> str:
     """What goes wrong, in six lines at most; those after the first are set in, and long ones lose their middle."""
-    lines = [shortened(line.rstrip()) for line in plain(text).split("\n") if line.strip()] or ["no reason given"]
+    said = plain(worded(text)).split("\n")
+    lines = [shortened(line.rstrip()) for line in said if line.strip()] or ["no reason given"]
     if len(lines) > _LINES:
         lines = [*lines[: _LINES - 1], "..."]
     return "\n  ".join([lines[0], *(line.strip() for line in lines[1:])])
@@ -47,6 +48,17 @@ def message(text: str) -> str:
 def say(text: str = "", end: str = "\n") -> None:
     """Output, at once."""
     _write("stdout", plain(text) + end)
+
+
+def tell(text: str) -> None:
+    """Output for those who want to know what is being done."""
+    if _telling:
+        say(text)
+
+
+def note(text: str) -> None:
+    """What is good to know, in one line that is no result."""
+    _write("stderr", f"superjax: {message(text)}\n")
 
 
 def warn(text: str) -> None:

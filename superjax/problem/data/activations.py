@@ -21,7 +21,7 @@ class Activations(Distribution):
     @classmethod
     def like(cls) -> "Activations":
         """Its numbers as shapes."""
-        return cls(cls.problem.shapes(), cls.problem.laws().data)
+        return cls(cls.problem.called(), cls.problem.laws().data)
 
     @classmethod
     def n_uniforms(cls, n_features: int) -> int:

@@ -8,13 +8,18 @@ to its output, and the class attribute `dims` names the dimensions of every trai
 
 A class may offer more: `hidden(x)`, its hidden activations (n_hidden,); `preactivation(x)` and `rectified`, which
 claim that the model is the ReLU of an affine map, or one (`superjax.problem.proof` looks whether it is); `Options`, a
-table of static options, which become attributes of the class.
+table of options. Static ones become attributes of the class. Numbers are attributes of the model when it is called:
+they belong to a cell and are not trained, so `__init__` does not know them.
 """
 
+import dataclasses
+import functools
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, Float, Key
 
 from superjax.problem import options
@@ -37,6 +42,24 @@ class ToyModel(eqx.Module):
         if cls is not ToyModel:  # its subclasses are those that inherit
             return super().__subclasshook__(other)
         return eqx.Module in other.__mro__ and isinstance(getattr(other, "dims", None), dict)
+
+
+def with_numbers(model: Any, numbers: Mapping[str, Any]) -> Any:
+    """A model as it is called: its trained arrays, and the numbers of its options beside them."""
+    if not numbers:
+        return model
+    whole = object.__new__(_with_fields(type(model), tuple(sorted(numbers))))
+    trained = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    for name, value in {**trained, **numbers}.items():
+        object.__setattr__(whole, name, value)
+    return whole
+
+
+@functools.lru_cache(maxsize=256)
+def _with_fields(cls: type, names: tuple[str, ...]) -> type:
+    """The class of a model with more fields, which are arrays."""
+    about = {"__doc__": cls.__doc__, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    return type(cls)(cls.__name__, (cls,), {**about, "__annotations__": dict.fromkeys(names, jax.Array)})
 
 
 def notebook_init_std(n_features: int, n_hidden: int, instances: int) -> float:

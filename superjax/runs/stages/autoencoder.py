@@ -22,6 +22,7 @@ from superjax.errors import SweepError
 from superjax.problem.data.activations import Activations, activations_of
 from superjax.problem.expectation import ActiveMinibatch, ActiveQuasi, Minibatch, Quasi
 from superjax.problem.members import bound, bound_model
+from superjax.problem.models.base import with_numbers
 from superjax.problem.models.dictionary import Dictionary
 from superjax.problem.problem import Laws, Problem
 from superjax.problem.targets import Identity
@@ -84,7 +85,7 @@ class Autoencoders(Stage):
                 "and a method hidden(x), as linear, relu_output and relu_hidden have"
             )
         x, m = jax.ShapeDtypeStruct((problem.n_features,), jnp.float32), problem.n_hidden
-        hidden, error = tried(jax.eval_shape, lambda model, x: model.hidden(x), problem.shapes(), x)
+        hidden, error = tried(jax.eval_shape, lambda model, x: model.hidden(x), problem.called(), x)
         if error is not None or getattr(hidden, "shape", None) != (m,) or hidden.dtype != jnp.float32:
             said = f"raises {one_line(error)}" if error is not None else f"is {hidden}"
             raise refusal("model.kind", case.model.kind, f"hidden(x) {said}, must be a float32 array of shape ({m},)")
@@ -120,7 +121,7 @@ class Autoencoders(Stage):
 
     def _cells(self, trained: Trainee) -> Cell:
         """The numbers of every dictionary: those of its model, and of the options that an axis sweeps."""
-        running, fields, models = self._running, self._running.grid.fields, len(trained.cell)
+        running, fields = self._running, self._running.grid.fields
         options = running.case.autoencoder
         assert options is not None
 
@@ -128,15 +129,16 @@ class Autoencoders(Stage):
             values = np.asarray(fields.get(f"autoencoder.{name}", getattr(options, name)), np.float32)
             return np.broadcast_to(values, running.grid.n_cells)[trained.cell]
 
-        source = jax.tree.map(lambda x: x[trained.cell], running.cells.laws.data)
-        importance = np.ones((models, self.problem.n_features), np.float32)
+        laws = jax.tree.map(lambda x: x[trained.cell], running.cells.laws)
+        models, count = with_numbers(trained.models, laws.model), len(trained.cell)
+        importance = np.ones((count, self.problem.n_features), np.float32)
         terms = (self.problem.terms[0](importance), *(term(number("penalty")) for term in self.problem.terms[1:]))
         hyper = dict(hyper_of(self._train))
         if "learning_rate" in self.program.shape.swept:
             hyper["learning_rate"] = number("learning_rate")
         n_hidden = running.cells.n_hidden
         return Cell(
-            Laws(self.problem.data(trained.models, source), self.problem.target(), terms),
+            Laws(self.problem.data(models, laws.data), self.problem.target(), terms),
             hyper,
             None if n_hidden is None else n_hidden[trained.cell],
         )

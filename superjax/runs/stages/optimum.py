@@ -269,7 +269,7 @@ class Optima(Stage):
         importance, alike, size = exchangeable(running.problem, running.cells.laws)
 
         def solutions(models: PyTree, cell: Int[np.ndarray, " models"], loss) -> Solutions:
-            phase, _ = analysis.classify(models.W, **running.case.phases.model_dump())
+            phase, _ = analysis.classify(models.W, **running.case.phases.thresholds())
             return Solutions(models, cell, loss, analysis.phase_signature(phase, importance[cell], alike[cell], size))
 
         def score(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
@@ -295,7 +295,7 @@ class Optima(Stage):
         if "optimum_W" not in dataset:
             return {}
         grid = Grid(case)
-        thresholds = case.phases.model_dump()
+        thresholds = case.phases.thresholds()
         best = analysis.measure(dataset["optimum_W"].values, **thresholds)
         phase, _ = analysis.classify(dataset["W"].values, **thresholds)
         importance, alike, size = _exchangeable(case, grid)

@@ -211,7 +211,7 @@ def _oracle(diagram: Diagram) -> list[Claim]:
     cells = np.unravel_index(np.random.default_rng(case.seed).choice(np.prod(shape), size, replace=False), shape)
     importance, density = importance[cells], density[cells]
     true = oracle.minimum(importance, density, case.n_hidden, restarts=32, seed=case.seed)
-    phase, _ = analysis.classify(true.W, **case.phases.model_dump())
+    phase, _ = analysis.classify(true.W, **case.phases.thresholds())
     clear = data["gap"].values[cells]
     clear = np.isnan(clear) | (clear > CLEAR_GAP)
     same = analysis.phase_signature(phase, importance, density) == analysis.phase_signature(
