@@ -80,3 +80,43 @@ def service(
     rest = np.maximum(total, np.finfo(float).tiny) / represented
     of_feature = np.exp(np.minimum(np.abs(np.log(rest)), 700.0))
     return Service(known & (positive >= threshold), np.where(known, np.minimum(nearest, of_feature), of_feature))
+
+
+def groups(serves: Bool[np.ndarray, "n_hidden n_features"]) -> list[Group]:
+    """The connected components of features and the neurons that serve them, those of fewer features first.
+
+    Features and neurons without each other are in none.
+    """
+    left, found = set(np.flatnonzero(serves.any(0)).tolist()), []
+    while left:
+        features, size = {min(left)}, 0
+        while len(features) > size:
+            size = len(features)
+            neurons = serves[:, sorted(features)].any(1)
+            features = set(np.flatnonzero(serves[neurons].any(0)).tolist())
+        left -= features
+        found.append(Group(np.array(sorted(features)), np.flatnonzero(neurons)))
+    return sorted(found, key=lambda group: (len(group.features), len(group.neurons)))
+
+
+def regime(serves: Bool[np.ndarray, "n_hidden n_features"]) -> str:
+    """The groups in words: how many features have a neuron for themselves alone, and how many share how many neurons.
+
+    Example:
+        >>> regime(np.array([[1, 0, 0, 0], [0, 1, 0, 1], [0, 0, 1, 1]], bool))
+        '1 dedicated + 3 in 2'
+    """
+    sizes = [(len(group.features), len(group.neurons)) for group in groups(serves)]
+    alone = sizes.count((1, 1))
+    shared = [f"{features} in {neurons}" for features, neurons in sizes if (features, neurons) != (1, 1)]
+    return " + ".join(([f"{alone} dedicated"] if alone else []) + shared) or "nothing"
+
+
+def own_sets(serves: Bool[np.ndarray, "n_hidden n_features"]) -> int:
+    """How many different sets of neurons the served features have: all are told apart if as many as features.
+
+    Example, pairs of three neurons:
+        >>> own_sets(np.array([[1, 1, 0], [1, 0, 1], [0, 1, 1]], bool))
+        3
+    """
+    return len({tuple(column) for column in serves.T.tolist() if any(column)})

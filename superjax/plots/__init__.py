@@ -14,9 +14,11 @@ from superjax.plots.maps import (
     typical_map,
     value_map,
 )
+from superjax.plots.neurons import KINDS, neuron_bars, neuron_kinds, neuron_weights
 from superjax.plots.weights import gram, importance_scale, interference_key, norm_bars, vectors, vectors_3d
 
 __all__ = [
+    "KINDS",
     "PHASE_COLOURS",
     "canvas",
     "cell_edges",
@@ -26,6 +28,9 @@ __all__ = [
     "hatch",
     "importance_scale",
     "interference_key",
+    "neuron_bars",
+    "neuron_kinds",
+    "neuron_weights",
     "norm_bars",
     "phase_handles",
     "phase_map",
