@@ -14,11 +14,10 @@ from superjax.plots.maps import (
     typical_map,
     value_map,
 )
-from superjax.plots.neurons import KINDS, neuron_bars, neuron_kinds, neuron_weights
+from superjax.plots.neurons import neuron_bars, neuron_handles, neuron_kinds, neuron_weights
 from superjax.plots.weights import gram, importance_scale, interference_key, norm_bars, vectors, vectors_3d
 
 __all__ = [
-    "KINDS",
     "PHASE_COLOURS",
     "canvas",
     "cell_edges",
@@ -29,6 +28,7 @@ __all__ = [
     "importance_scale",
     "interference_key",
     "neuron_bars",
+    "neuron_handles",
     "neuron_kinds",
     "neuron_weights",
     "norm_bars",

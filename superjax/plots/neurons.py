@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.image import AxesImage
+from matplotlib.patches import Patch
 
 from superjax.plots.maps import BLUE, GREY, VERMILION
 
@@ -17,6 +18,11 @@ def neuron_kinds(serves: Bool[np.ndarray, "n_hidden n_features"]) -> list[str]:
     """The colours of neurons that serve one feature, several, or none."""
     names = np.array(["idle", "monosemantic", "polysemantic"])[np.minimum(serves.sum(1), 2)]
     return [KINDS[name] for name in names]
+
+
+def neuron_handles() -> list[Patch]:
+    """Legend handles of the colours of `neuron_kinds`."""
+    return [Patch(color=colour, label=f"{kind} neuron") for kind, colour in KINDS.items()]
 
 
 def neuron_bars(

@@ -2,8 +2,9 @@
 features enumerated (paper, "Superposition in a Privileged Basis").
 
 With n features there are 2ⁿ sets of active ones. All are taken in their exact share; the magnitudes of the active
-features are quasi-random points, the same for all models that are compared: most of their error is in all of them, and
-cancels in differences. Sets of several active features have more points than their share: most of the loss is theirs.
+features are points of a scrambled Sobol sequence, the same for all models that are compared: most of their error is in
+all of them, and cancels in differences. Sets of several active features have more points than their share, as most of
+the loss is theirs.
 """
 
 import itertools
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy.stats import qmc
 
 from superjax.reference import checks
 
@@ -39,7 +41,6 @@ def inputs(n_features: int, density: float, points: int, seed: int = 0) -> Input
     """
     checks.count("n_features", n_features, 1, MAX_FEATURES)
     checks.numbers("density", density, 0, 1)
-    shift = np.random.default_rng(seed).random(n_features)
     sizes = np.arange(n_features + 1)
     sets = np.array([math.comb(n_features, size) for size in sizes])
     shares = float(density) ** sizes * (1 - float(density)) ** (n_features - sizes)
@@ -47,27 +48,19 @@ def inputs(n_features: int, density: float, points: int, seed: int = 0) -> Input
     shares = shares / (sets @ shares)
     wanted = sizes * np.sqrt(sets * shares)
     numbers = np.maximum(np.ceil(points * wanted / max(wanted.sum(), 1e-300) / sets), 1).astype(int)
+    used = int((sets * numbers)[shares > 0].sum())
+    sobol = qmc.Sobol(n_features, rng=np.random.default_rng(seed)).random_base2(math.ceil(math.log2(max(used, 2))))
     found, weights, start = [], [], 0
     for size, share, number in zip(sizes.tolist(), shares.tolist(), numbers.tolist(), strict=True):
         if share == 0:
             continue
         for active in itertools.combinations(range(n_features), size):
             x = np.zeros((number, n_features))
-            # A Kronecker sequence of the plastic numbers: evenly spread for any number of points.
-            steps = _ratio(size) ** -np.arange(1.0, size + 1)
-            x[:, active] = (shift[list(active)] + np.arange(start, start + number)[:, None] * steps) % 1
+            x[:, active] = sobol[start : start + number, active]
             found.append(x)
             weights.append(np.full(number, share / number))
             start += number
     return Inputs(np.concatenate(found), np.concatenate(weights))
-
-
-def _ratio(dimensions: int) -> float:
-    """The root of t^(d + 1) = t + 1, whose powers fill d dimensions evenly (golden ratio for d = 1)."""
-    t = 1.5
-    for _ in range(60):
-        t = (1 + t) ** (1 / (dimensions + 1))
-    return t
 
 
 def losses(

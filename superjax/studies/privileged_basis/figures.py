@@ -51,8 +51,9 @@ def neurons(results: Results, name: str, models: list[tuple[np.ndarray, np.ndarr
     shown = [int(order[k]) for k in spread(len(order), MAX_DENSITIES)]
     columns = min(COLUMNS, len(shown))
     blocks = -(-len(shown) // columns)
-    figure = Figure(figsize=(2.05 * max(columns, 3) + 1.3, 4.7 * blocks + 2.0), layout="constrained")
-    grid = figure.subplots(2 * blocks, columns, squeeze=False, height_ratios=[1, 1.1] * blocks)
+    figure = Figure(figsize=(2.05 * max(columns, 3) + 1.3, 4.7 * blocks + 2.3), layout="constrained")
+    head, body = np.ravel(figure.subfigures(2, 1, height_ratios=[0.3, 4.7 * blocks]))
+    grid = body.subplots(2 * blocks, columns, squeeze=False, height_ratios=[1, 1.1] * blocks)
     scale = plots.importance_scale(np.array(case.importance_vector()))
     colours, image = scale.to_rgba(case.importance_vector()), None
     top = max(np.abs(models[k][0]).sum(1).max() for k in shown)
@@ -76,11 +77,10 @@ def neurons(results: Results, name: str, models: list[tuple[np.ndarray, np.ndarr
     for ax in grid.ravel()[[not ax.has_data() for ax in grid.ravel()]]:
         ax.axis("off")
     if image is not None:
-        bar = figure.colorbar(image, ax=list(grid[0::2].ravel()), label="weight", shrink=0.5, aspect=15)
+        bar = body.colorbar(image, ax=list(grid[0::2].ravel()), label="weight", shrink=0.5, aspect=15)
         bar.set_ticks([-1, 0, 1], labels=["−1", "0", "1"])
-    figure.colorbar(scale, ax=list(grid[1::2].ravel()), label="importance of a feature", shrink=0.5, aspect=15)
-    handles = [Patch(color=colour, label=f"{kind} neuron") for kind, colour in plots.KINDS.items()]
-    grid[0, 0].legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.05, 1.36), ncols=3, frameon=False)
+    body.colorbar(scale, ax=list(grid[1::2].ravel()), label="importance of a feature", shrink=0.5, aspect=15)
+    head.legend(handles=plots.neuron_handles(), loc="center", ncols=3, frameon=False)
     frame(figure, results, _caption(case, len(shown), len(density)), 150, 13)
     return figure
 
