@@ -24,6 +24,8 @@ from superjax.studies import Results, basic_results
 from superjax.studies.results import at_points, in_order
 
 SMALL = {  # overrides that keep data and drawings small
+    "absolute_value": ["restarts=2", "axes.density.values=[1, 0.1, 0.001]", "case.computation.n_features=12",
+                       "case.computation.n_hidden=5"],
     "basic_results": ["restarts=2", "axes.density.values=[1, 0.1, 0.003]", "cases=A_linear,A_notebook,A_best"],
     "correlated_features": ["restarts=2", "axes.density.values=[0.5, 0.3, 0.1, 0.01]"],
     "correlated_phase_diagram": ["restarts=2", "axes.importance.points=4", "axes.density.points=4",
@@ -32,11 +34,13 @@ SMALL = {  # overrides that keep data and drawings small
     "learning_dynamics": ["restarts=2", "train.snapshots=12", "train.steps=2000"],
     "perturbed_feature": ["restarts=2", "axes.perturbed.points=5", "cases=density_02,density_05"],
     "phase_diagram": ["restarts=2", "axes.importance.points=4", "axes.density.points=4"],
+    "privileged_basis": ["restarts=2", "axes.density.values=[1, 0.15, 0.02]"],
     "protocols": ["restarts=2", "axes.importance.points=4", "axes.density.points=4",
                   "cases=n2_m1_minibatch,n3_m2_notebook"],
     "uniform_geometry": ["restarts=2", "n_features=24", "n_hidden=4", "axes.density.points=9"],
 }  # fmt: skip
 ONE_POINT = {  # the smallest grid that a study takes, and a single case
+    "absolute_value": ["restarts=1", "axes.density.values=[0.1]", "cases=motif"],
     "basic_results": ["restarts=1", "axes.density.values=[0.1]", "cases=A_best"],
     "correlated_features": ["restarts=1", "axes.density.values=[0.3]", "cases=correlated_pairs,local_bases"],
     "correlated_phase_diagram": ["restarts=1", "axes.importance.points=3", "axes.density.points=3",
@@ -45,11 +49,13 @@ ONE_POINT = {  # the smallest grid that a study takes, and a single case
     "learning_dynamics": ["restarts=1", "train.snapshots=[1, 5, 9]", "cases=octahedron"],
     "perturbed_feature": ["restarts=1", "axes.perturbed.points=1", "cases=density_05"],
     "phase_diagram": ["restarts=1", "axes.importance.points=3", "axes.density.points=3", "cases=n3_m2"],
+    "privileged_basis": ["restarts=1", "axes.density.values=[0.1]", "cases=relu_hidden"],
     "protocols": ["restarts=1", "axes.importance.points=3", "axes.density.points=3", "cases=n2_m1_notebook"],
     "uniform_geometry": ["restarts=1", "n_features=8", "n_hidden=4", "axes.density.points=1", "cases=n400_m30"],
 }  # fmt: skip
 TWO_POINTS = {
-    name: ["axes.density.values=[1, 0.05]"] for name in ("basic_results", "correlated_features", "five_features")
+    name: ["axes.density.values=[1, 0.05]"]
+    for name in ("absolute_value", "basic_results", "correlated_features", "five_features", "privileged_basis")
 } | {"perturbed_feature": ["axes.perturbed.points=2"], "uniform_geometry": ["axes.density.points=2"]}
 TINY, HUGE = ([f"phases.{name}={value}" for name in ("represented", "superposed")] for value in (1e-18, 1e18))
 WILD: dict[str, Callable[[xr.DataArray], np.ndarray]] = {  # which models diverged, of (cells, restarts)
@@ -75,7 +81,11 @@ def made_up(case: Case, wild: str = "none", value: float = np.nan, weights: floa
         W[lost], b[lost], loss[lost] = value, value, value
         kinds = {"W": (*dims, "hidden", "feature"), "b": (*dims, "feature"), "loss": dims}
         pairs = zip(kinds.items(), (W, b, loss), strict=True)
-        return {stem.format(name): (own, values.astype(np.float32)) for (name, own), values in pairs}
+        found = {stem.format(name): (own, values.astype(np.float32)) for (name, own), values in pairs}
+        if case.model.kind == "two_layer":
+            own, W = found.pop(stem.format("W"))
+            found |= {stem.format("W1"): (own, W), stem.format("W2"): ((*own[:-2], *own[:-3:-1]), W.swapaxes(-1, -2))}
+        return found
 
     lost = WILD[wild](np.empty(models))
     data = arrays("{}", dims, models, lost, value)
@@ -112,7 +122,8 @@ def results_of(sweep: Sweep, *wild) -> Results:
 
 @pytest.fixture(autouse=True)
 def small_sample(monkeypatch):
-    """The reference search is tested elsewhere."""
+    """The reference searches are tested elsewhere."""
+    monkeypatch.setattr(importlib.import_module("superjax.studies.privileged_basis.view"), "POINTS", 64)
     monkeypatch.setattr(importlib.import_module("superjax.studies.phase_diagram.claims"), "SAMPLE", {2: 1, 3: 1})
 
 

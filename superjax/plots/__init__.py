@@ -14,6 +14,7 @@ from superjax.plots.maps import (
     typical_map,
     value_map,
 )
+from superjax.plots.neurons import neuron_bars, neuron_handles, neuron_kinds, neuron_weights
 from superjax.plots.weights import gram, importance_scale, interference_key, norm_bars, vectors, vectors_3d
 
 __all__ = [
@@ -26,6 +27,10 @@ __all__ = [
     "hatch",
     "importance_scale",
     "interference_key",
+    "neuron_bars",
+    "neuron_handles",
+    "neuron_kinds",
+    "neuron_weights",
     "norm_bars",
     "phase_handles",
     "phase_map",

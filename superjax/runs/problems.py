@@ -194,7 +194,9 @@ def evaluation_objectives(problem: Problem, case: Case) -> tuple[Objective, Obje
         return _all_points(problem, case), FullBatch(uniforms, fresh, (case.seed, 1))
     if quadratic(problem):
         return ExactQuadratic(n), ExactQuadratic(n)
-    if data.enumerable:
+    if case.train.evaluation_samples and case.train.objective != "exact":
+        size = case.train.evaluation_samples
+    elif data.enumerable:
         choices = range(1, _EVALUATION_NODES + 1)
         rows = _EVALUATION_ROWS.get(n, _EVALUATION_ROWS_ABOVE)
         affordable = [k for k in choices if data.n_rows(n, k, closed) <= rows]
@@ -210,7 +212,7 @@ def evaluation_objectives(problem: Problem, case: Case) -> tuple[Objective, Obje
                 if 2 * second < 3 * nodes:
                     return fine, kind(uniforms, _EVALUATION_MAX_ROWS, 2**32 + 2)
             return fine, _exact(problem, second, closed, _EVALUATION_MAX_ROWS)
-    return kind(uniforms, size, 2**32 + 1), kind(uniforms, size // 2, 2**32 + 2)
+    return kind(uniforms, size, 2**32 + 1), kind(uniforms, max(size // 2, 1), 2**32 + 2)
 
 
 def exchangeable(

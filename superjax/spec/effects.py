@@ -132,6 +132,13 @@ _MINIBATCH = _one_of("train.objective", "minibatch")
 _ENUMERABLE = _between("n_features", 1, 10, "up to 10")  # the stored loss is exact there, whatever was minimised
 _UNCORRELATED = " or ".join(toml(kind) for kind, cls in DISTRIBUTIONS.items() if not cls.uncorrelated)
 _SKIPPING = " or ".join(toml(kind) for kind, cls in DISTRIBUTIONS.items() if cls.skips_empty)
+_NOT_BY_MOMENTS = (  # of the data, which do for the loss of a linear model
+    _not("model.kind", "linear"),
+    _of_kind("data", f"data.kind = {_UNCORRELATED}", lambda cls: not cls.uncorrelated),
+    _given("model.activation"),
+    _not("target.kind", "identity"),
+    _not("terms", {}),
+)
 
 # Field -> what it needs to matter: one Need of every tuple. What is not here always matters.
 MATTERS: dict[str, tuple[tuple[Need, ...], ...]] = {
@@ -153,15 +160,18 @@ MATTERS: dict[str, tuple[tuple[Need, ...], ...]] = {
     ),
     "train.nodes": (
         (_one_of("train.objective", "exact"), _ENUMERABLE),
-        (  # else moments of the data do
-            _not("model.kind", "linear"),
-            _of_kind("data", f"data.kind = {_UNCORRELATED}", lambda cls: not cls.uncorrelated),
-            _given("model.activation"),
-            _not("target.kind", "identity"),
-            _not("terms", {}),
-        ),
+        _NOT_BY_MOMENTS,
         (_not("data.kind", "finite"),),
+        (
+            _one_of("train.objective", "exact"),
+            Need(
+                "train.evaluation_samples",
+                "no train.evaluation_samples",
+                lambda tree: _value(tree, "train.evaluation_samples") is None,
+            ),
+        ),
     ),
+    "train.evaluation_samples": ((_one_of("train.objective", "quasi", "minibatch"),), _NOT_BY_MOMENTS),
     "train.streams": ((_MINIBATCH,),),
     "train.normalize": (  # lion takes the gradient's sign
         (_one_of("train.optimizer", "adam", "adamw", "sgd", "rmsprop"), _given("train.clip_norm")),

@@ -83,6 +83,11 @@ class Train(Frozen):
     nodes: Annotated[int, Field(ge=1, le=NODES)] | None = Field(
         None, description="quadrature nodes a feature; by default chosen by n_features"
     )
+    evaluation_samples: Count | None = Field(
+        None,
+        description="samples that the stored loss is the mean of; by default it is enumerated where few features "
+        "allow that, and else the mean of up to 131 072, which takes long where models are many",
+    )
     streams: Count = Field(
         1,
         description="independent sequences of minibatches, at most one a restart; restart k is trained on stream "

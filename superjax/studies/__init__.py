@@ -2,7 +2,8 @@
 
 A study has `check(case)`, which refuses with a SweepError what it cannot draw, and two functions of its `Results`:
 `figures`, a table of file names (without suffix) and matplotlib figures, and `claims`, a list. They get no axis whose
-values go up and down. A user's own study is a module with the same functions, of which it may leave `check` out.
+values go up and down. `ARRAYS` names the weights that it needs, by default W. A user's own study is a module with the
+same two functions, and may have `check`.
 """
 
 from superjax.studies.base import check, claims, draw, needs_array

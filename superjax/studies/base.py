@@ -44,7 +44,8 @@ def check(sweep: Sweep) -> None:
                     own.check(study, case)
                 else:
                     study.check(case)
-                    needs_array(case, "W")
+                    for array in getattr(study, "ARRAYS", ("W",)):
+                        needs_array(case, array)
             except SweepError as error:
                 raise SweepError(
                     f"{name}: the study {sweep.study} {error}\n"
@@ -71,12 +72,12 @@ def _check_shown(sweep: Sweep) -> None:
 
 
 def needs_array(case: Case, name: str) -> None:
-    """Raise SweepError if the model of a case is known not to have W or b as the built-in models have them."""
+    """Raise SweepError if the model of a case is known not to have W, W1, W2 or b as the built-in models have them."""
     try:
         dims = member("model", case.model.kind).dims
     except SweepError:  # its code is gone: what it has trained may be drawn, anything else is refused elsewhere
         return
-    wanted = MODELS["relu_output"].dims[name]
+    wanted = MODELS["two_layer" if name in ("W1", "W2") else "relu_output"].dims[name]
     if dims.get(name) != wanted:
         raise SweepError(f"needs a model with {name} {wanted}; {case.model.kind} has dims = {dims}")
 

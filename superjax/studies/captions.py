@@ -76,6 +76,7 @@ _SAID = {
 _WORDS = {
     "skip_empty": "inputs that are all 0 counted exactly",
     "nodes": "{value} quadrature nodes a feature",
+    "evaluation_samples": "stored losses of {value} samples",
     "clip_norm": "gradients clipped to norm {value}",
     "warmup_steps": "{value} steps of warm-up",
     "decayed": "of weights alone",

@@ -1,0 +1,77 @@
+"""Neurons of a privileged basis, as the paper draws them: each a bar of its weights, stacked by feature."""
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.image import AxesImage
+from matplotlib.patches import Patch
+
+from superjax.plots.maps import BLUE, GREY, VERMILION
+
+_LEAST = 0.02  # of the longest bar: smaller weights of a neuron are one grey box
+_WIDTH = 0.8
+KINDS = {"monosemantic": BLUE, "polysemantic": VERMILION, "idle": GREY}  # neurons by how many features they serve
+
+
+def neuron_kinds(serves: Bool[np.ndarray, "n_hidden n_features"]) -> list[str]:
+    """The colours of neurons that serve one feature, several, or none."""
+    names = np.array(["idle", "monosemantic", "polysemantic"])[np.minimum(serves.sum(1), 2)]
+    return [KINDS[name] for name in names]
+
+
+def neuron_handles() -> list[Patch]:
+    """Legend handles of the colours of `neuron_kinds`."""
+    return [Patch(color=colour, label=f"{kind} neuron") for kind, colour in KINDS.items()]
+
+
+def neuron_bars(
+    ax: Axes,
+    W: Float[np.ndarray, "n_hidden n_features"],
+    colours: Float[np.ndarray, "n_features rgba"],
+    kinds: list[str],
+    scaled: bool = False,
+) -> PolyCollection:
+    """A bar for each neuron, its weights stacked by feature, the first at 0: positive ones upwards, negative ones
+    downwards (paper, "Superposition in a Privileged Basis").
+
+    Args:
+        colours: of the features.
+        kinds: a colour for each neuron, drawn as a line under its bar (`neuron_kinds`).
+        scaled: divide the weights of every neuron by the largest of them, in size.
+    """
+    W = np.asarray(W, float)
+    if scaled:
+        largest = np.abs(W).max(1, keepdims=True, initial=0.0)
+        W = W / np.where(largest > 0, largest, 1)
+    ends = np.maximum(W, 0).sum(1).max(initial=0.0), np.maximum(-W, 0).sum(1).max(initial=0.0)
+    longest = max(*ends, 1e-9)
+    boxes, faces = [], []
+    for k, weights in enumerate(W):
+        for sign in (1, -1):
+            own, start = np.maximum(sign * weights, 0), 0.0
+            shown = np.flatnonzero(own >= _LEAST * longest)
+            rest = own.sum() - own[shown].sum()
+            sizes = [*own[shown], *([rest] if rest >= _LEAST * longest else [])]
+            for i, size in enumerate(sizes):
+                low, high = sign * start, sign * (start + size)
+                left, right = k - _WIDTH / 2, k + _WIDTH / 2
+                boxes.append([(left, low), (right, low), (right, high), (left, high)])
+                faces.append(colours[shown[i]] if i < len(shown) else (0.82, 0.82, 0.82, 1.0))
+                start += size
+    drawn = PolyCollection(boxes, facecolors=faces, edgecolors="white", linewidths=0.5)
+    ax.add_collection(drawn)
+    ax.axhline(0, color="black", linewidth=0.6, zorder=0)
+    ax.set(xlim=(-0.6, len(W) - 0.4), xticks=[], ylim=(-1.06 * ends[1] - 0.12 * longest, 1.06 * longest))
+    for k, colour in enumerate(kinds):
+        ax.plot([k - _WIDTH / 2, k + _WIDTH / 2], [0.02, 0.02], color=colour, linewidth=4, solid_capstyle="butt",
+                transform=ax.get_xaxis_transform())  # fmt: skip
+    return drawn
+
+
+def neuron_weights(ax: Axes, W: Float[np.ndarray, "n_hidden n_features"], size: float = 1.0) -> AxesImage:
+    """W as a heat map from blue at -size over white to red at size: a row for each feature, the first on top, a column
+    for each neuron."""
+    image = ax.imshow(np.asarray(W).T, cmap="RdBu_r", vmin=-size, vmax=size, interpolation="nearest", aspect="auto")
+    ax.set(xticks=[], yticks=[])
+    return image

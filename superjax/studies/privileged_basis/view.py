@@ -1,0 +1,194 @@
+"""The kinds of solution of a privileged basis, by what the neurons serve, and their minima in float64."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float, Shaped
+
+from superjax import analysis
+from superjax.reference import hidden_losses
+from superjax.spec import Case
+
+# The paper's regimes: lowest and highest density, both included, and how many features share how many neurons.
+PAPER = (
+    (0.5, 1.0, "5 dedicated"),
+    (0.2, 0.4999, "3 dedicated + 3 in 2"),
+    (0.15, 0.15, "2 dedicated + 5 in 3"),
+    (0.12, 0.12, "1 dedicated + 6 in 4"),
+    (0.05, 0.08, "8 in 5"),
+    (0.0, 0.04, "10 in 5"),
+)
+POINTS = 2**12  # inputs on which a minimum is searched
+REPLICAS = 4  # samples of twice as many inputs, on which minima are compared
+TRIED, SHOWN = 5, 2  # kinds of which the best restart is finished, and minima of different kinds that are kept
+BISECTIONS = 3  # between two densities
+TURNS = 20  # random rotations of the hidden space
+
+
+class Minimum(NamedTuple):
+    """The best restart of a kind, finished in float64: `loss` is that of the minimum and `trained` that of the restart,
+    on the same inputs; `error` is the standard error of the difference to the lowest at this density."""
+
+    kind: str
+    restart: int
+    W: Float[np.ndarray, "n_hidden n_features"]
+    b: Float[np.ndarray, " n_features"]
+    serves: Bool[np.ndarray, "n_hidden n_features"]
+    loss: float
+    trained: float
+    error: float
+
+    @property
+    def monosemantic(self) -> int:
+        return int((self.serves.sum(1) == 1).sum())
+
+    @property
+    def polysemantic(self) -> int:
+        return int((self.serves.sum(1) > 1).sum())
+
+
+def is_paper(case: Case) -> bool:
+    """Whether shape and importances are the paper's."""
+    shape = (case.n_features, case.n_hidden) == (10, 5)
+    return shape and np.allclose(case.importance_vector(), 0.75 ** np.arange(10))
+
+
+def gain(case: Case, W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_hidden n_features"]:
+    """What neurons give to features: in a linear layer one of either sign, behind a ReLU of positive weights alone."""
+    return analysis.gains(W, np.swapaxes(W, -1, -2)) if case.model.kind == "relu_hidden" else np.square(W)
+
+
+def kinds(case: Case, data: xr.Dataset) -> Shaped[np.ndarray, "density restart"]:
+    """The regime of every model, by name."""
+    W = data["W"].transpose("density", "restart", "hidden", "feature").values.astype(float)
+    finite = np.isfinite(W).all((-1, -2)) & np.isfinite(data["loss"].transpose("density", "restart").values)
+    serves = analysis.service(gain(case, np.where(finite[..., None, None], W, 0))).serves
+    flat = serves.reshape(-1, *serves.shape[-2:])
+    patterns, which = np.unique(flat.reshape(len(flat), -1), axis=0, return_inverse=True)
+    names = np.array([analysis.regime(pattern.reshape(flat.shape[1:])) for pattern in patterns], object)
+    return np.where(finite, names[which.reshape(finite.shape)], "diverged")
+
+
+def minima(case: Case, data: xr.Dataset) -> list[list[Minimum]]:
+    """At every density the minima of different kinds, of lowest loss first.
+
+    The best restarts of the best kinds are finished. What was not converged may become of another kind, and of the same
+    as a better one: then it is left out.
+    """
+    every, importance = kinds(case, data), tuple(case.importance_vector())
+    arrays = (data["W"].transpose("density", "restart", "hidden", "feature").values,
+              data["b"].transpose("density", "restart", "feature").values)  # fmt: skip
+    loss = data["loss"].transpose("density", "restart").values
+    found = []
+    for s, named, *models, order in zip(
+        data["density"].values, every, *arrays, np.argsort(loss, axis=1, kind="stable"), strict=True
+    ):
+        first: dict[str, int] = {}  # the best restart of each kind
+        for k in order[named[order] != "diverged"]:
+            first.setdefault(named[k], int(k))
+        tried = list(first.values())[:TRIED]
+        found.append(_compared([(k, *(array[k] for array in models)) for k in tried], importance, float(s)))
+    return found
+
+
+def _compared(models: list[tuple], importance: tuple[float, ...], density: float) -> list[Minimum]:
+    """Minima from restarts (number, W and b), each kind once."""
+    if not models:
+        return []
+    finished = []
+    for _, W, b in models:
+        finished.append(_finish(W.tobytes(), b.tobytes(), W.shape, str(W.dtype), importance, density, POINTS))
+        if len({analysis.regime(_serves(one)) for one, _ in finished}) > SHOWN:
+            break
+    pairs = [(W, b) for (_, W, b), _ in zip(models, finished, strict=False)] + finished
+    rows = [hidden_losses.inputs(len(importance), density, 2 * POINTS, seed + 1) for seed in range(REPLICAS)]
+    every = np.stack([_losses(pairs, importance, given) for given in rows], axis=1)
+    trained, loss = every[: len(finished)], every[len(finished) :]
+    best = loss[loss.mean(1).argmin()]
+    found: dict[str, Minimum] = {}
+    for k in loss.mean(1).argsort(kind="stable"):
+        serves = _serves(finished[k][0])
+        error = float((loss[k] - best).std(ddof=1) / np.sqrt(REPLICAS))
+        minimum = Minimum(analysis.regime(serves), models[k][0], *finished[k], serves, float(loss[k].mean()),
+                          float(trained[k].mean()), error)  # fmt: skip
+        found.setdefault(minimum.kind, minimum)
+    return list(found.values())[:SHOWN]
+
+
+def _serves(W: np.ndarray) -> np.ndarray:
+    return analysis.service(analysis.gains(W, W.T)).serves
+
+
+def _losses(models, importance: tuple[float, ...], given: hidden_losses.Inputs) -> np.ndarray:
+    W, b = (np.stack(arrays).astype(float) for arrays in zip(*models, strict=True))
+    return hidden_losses.losses(W, b, np.array(importance), given)
+
+
+@lru_cache(maxsize=512)  # claims and figures ask for the same
+def _finish(W: bytes, b: bytes, shape, dtype: str, importance: tuple[float, ...], density: float, points: int):
+    arrays = np.frombuffer(W, dtype).reshape(shape).astype(float), np.frombuffer(b, dtype).astype(float)
+    given = hidden_losses.inputs(len(importance), density, points)
+    return hidden_losses.polish(*arrays, np.array(importance), given)
+
+
+def crossing(dense: Minimum, sparse: Minimum, between: tuple[float, float], importance: tuple[float, ...]) -> float:
+    """The density between two at which the losses of two minima cross, each followed from its own; NaN where one of
+    them becomes of another kind."""
+    high, low = between
+    for _ in range(BISECTIONS):
+        middle = float(np.sqrt(high * low))
+        models = []
+        for one in (dense, sparse):
+            W, b = _finish(one.W.tobytes(), one.b.tobytes(), one.W.shape, str(one.W.dtype), importance, middle, POINTS)
+            if analysis.regime(_serves(W)) != one.kind:
+                return np.nan
+            models.append((W, b))
+        first, second = _losses(models, importance, hidden_losses.inputs(len(importance), middle, 2 * POINTS, 1))
+        dense, sparse = (one._replace(W=W, b=b) for one, (W, b) in zip((dense, sparse), models, strict=True))
+        high, low = (high, middle) if first > second else (middle, low)
+    return float(np.sqrt(high * low))
+
+
+class Boundary(NamedTuple):
+    """Where the best solution changes; NaN if the losses were not seen to cross."""
+
+    dense: str
+    sparse: str
+    density: float
+    between: tuple[float, float]
+
+
+def boundaries(case: Case, data: xr.Dataset, found: list[list[Minimum]]) -> list[Boundary]:
+    """From dense to sparse."""
+    density = data["density"].values
+    order = [int(k) for k in np.argsort(-density) if found[k]]
+    result = []
+    for k, j in zip(order, order[1:], strict=False):
+        first, second = found[k][0], found[j][0]
+        if first.kind != second.kind:
+            between = (float(density[k]), float(density[j]))
+            at = crossing(first, second, between, tuple(case.importance_vector()))
+            result.append(Boundary(first.kind, second.kind, at, between))
+    return result
+
+
+def turned(case: Case, W: np.ndarray, b: np.ndarray, density: float) -> Float[np.ndarray, " turns"]:
+    """Loss of a model whose hidden space is turned at random, relative to its own."""
+    rng, importance = np.random.default_rng(0), np.array(case.importance_vector())
+    Q, R = np.linalg.qr(rng.normal(size=(TURNS, len(W), len(W))))
+    turns = Q * np.sign(np.diagonal(R, axis1=1, axis2=2))[:, None]  # else not uniform over rotations
+    given = hidden_losses.inputs(len(importance), density, POINTS // 4)
+    models = np.concatenate([W[None], turns @ W]).astype(float)
+    loss = hidden_losses.losses(models, np.tile(b.astype(float), (len(models), 1)), importance, given,
+                                case.model.kind == "relu_hidden")  # fmt: skip
+    return loss[1:] / loss[0]
+
+
+def best_trained(case: Case, data: xr.Dataset) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """W, b and what the neurons serve of the restart of lowest stored loss at every density."""
+    best = data.isel(restart=data["best"])
+    W = best["W"].transpose("density", "hidden", "feature").values.astype(float)
+    b = best["b"].transpose("density", "feature").values.astype(float)
+    return list(zip(W, b, analysis.service(gain(case, W)).serves, strict=True))
