@@ -177,9 +177,10 @@ class Attack(Frozen):
     steps: Count = Field(100, description="how many steps projected gradient ascent takes")
     starts: Count = Field(10, description="from how many random directions it starts")
     random: Count = Field(1000, description="how many random directions are tried")
-    chosen_on: Count = Field(2048, description="inputs that attacks are found and chosen on")
+    found_on: Count = Field(2048, description="inputs that ascent climbs on, and random directions are tried on")
+    chosen_on: Count = Field(16384, description="other inputs, on which the most harmful of what was found is chosen")
     scored_on: Count = Field(
-        65536, description="fresh inputs that the chosen ones are scored on; their number decides the standard errors"
+        65536, description="inputs that the chosen ones are scored on; their number decides the standard errors"
     )
 
 
