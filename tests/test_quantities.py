@@ -105,6 +105,7 @@ def test_every_quantity_that_is_known_is_there_and_drawn(tmp_path):
         (("density",), "plot.show=colour", "plot.show = colour: is no quantity; there are loss, "),
         (("density",), "plot.show=gap", "needs optimum = true"),
         (("density",), "plot.show=autoencoder_fvu", r"needs \[autoencoder\]"),
+        (("density",), "plot.show=attack_loss", r"needs \[attack\]"),
         ((), "plot.show=loss", "the sweep has none"),
         (("importance", "density"), "plot.x=height", "is no axis of a map; there are importance, density"),
         (("density",), "plot.x=density", "one axis or none"),

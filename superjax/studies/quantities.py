@@ -32,6 +32,7 @@ OF_DICTIONARIES = tuple(
     f"autoencoder_{name}"
     for name in ("loss", "fvu", "l0", "dead", "feature_cosine", "latent_cosine", "matched_cosine", "recovered")
 )
+OF_ATTACKS = ("attack_vulnerability", "attack_each_vulnerability", "attack_excess", "attack_loss")
 _FRACTIONS = {
     "success", "agreement", "phase_fraction", "superposition_fraction", "has_superposition", "dimensionality",
     "explained", *(f"autoencoder_{name}" for name in ("dead", "recovered", "matched_cosine")),
@@ -51,11 +52,14 @@ def check(case: Case) -> None:
     known += ["test_loss"] if case.data.kind == "finite" else []
     known += OF_OPTIMUM if case.optimum else []
     known += OF_DICTIONARIES if case.autoencoder else []
+    known += OF_ATTACKS if case.attack else []
     for name in case.plot.show:
         if name in OF_OPTIMUM and not case.optimum:
             raise SweepError(f"plot.show = {name}: needs optimum = true")
         if name in OF_DICTIONARIES and not case.autoencoder:
             raise SweepError(f"plot.show = {name}: needs [autoencoder]")
+        if name in OF_ATTACKS and not case.attack:
+            raise SweepError(f"plot.show = {name}: needs [attack]")
         if name not in known:
             raise SweepError(f"plot.show = {name}: is no quantity; there are {', '.join(known)}")
 

@@ -65,11 +65,12 @@ def _tracks(case: Attacked) -> list[Claim]:
 
 
 def _derived(case: Attacked) -> list[Claim]:
-    found, median = [], case.median
+    found = []
     if case.density[0] == 1:
         found.append(
             close(f"{case.name}: vulnerability at density 1, where there is no superposition", "closed form", 1.0,
-                  float(median[0]), relative=0.02, note="(L' − L) / (ε² max I), median of restarts")
+                  float(np.nanmedian(case.vulnerability[0])), relative=0.02,
+                  note="(L' − L) / (ε² max I), median of restarts")
         )  # fmt: skip
     ratio = np.nanmedian(case.vulnerability / case.per_feature, axis=1)
     off = np.abs(ratio - 1)
@@ -83,17 +84,19 @@ def _derived(case: Attacked) -> list[Claim]:
             "of their own, and an attack does more to other outputs together",
         )
     )  # fmt: skip
-    sparse = slice(case.peak, None)
-    second = np.nanmedian(case.vulnerability / case.second_order, axis=1)
-    found.append(
-        vanishes(
-            f"{case.name}: vulnerability is that of second order in the attack, from the density of the largest on "
-            "(largest relative deviation of a median)", "derived: λ_max(G diag(I_i p_i) G)",
-            float(np.max(np.abs(second[sparse] - 1))), AGREE,
-            note=f"vulnerability over second order {_listed(second)} at densities {_listed(case.density)}; it leaves "
-            "out what the attack turns on or off, which counts where biases are near 0, as in digons",
-        )
-    )  # fmt: skip
+    second, off = np.nanmedian(case.vulnerability / case.second_order, axis=1), _on(case) < 0.5
+    if off.any():
+        found.append(
+            vanishes(
+                f"{case.name}: vulnerability is that of second order in the attack, at densities at which outputs are "
+                "off in most inputs (largest relative deviation of a median)", "derived: λ_max(G diag(I_i p_i) G)",
+                float(np.max(np.abs(second[off] - 1))), AGREE,
+                note=f"at {off.sum()} of {len(off)} densities, from {case.density[off][0]:.3g} on; vulnerability over "
+                f"second order {_listed(second)} at densities {_listed(case.density)}; it leaves out what the attack "
+                "turns on or off, which counts in denser data, where biases are near 0, as in digons: the range was "
+                "chosen by what was measured",
+            )
+        )  # fmt: skip
     return found
 
 
@@ -117,14 +120,14 @@ def _attacks(case: Attacked) -> list[Claim]:
                  "the most harmful is reported", 0, float(less.min()), 1e-5, kind="check"),
         at_least(f"{case.name}: harm of the analytic directions relative to the most harmful attack (lowest of models "
                  f"whose standard error is below {PRECISE:.0%})", SECTION, 1, float(share[known].min(initial=1)), 0.1,
-                 note=f"{known.sum()} of {len(share)} models; of all models the median is {np.median(share):.1%} and the "
-                 f"lowest {share.min():.1%}; more harmful by {_SURE} standard errors are: {beaten or 'none'} (by "
+                 note=f"{known.sum()} of {len(share)} models; of all models the median is {np.median(share):.1%} and "
+                 f"the lowest {share.min():.1%}; more harmful by {_SURE} standard errors are: {beaten or 'none'} (by "
                  "chance one in 900 would be)"),
         less_than(f"{case.name}: gradient ascent relative to analytic directions at the sparsest density (median)",
                   SECTION, 0.95, float(ascent[-1]), kind="paper",
                   note=f"{_listed(ascent)} at densities {_listed(case.density)}; the paper found gradients masked in "
-                  "sparse data. They are of single inputs; that of the mean over inputs is not: some input has an "
-                  "output on"),
+                  "sparse data. Here the gradient is that of the mean over inputs, and outputs are on in "
+                  f"{_on(case)[-1]:.1%} of them even at the sparsest density"),
         at_most(f"{case.name}: standard error of the vulnerability (largest, relative)", "sampled inputs", 0.1,
                 float(relative.max()), kind="check",
                 note=f"median {np.median(relative):.2%}; of {options.scored_on if options else 0:,} inputs"),

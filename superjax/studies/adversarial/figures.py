@@ -47,10 +47,10 @@ def vulnerability(results: Results, shown: list[Attacked]) -> Figure:
     readable_logs(figure)
     frame(
         figure, results,
-        f"L2 attacks of {_size(shown[0])} times the mean norm of an input (inputs of 0 included). Blue: the same attack on "
-        "all inputs, the most harmful of all that were tried, scored on inputs that it was not chosen on; dots are "
-        "models, lines medians of restarts. Orange: every input gets the analytic direction that is worst for it "
-        "(other attacks may exceed it). Grey: the derived ratio of the most vulnerable feature, which counts one "
+        f"L2 attacks of {_size(shown[0])} times the mean norm of an input (inputs of 0 included). Blue: the same "
+        "attack on all inputs, the most harmful of all that were tried, scored on inputs that it was not chosen on; "
+        "dots are models, lines medians of restarts. Orange: every input gets the analytic direction that is worst for "
+        "it (other attacks may exceed it). Grey: the derived ratio of the most vulnerable feature, which counts one "
         "output as if it were always on. "
         "Black: second order in the attack, with how often outputs are on. The model without superposition loses "
         f"ε² max I to either attack. Rank correlations are over all models, with 95% intervals (restarts drawn anew). "

@@ -96,16 +96,6 @@ class Attacked:
         excess = self.of("attack_excess")
         return excess / excess[..., :1]
 
-    @property
-    def median(self) -> Float[np.ndarray, " densities"]:
-        """The median vulnerability of the restarts of every density."""
-        return np.nanmedian(self.vulnerability, axis=1)
-
-    @property
-    def peak(self) -> int:
-        """The density of the largest median."""
-        return int(np.nanargmax(self.median))
-
     def correlation(
         self, vulnerability: Float[np.ndarray, "densities restarts"], densities: slice = slice(None)
     ) -> tuple[float, tuple[float, float], tuple[float, float]]:
