@@ -164,6 +164,7 @@ def test_no_two_figures_have_one_name(tmp_path):
         (("density",), "plot.show=gap", "needs optimum = true"),
         (("density",), "plot.show=family_loss", r"needs \[families.NAME\]"),
         (("density",), "plot.show=autoencoder_fvu", r"needs \[autoencoder\]"),
+        (("density",), "plot.show=attack_loss", r"needs \[attack\]"),
         ((), "plot.show=loss", "the sweep has none"),
         (("importance", "density"), "plot.x=height", "is no axis of a map; there are importance, density"),
         (("density",), "plot.x=density", "one axis or none"),

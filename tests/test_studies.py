@@ -18,6 +18,7 @@ from superjax.disk.files import finite
 from superjax.plots import canvas
 from superjax.runs.case_run import snapshot_steps
 from superjax.runs.dataset import derive
+from superjax.runs.stages.attack import KINDS
 from superjax.spec import Case, Sweep, SweepError, packaged
 from superjax.spec.grid import Grid
 from superjax.studies import Results, basic_results
@@ -26,6 +27,7 @@ from superjax.studies.results import at_points, in_order
 SMALL = {  # overrides that keep data and drawings small
     "absolute_value": ["restarts=2", "axes.density.values=[1, 0.1, 0.001]", "case.computation.n_features=12",
                        "case.computation.n_hidden=5"],
+    "adversarial": ["restarts=2", "axes.density.points=3"],
     "basic_results": ["restarts=2", "axes.density.values=[1, 0.1, 0.003]", "cases=A_linear,A_notebook,A_best"],
     "correlated_features": ["restarts=2", "axes.density.values=[0.5, 0.3, 0.1, 0.01]"],
     "correlated_phase_diagram": ["restarts=2", "axes.importance.points=4", "axes.density.points=4",
@@ -41,6 +43,7 @@ SMALL = {  # overrides that keep data and drawings small
 }  # fmt: skip
 ONE_POINT = {  # the smallest grid that a study takes, and a single case
     "absolute_value": ["restarts=1", "axes.density.values=[0.1]", "cases=motif"],
+    "adversarial": ["restarts=1", "axes.density.points=1", "cases=n20_m5"],
     "basic_results": ["restarts=1", "axes.density.values=[0.1]", "cases=A_best"],
     "correlated_features": ["restarts=1", "axes.density.values=[0.3]", "cases=correlated_pairs,local_bases"],
     "correlated_phase_diagram": ["restarts=1", "axes.importance.points=3", "axes.density.points=3",
@@ -55,7 +58,7 @@ ONE_POINT = {  # the smallest grid that a study takes, and a single case
 }  # fmt: skip
 TWO_POINTS = {
     name: ["axes.density.values=[1, 0.05]"]
-    for name in ("absolute_value", "basic_results", "correlated_features", "five_features", "privileged_basis")
+    for name in ("absolute_value", "adversarial", "basic_results", "correlated_features", "five_features", "privileged_basis")
 } | {"perturbed_feature": ["axes.perturbed.points=2"], "uniform_geometry": ["axes.density.points=2"]}
 TINY, HUGE = ([f"phases.{name}={value}" for name in ("represented", "superposed")] for value in (1e-18, 1e18))
 WILD: dict[str, Callable[[xr.DataArray], np.ndarray]] = {  # which models diverged, of (cells, restarts)
@@ -109,9 +112,28 @@ def made_up(case: Case, wild: str = "none", value: float = np.nan, weights: floa
         shape = (*cells, len(case.families))
         gone = np.broadcast_to(lost.all(-1)[..., None], shape)
         data |= arrays("family_{}", (*grid.dims, "family"), shape, gone, value)
+    if case.attack:
+        data |= attacks(rng, dims, lost, value, n)
+        coordinates["attack"] = list(KINDS)
     dataset = xr.Dataset(data, coordinates)
     dataset["loss"].attrs["loss_error"] = 0.0
     return derive(dataset, case)
+
+
+def attacks(rng: np.random.Generator, dims: tuple[str, ...], lost: np.ndarray, value: float, n: int) -> dict:
+    """What random attacks do to models of which some are lost."""
+    shape, excess = lost.shape, rng.uniform(0.1, 1, (*lost.shape, len(KINDS)))
+    found = {"attack_excess": excess, "attack_loss": 1 + excess, "attack_vulnerability": excess.max(-1) / 0.1,
+             "attack_each_vulnerability": 5 * excess.max(-1), "attack_clean_loss": np.ones(shape),
+             "attack_on": rng.uniform(0, 1, (*shape, n))}  # fmt: skip
+    found |= {f"{name}_error": 0.01 * found[name] for name in ("attack_excess", "attack_vulnerability")}
+    for values in found.values():
+        values[lost] = value
+    own = {"attack_excess": ("attack",), "attack_excess_error": ("attack",), "attack_loss": ("attack",),
+           "attack_on": ("feature",)}  # fmt: skip
+    return {name: ((*dims, *own.get(name, ())), values) for name, values in found.items()} | {
+        "attack_baseline": (dims[:-1], np.full(shape[:-1], 0.1))
+    }
 
 
 def results_of(sweep: Sweep, *wild) -> Results:

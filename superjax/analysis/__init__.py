@@ -38,6 +38,7 @@ from superjax.analysis.phases import (
     phase_signature,
     represented,
 )
+from superjax.analysis.ranks import bootstrap_interval, rank_correlation
 from superjax.analysis.restarts import (
     REACHED,
     agreement,
@@ -67,6 +68,7 @@ __all__ = [
     "best_restart",
     "at_importance",
     "band",
+    "bootstrap_interval",
     "boundary",
     "canonical",
     "canonical_rotation",
@@ -88,6 +90,7 @@ __all__ = [
     "phase_fractions",
     "phase_signature",
     "polytopes",
+    "rank_correlation",
     "reached",
     "recognise",
     "recovery",

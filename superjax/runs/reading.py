@@ -237,7 +237,7 @@ def misfit(dataset: "xr.Dataset", case: Case) -> str:
     from superjax.spec.grid import Grid
 
     grid = Grid(case)
-    models, text = (*grid.dims, "restart"), ("family", "phase_kind")
+    models, text = (*grid.dims, "restart"), ("family", "phase_kind", "attack")
     sizes = dict(zip(grid.dims, grid.shape, strict=True))
     sizes |= {"restart": case.restarts, "feature": case.n_features, "hidden": case.n_hidden}
     output = "feature" if case.n_outputs == case.n_features else "output"
@@ -257,6 +257,8 @@ def misfit(dataset: "xr.Dataset", case: Case) -> str:
         needed |= {"family_loss": (*grid.dims, "family"), "family_W": (*grid.dims, "family", "hidden", "feature")}
         if "family" not in dataset.coords or list(dataset["family"].values) != list(case.families):
             return "has other families"
+    if case.attack:
+        needed |= {"attack_vulnerability": models, "attack_excess": (*models, "attack")}
     for name, size in sizes.items():
         if dataset.sizes.get(name, size) != size:
             return f"has {dataset.sizes[name]} of {name}, must have {size}"

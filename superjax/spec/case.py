@@ -16,7 +16,7 @@ from superjax.problem.options import Count, Frozen, Powers, is_per_feature, vect
 from superjax.problem.user_code import tried
 from superjax.spec.axis import Axis
 from superjax.spec.emit import dotted, toml
-from superjax.spec.fields import Autoencoder, Dimension, Family, Importance, Model, Phases, Plot, Train
+from superjax.spec.fields import Attack, Autoencoder, Dimension, Family, Importance, Model, Phases, Plot, Train
 from superjax.spec.messages import unknown, untagged, wanted
 from superjax.spec.names import Text
 from superjax.spec.parts import Data, Target, Term
@@ -30,7 +30,7 @@ RESERVED = frozenset(  # what a dataset can have, besides names that begin with 
     " interference dimensionality phase margin typical_norm typical_interference typical_phase phase_fraction gap"
     " has_superposition superposition_fraction success agreement".split()
 )
-RESERVED_STEMS = ("optimum", "family", "term_", "autoencoder")
+RESERVED_STEMS = ("optimum", "family", "term_", "autoencoder", "attack")
 _NO_SUCH_KEY = object()
 _POWERS = frozenset({"ratio", "zipf", "first"})
 
@@ -67,6 +67,7 @@ class Case(Frozen):
     autoencoder: Autoencoder | None = Field(
         None, description="trains a dictionary on the hidden activations of every model"
     )
+    attack: Attack | None = Field(None, description="attacks every model")
     plot: Plot = Field(Plot(), description="drawing")
     axes: dict[str, Axis] = Field({}, description="the axes of the grid, `[axes.NAME]` each")
 

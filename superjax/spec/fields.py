@@ -175,6 +175,20 @@ class Autoencoder(Frozen):
         return self
 
 
+class Attack(Frozen):
+    """L2 attacks on every model: what is added to all inputs to make its loss larger."""
+
+    size: Positive = Field(0.1, description="the norm of an attack, as a fraction of the mean norm of an input")
+    steps: Count = Field(100, description="how many steps projected gradient ascent takes")
+    starts: Count = Field(10, description="from how many random directions it starts")
+    random: Count = Field(1000, description="how many random directions are tried")
+    found_on: Count = Field(2048, description="inputs that ascent climbs on, and random directions are tried on")
+    chosen_on: Count = Field(16384, description="other inputs, on which the most harmful of what was found is chosen")
+    scored_on: Count = Field(
+        65536, description="inputs that the chosen ones are scored on; their number decides the standard errors"
+    )
+
+
 class Phases(Frozen):
     """Thresholds of the phases, and what they are phases of."""
 

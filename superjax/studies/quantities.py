@@ -42,6 +42,7 @@ OF_DICTIONARIES = tuple(
     f"autoencoder_{name}"
     for name in ("loss", "fvu", "l0", "dead", "feature_cosine", "latent_cosine", "matched_cosine", "recovered")
 )
+OF_ATTACKS = ("attack_vulnerability", "attack_each_vulnerability", "attack_excess", "attack_loss")
 _FRACTIONS = {
     "success", "agreement", "phase_fraction", "superposition_fraction", "has_superposition", "dimensionality",
     "explained", *(f"autoencoder_{name}" for name in ("dead", "recovered", "matched_cosine")),
@@ -63,6 +64,7 @@ def check(case: Case) -> None:
     known += OF_DICTIONARIES if case.autoencoder else []
     known += OF_FAMILIES if case.families else []
     known += ["family_objective"] if case.families and len(terms) > 1 else []
+    known += OF_ATTACKS if case.attack else []
     for name in case.plot.show:
         if name in OF_OPTIMUM and not case.optimum:
             raise SweepError(f"plot.show = {name}: needs optimum = true")
@@ -70,6 +72,8 @@ def check(case: Case) -> None:
             raise SweepError(f"plot.show = {name}: needs [families.NAME]")
         if name in OF_DICTIONARIES and not case.autoencoder:
             raise SweepError(f"plot.show = {name}: needs [autoencoder]")
+        if name in OF_ATTACKS and not case.attack:
+            raise SweepError(f"plot.show = {name}: needs [attack]")
         if name not in known:
             raise SweepError(f"plot.show = {name}: is no quantity; there are {', '.join(known)}")
 
