@@ -84,11 +84,13 @@ def test_the_axes_of_a_map_can_be_chosen(tmp_path):
 
 
 def test_every_quantity_that_is_known_is_there_and_drawn(tmp_path):
-    both = ("optimum=true", "autoencoder={width=3, steps=2, batch=8}")
+    both = ("optimum=true", "autoencoder={width=3, steps=2, batch=8}",
+            "attack={steps=1, starts=1, random=1, found_on=8, chosen_on=8, scored_on=8}")  # fmt: skip
     found = results(tmp_path, ("importance", "density"), *both)
     (data,) = found.datasets.values()
     (case,) = found.sweep.cases.values()
-    names = [*quantities.ALWAYS, *quantities.OF_WEIGHTS, *quantities.OF_OPTIMUM, *quantities.OF_DICTIONARIES]
+    names = [*quantities.ALWAYS, *quantities.OF_WEIGHTS, *quantities.OF_OPTIMUM, *quantities.OF_DICTIONARIES,
+             *quantities.OF_ATTACKS]  # fmt: skip
     assert set(names) <= set(data.data_vars)
     for name in names:
         shown = case.model_copy(update={"plot": case.plot.model_copy(update={"show": [name]})})

@@ -24,6 +24,7 @@ from superjax.studies.solutions import names
 
 MAX_PANELS = 8  # of a quantity: features, kinds of phases
 MAX_MAPS = 48  # of a figure
+_NAMED = ("phase_kind", "family", "attack")  # dimensions whose coordinates are words
 KIND_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442"]  # Okabe and Ito
 _OTHERS, _DIVERGED = "#d0d0d0", "#000000"
 _DECADES = 3.0  # from which on a positive quantity is drawn on a logarithmic scale
@@ -130,7 +131,7 @@ def _panels(case: Case, data: xr.Dataset, quantity: str) -> list[_Panel]:
     for point in points[:MAX_PANELS]:
         place = dict(zip(own, point, strict=True))
         words = [
-            str(data[dim].values[k]).replace("_", " ") if dim in ("phase_kind", "family") else f"{dim} {k}"
+            str(data[dim].values[k]).replace("_", " ") if dim in _NAMED else f"{dim} {k}"
             for dim, k in place.items()
         ]
         panels.append(_Panel(", ".join([label, *words]), array.isel(place)))
