@@ -69,7 +69,7 @@ def csv(data: "xr.Dataset", path: str | os.PathLike[str]) -> Path:
         OSError: the file cannot be written.
     """
     if "phase" not in data:
-        raise SweepError("the dataset has no phases: its model has no W (hidden, feature)")
+        raise SweepError("the dataset has no phases: its model has no W; phases.array names another array")
     kept = [name for name in ("phase", *_FEATURES, "loss") if name in data]
     chosen = data[kept]
     chosen = chosen if chosen["phase"].ndim else chosen.expand_dims("feature")

@@ -4,7 +4,9 @@ import base64
 import json
 import re
 import shutil
+import time
 import zlib
+from html import escape
 
 import numpy as np
 import pytest
@@ -152,7 +154,7 @@ class Own(eqx.Module):
 
 
 @pytest.mark.parametrize("dims", [("feature", "hidden"), ("hidden", "feature")])
-def test_models_of_ones_own_have_a_page_without_what_it_cannot_show(dims, tmp_path, monkeypatch):
+def test_models_of_ones_own_have_a_page(dims, tmp_path, monkeypatch):
     name = f"explored_{dims[0]}"
     (tmp_path / f"{name}.py").write_text(OWN.replace("DIMS", repr(dims)))
     (tmp_path / "own.toml").write_text(SWEEP.split("optimum")[0] + f'model.kind = "{name}:Own"\n[axes.x]\nfield = '
@@ -160,7 +162,7 @@ def test_models_of_ones_own_have_a_page_without_what_it_cannot_show(dims, tmp_pa
                                        "values = [0.01, 0.03]\n")  # fmt: skip
     sweep = superjax.load(tmp_path / "own.toml")
     (case,) = content(pages.page(Results(sweep, superjax.run(sweep), {})))["cases"]
-    assert ("W" in case["arrays"]) == ("phase" in case["arrays"]) == (dims == ("hidden", "feature"))
+    assert case["arrays"]["W"]["shape"][-2:] == [2, 3] and "phase" in case["arrays"]
     assert "loss" in case["arrays"]
 
 
@@ -276,3 +278,25 @@ def test_a_browser_shows_the_values_of_the_dataset(results, browser, tmp_path):
     browser.find_element("id", "theme").click()
     assert browser.execute_script("return document.documentElement.dataset.theme") in ("light", "dark")
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_the_page_works_inside_a_notebook(results, browser, tmp_path):
+    """As the content of a frame, which has no address to keep the cell in."""
+    from selenium.webdriver.common.keys import Keys
+
+    frame = f'<iframe srcdoc="{escape(pages.page(results))}" style="width: 100%; height: 900px"></iframe>'
+    (tmp_path / "notebook.html").write_text(
+        f'<!DOCTYPE html><meta charset="utf-8"><div>{frame}</div>', encoding="utf-8"
+    )
+    browser.get_log("browser")
+    browser.get((tmp_path / "notebook.html").as_uri())
+    browser.switch_to.frame(0)
+    wait_for(browser, "document.body.dataset.ready")
+    before = shown(browser)
+    browser.find_element("id", "title").click()  # keys go to the frame from then on
+    browser.find_element("tag name", "body").send_keys(Keys.ARROW_RIGHT)
+    wait_for(browser, f"document.getElementById('cell').textContent !== {json.dumps(before)}")
+    time.sleep(0.4)  # the cell would be in the address by now
+    assert browser.find_element("id", "link").text == ""
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    browser.switch_to.default_content()

@@ -35,6 +35,8 @@ def test_a_notebook_runs_and_shows_pictures(name, tmp_path):
             cell.source = cell.source.replace(old, new)
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    html = [output.get("data", {}).get("text/html", "") for output in outputs]
+    assert sum("<iframe srcdoc=" in page and "&lt;/html&gt;" in page for page in html) == (name == "phase_diagram")
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
     said = "".join(output.get("text", "") for output in outputs)
     assert "superjax is installed." in said and "This is only a CPU." in said

@@ -318,9 +318,11 @@ function remember() {
   const link = document.createElement("a");
   link.href = `#${words}`;
   link.textContent = "link to this cell";
-  at("link").replaceChildren(link);
+  if (location.protocol !== "about:") at("link").replaceChildren(link);
   clearTimeout(waiting);
-  waiting = setTimeout(() => history.replaceState(null, "", `#${words}`), 200);
+  waiting = setTimeout(() => {
+    if (location.protocol !== "about:") history.replaceState(null, "", `#${words}`);  // within a notebook it has none
+  }, 200);
 }
 
 function recall() {
