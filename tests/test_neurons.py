@@ -79,17 +79,18 @@ def test_gains_do_not_see_the_scale_of_neurons():
 
 def test_bars_have_the_weights():
     ax = Figure().subplots()
-    W = np.array([[1.0, -0.5, 0.001], [0.0, 2.0, 1.0]])
+    W = np.array([[1.0, -0.5, 0.01], [0.0, 2.0, 1.0]])
     colours = np.eye(4)[:3]
     drawn = plots.neuron_bars(ax, W, colours, [BLUE, VERMILION])
     boxes = [path.vertices for path in drawn.get_paths()]
     heights = [float(np.ptp(box[:, 1])) for box in boxes]
-    np.testing.assert_allclose(heights, [1, 0.5, 2, 1])
-    assert [box[:, 1].min() for box in boxes] == [0, -0.5, 0, 2]
-    assert [round(box[:, 0].mean()) for box in boxes] == [0, 0, 1, 1]
-    np.testing.assert_allclose(drawn.get_facecolors(), colours[[0, 1, 1, 2]])
+    np.testing.assert_allclose(heights, [1, 0.01, 0.5, 2, 1])
+    assert [box[:, 1].min() for box in boxes] == [0, 1, -0.5, 0, 2]
+    assert [round(box[:, 0].mean()) for box in boxes] == [0, 0, 0, 1, 1]
+    np.testing.assert_allclose(drawn.get_facecolors(), colours[[0, 2, 1, 1, 2]])
     scaled = plots.neuron_bars(Figure().subplots(), W, colours, [BLUE, VERMILION], scaled=True)
-    np.testing.assert_allclose([np.ptp(path.vertices[:, 1]) for path in scaled.get_paths()], [1, 0.5, 1, 0.5])
+    np.testing.assert_allclose([np.ptp(path.vertices[:, 1]) for path in scaled.get_paths()], [1, 0.01, 0.5, 1, 0.5])
+    assert (np.diff(drawn.get_linewidths()) != 0).any()  # the small box has no edge
     serves = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]], bool)
     assert plots.neuron_kinds(serves) == [BLUE, VERMILION, GREY]
     image = plots.neuron_weights(Figure().subplots(), W)
@@ -127,9 +128,10 @@ def test_gradients_are_those_of_differences(relu_hidden):
     rng = np.random.default_rng(1)
     W, b, importance = rng.normal(size=(2, 3)), 0.1 * rng.normal(size=3), np.array([1, 0.7, 0.2])
     given = hidden_losses.inputs(3, 0.4, 300)
-    _, of_W, of_b = hidden_losses._loss(W, b, importance, given, relu_hidden)
+    rest = (importance, given.x.T, given.weight, relu_hidden)
+    _, of_W, of_b = hidden_losses._loss(W, b, *rest)
     dW, db, h = rng.normal(size=W.shape), rng.normal(size=3), 1e-6
-    up, down = (hidden_losses._loss(W + k * h * dW, b + k * h * db, importance, given, relu_hidden)[0] for k in (1, -1))
+    up, down = (hidden_losses._loss(W + k * h * dW, b + k * h * db, *rest)[0] for k in (1, -1))
     np.testing.assert_allclose((up - down) / (2 * h), np.vdot(of_W, dW) + of_b @ db, rtol=1e-5)
 
 

@@ -1,11 +1,10 @@
 """A privileged basis: kinds of solution and their minima of weights that are known, what figures draw, what claims
-notice. One small dataset is trained."""
+notice. Weights are made by hand and at random, nothing is trained."""
 
 import json
 
 import numpy as np
 import pytest
-from test_neurons import REGIMES, of_sets
 
 import superjax
 from superjax import analysis, studies
@@ -16,22 +15,24 @@ from superjax.spec import SweepError
 from superjax.studies import privileged_basis
 from superjax.studies.privileged_basis import view
 from superjax.studies.privileged_basis.view import PAPER, boundaries, kinds, minima, turned
+from tests.test_neurons import REGIMES, of_sets
+from tests.test_studies import results_of
 
-REDUCED = ("case.relu_hidden.restarts=12", "case.linear_hidden.restarts=3", "train.steps=150", "train.batch=64",
-           "train.evaluation_samples=256", "axes.density.values=[0.7, 0.15, 0.02]", "plot.dpi=30")  # fmt: skip
+REDUCED = ("restarts=4", "axes.density.values=[0.7, 0.15, 0.02]", "plot.dpi=30")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_points():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(view, "POINTS", 256)
+        patch.setattr(view, "POINTS", 64)
+        patch.setattr(view, "TRIED", 2)
+        patch.setattr(view, "BISECTIONS", 2)
         yield
 
 
 @pytest.fixture(scope="module")
 def results() -> studies.Results:
-    sweep = superjax.load("privileged_basis", *REDUCED)
-    return studies.Results(sweep, superjax.run(sweep), {})
+    return results_of(superjax.load("privileged_basis", *REDUCED))
 
 
 def with_weights(results, regimes: list[str]) -> studies.Results:
@@ -55,7 +56,7 @@ def test_kinds_are_those_of_the_weights(results):
     found = kinds(case, data)
     assert found[:, 0].tolist() == named and found[1, 3] == "diverged"
     for point in range(3):
-        for restart in (1, 5):
+        for restart in (1, 2):
             W = data["W"].values[point, restart].astype(float)
             assert found[point, restart] == analysis.regime(analysis.service(analysis.gains(W, W.T)).serves)
     squares = kinds(given.sweep.cases["linear_hidden"], data)  # a linear layer has no inhibition
@@ -71,11 +72,10 @@ def test_minima_are_lower_than_what_was_trained_and_of_different_kinds(results):
         assert losses == sorted(losses) and here[0].error == 0
         assert len({one.kind for one in here}) == len(here) <= view.SHOWN
         for one in here:
-            assert one.loss < 1.02 * one.trained  # on inputs that it was not polished on
+            assert one.loss < one.trained
             given = hidden_losses.inputs(10, float(density), 4000, seed=9)
             direct = hidden_losses.losses(one.W[None], one.b[None], importance, given)
             np.testing.assert_allclose(direct, one.loss, rtol=0.2)
-    assert found[0][0].kind == "5 dedicated"
 
 
 def test_where_two_minima_cross(results):
@@ -105,7 +105,7 @@ def test_only_a_linear_hidden_layer_may_be_turned(results):
     W, b = of_sets(REGIMES["10 in 5"], 5), np.zeros(10)
     linear, relu = (turned(results.sweep.cases[name], W, b, 0.1) for name in ("linear_hidden", "relu_hidden"))
     np.testing.assert_allclose(linear, 1, rtol=1e-9)
-    assert len(relu) == view.TURNS and np.median(relu) > 1.5
+    assert len(relu) == view.TURNS and np.median(relu) > 1.2
 
 
 def test_figures_draw_the_neurons(results):
@@ -118,7 +118,8 @@ def test_figures_draw_the_neurons(results):
     for picture, (best, *_) in zip(pictures, found, strict=True):
         np.testing.assert_allclose(sorted(picture.T.tolist()), sorted(best.W.tolist()))
     titles = [ax.get_title().replace("\n", " ") for ax in axes if ax.get_title()]
-    assert titles == [f"density {s:.3g} {best.kind}" for s, (best, *_) in zip(data["density"].values, found, strict=True)]
+    densities = data["density"].values
+    assert titles == [f"density {s:.3g} {best.kind}" for s, (best, *_) in zip(densities, found, strict=True)]
     counts = figures["relu_hidden_solutions"].axes[0]
     drawn = {line.get_label(): line.get_ydata().tolist() for line in counts.lines}
     assert drawn["monosemantic neurons"] == [best.monosemantic for best, *_ in found]
@@ -129,17 +130,19 @@ def test_figures_draw_the_neurons(results):
     np.testing.assert_allclose(sum(bar.get_height() for bar in shares.patches), 3)
 
 
-def test_claims_notice_another_regime(results, tmp_path):
-    """Of weights made by hand: the paper's regimes hold, another does not, and pairs must be different."""
-    right = {claim.claim: claim for claim in studies.claims(with_weights(results, ["5 dedicated", "8 in 5", "10 in 5"]))}
+def test_claims_notice_another_regime(results, tmp_path, monkeypatch):
+    """Of weights made by hand, left as they are: the paper's regimes hold, another does not."""
+    monkeypatch.setattr(view, "_finish", lambda W, b, shape, dtype, *rest: (
+        np.frombuffer(W, dtype).reshape(shape).astype(float), np.frombuffer(b, dtype).astype(float)))  # fmt: skip
+    given = with_weights(results, ["5 dedicated", "8 in 5", "10 in 5"])
+    right = {claim.claim: claim for claim in studies.claims(given)}
     dense, middle, sparse, pairs = (
         next(claim for words, claim in right.items() if words.startswith(f"relu_hidden: {start}"))
         for start in ("the best solution at density 0.7", "the best solution at density 0.15",
                       "the best solution at density 0.02", "features that are a pair of neurons of their own")
     )  # fmt: skip
     assert dense.holds and dense.expected == ["5 dedicated"] and not middle.holds
-    assert sparse.expected == ["10 in 5"] and pairs.expected == [10]
-    assert (pairs.measured == [10]) == (sparse.measured == ["10 in 5"]) == pairs.holds
+    assert sparse.holds and sparse.expected == ["10 in 5"] and pairs.holds and pairs.measured == [10]
     turned_linear = next(c for words, c in right.items() if words.startswith("linear_hidden: change of the loss"))
     assert turned_linear.holds
     data = results.datasets["relu_hidden"]

@@ -87,7 +87,8 @@ def made_up(case: Case, wild: str = "none", value: float = np.nan, weights: floa
         found = {stem.format(name): (own, values.astype(np.float32)) for (name, own), values in pairs}
         if case.model.kind == "two_layer":
             own, W = found.pop(stem.format("W"))
-            found |= {stem.format("W1"): (own, W), stem.format("W2"): ((*own[:-2], *own[:-3:-1]), W.swapaxes(-1, -2))}
+            W2 = W[..., ::-1].swapaxes(-1, -2).copy()
+            found |= {stem.format("W1"): (own, W), stem.format("W2"): ((*own[:-2], *own[:-3:-1]), W2)}
         return found
 
     lost = WILD[wild](np.empty(models))

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from superjax.plots.maps import BLUE, GREY, VERMILION
 
-_LEAST = 0.02  # of the longest bar: smaller weights of a neuron are one grey box
+_EDGED = 0.02  # of the longest bar: smaller boxes have no edge
 _WIDTH = 0.8
 KINDS = {"monosemantic": BLUE, "polysemantic": VERMILION, "idle": GREY}  # neurons by how many features they serve
 
@@ -46,20 +46,18 @@ def neuron_bars(
         W = W / np.where(largest > 0, largest, 1)
     ends = np.maximum(W, 0).sum(1).max(initial=0.0), np.maximum(-W, 0).sum(1).max(initial=0.0)
     longest = max(*ends, 1e-9)
-    boxes, faces = [], []
+    boxes, faces, edges = [], [], []
     for k, weights in enumerate(W):
         for sign in (1, -1):
-            own, start = np.maximum(sign * weights, 0), 0.0
-            shown = np.flatnonzero(own >= _LEAST * longest)
-            rest = own.sum() - own[shown].sum()
-            sizes = [*own[shown], *([rest] if rest >= _LEAST * longest else [])]
-            for i, size in enumerate(sizes):
-                low, high = sign * start, sign * (start + size)
+            start = 0.0
+            for i in np.flatnonzero(sign * weights > 0):
+                low, high = start, start + weights[i]
                 left, right = k - _WIDTH / 2, k + _WIDTH / 2
                 boxes.append([(left, low), (right, low), (right, high), (left, high)])
-                faces.append(colours[shown[i]] if i < len(shown) else (0.82, 0.82, 0.82, 1.0))
-                start += size
-    drawn = PolyCollection(boxes, facecolors=faces, edgecolors="white", linewidths=0.5)
+                faces.append(colours[i])
+                edges.append(0.5 if abs(weights[i]) >= _EDGED * longest else 0.0)
+                start = high
+    drawn = PolyCollection(boxes, facecolors=faces, edgecolors="white", linewidths=edges)
     ax.add_collection(drawn)
     ax.axhline(0, color="black", linewidth=0.6, zorder=0)
     ax.set(xlim=(-0.6, len(W) - 0.4), xticks=[], ylim=(-1.06 * ends[1] - 0.12 * longest, 1.06 * longest))

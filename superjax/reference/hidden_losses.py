@@ -19,7 +19,6 @@ from superjax.reference import checks
 
 MAX_FEATURES = 14
 _LEAST_SHARE = 1e-7  # of all inputs: numbers of active features that are rarer are left out
-_BLOCK = 2**22  # numbers at a time
 
 
 class Inputs(NamedTuple):
@@ -77,7 +76,8 @@ def losses(
         >>> losses(W, np.zeros((1, 2)), np.array([1.0, 0.5]), inputs(2, 0.3, 10_000)).round(4).tolist()
         [0.05]
     """
-    return np.array([_loss(w, bias, importance, given, relu_hidden)[0] for w, bias in zip(W, b, strict=True)])
+    x = np.ascontiguousarray(given.x.T)
+    return np.array([_loss(*model, importance, x, given.weight, relu_hidden)[0] for model in zip(W, b, strict=True)])
 
 
 def polish(
@@ -90,10 +90,12 @@ def polish(
     """The minimum of the loss over the inputs given that L-BFGS reaches from a model with a ReLU hidden layer."""
     from scipy.optimize import minimize  # a third of a second to import
 
-    shape = W.shape
+    shape, x = W.shape, np.ascontiguousarray(given.x.T)
 
     def function(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        value, *gradients = _loss(parameters[: W.size].reshape(shape), parameters[W.size :], importance, given)
+        value, *gradients = _loss(
+            parameters[: W.size].reshape(shape), parameters[W.size :], importance, x, given.weight
+        )
         return value, np.concatenate([np.ravel(gradient) for gradient in gradients])
 
     start = np.concatenate([W.ravel(), b]).astype(float)
@@ -101,20 +103,17 @@ def polish(
     return found[: W.size].reshape(shape), found[W.size :]
 
 
-def _loss(W, b, importance, given: Inputs, relu_hidden: bool = True):
-    """Loss of a model, and its gradients with respect to W and b."""
-    loss, of_W, of_b = 0.0, np.zeros(W.shape), np.zeros(b.shape)
-    size = max(1, _BLOCK // len(b))
-    for part in (slice(k, k + size) for k in range(0, len(given.x), size)):
-        x, weight = given.x[part].T, given.weight[part]
-        before = W @ x
-        hidden = np.maximum(before, 0) if relu_hidden else before
-        output = np.maximum(W.T @ hidden + b[:, None], 0)
-        error = output - x
-        back = error * weight * importance[:, None]
-        loss += float(np.vdot(back, error))
-        back = np.where(output > 0, 2 * back, 0)
-        into = W @ back
-        of_b += back.sum(1)
-        of_W += hidden @ back.T + (np.where(before > 0, into, 0) if relu_hidden else into) @ x.T
-    return loss, of_W, of_b
+def _loss(W, b, importance, x, weight, relu_hidden: bool = True):
+    """Loss of a model, and its gradients with respect to W and b; inputs are columns of x.
+
+    Products are sums of numpy: threads of BLAS cost a hundred times more than they bring for matrices of a few rows."""
+    before = np.einsum("hi,in->hn", W, x)
+    hidden = np.maximum(before, 0) if relu_hidden else before
+    output = np.maximum(np.einsum("hi,hn->in", W, hidden) + b[:, None], 0)
+    error = output - x
+    weighted = error * weight * importance[:, None]
+    back = np.where(output > 0, 2 * weighted, 0)
+    into = np.einsum("hi,in->hn", W, back)
+    into = np.where(before > 0, into, 0) if relu_hidden else into
+    of_W = np.einsum("hn,in->hi", hidden, back) + np.einsum("hn,in->hi", into, x)
+    return float((weighted * error).sum()), of_W, back.sum(1)

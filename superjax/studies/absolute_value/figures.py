@@ -87,7 +87,7 @@ def neurons(results: Results, name: str) -> Figure:
         W, own = _sorted(W1[k], served[k])
         plots.neuron_bars(ax, W, colours, plots.neuron_kinds(own), scaled=True)
         number = own.sum(1)
-        ax.set_ylabel(f"density\n{density[k]:.3g}", rotation=0, ha="right", va="center", fontsize=11)
+        ax.set_ylabel(f"density\n{density[k]:.3g}", rotation=0, ha="right", va="center", fontsize=11, labelpad=14)
         ax.text(1.01, 0.5, f"{(number == 1).sum()} monosemantic\n{(number > 1).sum()} polysemantic\n"
                 f"{own.any(0).sum()} features", transform=ax.transAxes, va="center", fontsize=10)  # fmt: skip
         ax.spines[["top", "right"]].set_visible(False)
@@ -97,8 +97,8 @@ def neurons(results: Results, name: str) -> Figure:
         figure, results,
         f"n = {case.n_features}, m = {case.n_hidden}, importance {_ratio(case)}ⁱ: the restart of lowest loss of "
         f"{case.restarts} at each density. A bar is a neuron: its input weights |W₁|, stacked by feature, the most "
-        "important at the bottom, and scaled so that the largest is 1; grey: weights below 2% of the longest bar, "
-        f"together. {_rule()} {training_in_words(case).capitalize()}.{partly(len(shown), len(density), 'densities')}",
+        "important at the bottom, and scaled so that the largest is 1. "
+        f"{_rule()} {training_in_words(case).capitalize()}.{partly(len(shown), len(density), 'densities')}",
         155, 13,
     )  # fmt: skip
     return figure
