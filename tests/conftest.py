@@ -89,10 +89,11 @@ def make_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., "Case"]
 
 # Files whose tests train models, or start processes.
 SLOW = frozenset(
-    "api atlas autoencoder basic_results checkpoint correlated_features correlated_phase_diagram docs dry_run engine"
-    " explorer export families faults figures five_features growth hosts jupyter k_gons kernel learning_dynamics loss"
-    " members models notebooks optimum oracle own_parts own_study parts_of_a_problem perturbed_feature processes"
-    " prolonging quantities reading recipes spec_effects store studies sweep uniform_geometry wheel".split()
+    "activation_functions api atlas autoencoder basic_results checkpoint correlated_features correlated_phase_diagram"
+    " docs dry_run engine explorer export families faults features_and_dimensions figures five_features growth hosts"
+    " jupyter k_gons kernel l1_penalty learning_dynamics loss members models notebooks optimum oracle own_parts"
+    " own_study parts_of_a_problem perturbed_feature processes prolonging quantities reading recipes spec_effects"
+    " store studies sweep uniform_geometry wheel".split()
 )
 
 

@@ -24,11 +24,17 @@ from superjax.studies import Results, basic_results
 from superjax.studies.results import at_points, in_order
 
 SMALL = {  # overrides that keep data and drawings small
+    "activation_functions": ["restarts=2", "train.streams=2", "axes.importance.points=4", "axes.density.points=4",
+                             "cases=relu,silu,identity"],
     "basic_results": ["restarts=2", "axes.density.values=[1, 0.1, 0.003]", "cases=A_linear,A_notebook,A_best"],
     "correlated_features": ["restarts=2", "axes.density.values=[0.5, 0.3, 0.1, 0.01]"],
     "correlated_phase_diagram": ["restarts=2", "axes.importance.points=4", "axes.density.points=4",
                                  "axes.correlation.values=[-1, 0, 1]"],
+    "features_and_dimensions": ["restarts=2", "n_features=20", "n_hidden=4", "axes.dimensions.values=[1, 2, 4]",
+                                "axes.density.points=4"],
     "five_features": ["restarts=2", "axes.density.values=[1, 0.5, 0.2, 0.1]"],
+    "l1_penalty": ["axes.penalty.points=4", "axes.density.points=4", "case.many.axes.penalty.points=3",
+                   "case.many.axes.density.points=3", "cases=equal,many"],
     "learning_dynamics": ["restarts=2", "train.snapshots=12", "train.steps=2000"],
     "perturbed_feature": ["restarts=2", "axes.perturbed.points=5", "cases=density_02,density_05"],
     "phase_diagram": ["restarts=2", "axes.importance.points=4", "axes.density.points=4"],
@@ -37,11 +43,17 @@ SMALL = {  # overrides that keep data and drawings small
     "uniform_geometry": ["restarts=2", "n_features=24", "n_hidden=4", "axes.density.points=9"],
 }  # fmt: skip
 ONE_POINT = {  # the smallest grid that a study takes, and a single case
+    "activation_functions": ["restarts=1", "train.streams=1", "axes.importance.points=3", "axes.density.points=3",
+                             "cases=tanh"],
     "basic_results": ["restarts=1", "axes.density.values=[0.1]", "cases=A_best"],
     "correlated_features": ["restarts=1", "axes.density.values=[0.3]", "cases=correlated_pairs,local_bases"],
     "correlated_phase_diagram": ["restarts=1", "axes.importance.points=3", "axes.density.points=3",
                                  "axes.correlation.values=[0.3]"],
+    "features_and_dimensions": ["restarts=1", "n_features=8", "n_hidden=2", "axes.dimensions.values=[2]",
+                                "axes.density.values=[0.2]"],
     "five_features": ["restarts=1", "axes.density.values=[0.2]"],
+    "l1_penalty": ["case.less_important.restarts=1", "case.less_important.train.streams=1", "axes.penalty.points=3",
+                   "axes.density.points=3", "cases=less_important"],
     "learning_dynamics": ["restarts=1", "train.snapshots=[1, 5, 9]", "cases=octahedron"],
     "perturbed_feature": ["restarts=1", "axes.perturbed.points=1", "cases=density_05"],
     "phase_diagram": ["restarts=1", "axes.importance.points=3", "axes.density.points=3", "cases=n3_m2"],

@@ -92,7 +92,7 @@ def sparse_limit(function: str, relative_importance: float) -> tuple[float, floa
         return own(p[0] ** 2) + relative_importance * own(p[1] ** 2) + (1 + relative_importance) * cross
 
     pairs = [optimize.minimize(shared, start, method="Nelder-Mead") for start in ((1, -1), (1, 1), (1, -0.7))]
-    alone = optimize.minimize_scalar(own, bounds=(0, 4), method="bounded").fun
+    alone = optimize.minimize(lambda w: own(w[0]), [1.0], method="Nelder-Mead").fun
     nothing = float(weight @ x**2)
     one = min(alone + relative_importance * nothing, relative_importance * alone + nothing)
     return float(min(pair.fun for pair in pairs)), float(one)
