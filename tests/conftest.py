@@ -87,13 +87,10 @@ def make_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., "Case"]
     return make
 
 
-# Files whose tests train models, or start processes.
-SLOW = frozenset(
-    "adversarial api atlas autoencoder basic_results checkpoint correlated_features correlated_phase_diagram docs"
-    " dry_run engine explorer export families faults figures five_features growth hosts jupyter k_gons kernel"
-    " learning_dynamics loss members models notebooks optimum oracle own_parts own_study parts_of_a_problem"
-    " perturbed_feature processes prolonging quantities reading recipes spec_effects store studies sweep"
-    " uniform_geometry wheel".split()
+# Files whose tests neither train models nor start processes.
+QUICK = frozenset(
+    "active_counts analysis boundaries canvas claims data directions geometry grid machine neurons phases random rooms"
+    " spec spec_numbers spec_sizes terminal theory".split()
 )
 
 # Those that take longest begin first, so that no worker is left with one of them at the end.
@@ -101,9 +98,10 @@ LONG = "engine sweep processes parts_of_a_problem studies recipes notebooks faul
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of slow files, and heavy ones, are slow; the longest files come first."""
+    """Tests of other files than the quick ones, and heavy ones, are slow; the longest files come first."""
     for item in items:
-        if item.path.stem.removeprefix("test_") in SLOW or "heavy" in item.keywords:
+        of_tests = item.path.name.startswith("test_")
+        if of_tests and item.path.stem.removeprefix("test_") not in QUICK or "heavy" in item.keywords:
             item.add_marker(pytest.mark.slow)
     place = {name: number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: place.get(item.path.stem.removeprefix("test_"), len(LONG)))

@@ -134,9 +134,14 @@ class Diagram(NamedTuple):
         """The phase that most restarts give the extra feature."""
         return self.extra("typical_phase")
 
+    @property
+    def minimised(self) -> str:
+        """The variable that is minimised: the loss, or all terms together."""
+        return "objective" if "objective" in self.data else "loss"
+
     def success(self) -> tuple[float, float]:
         """The fraction of restarts that reach the optimum, and its standard error."""
-        what = "objective" if "objective" in self.data else "loss"
+        what = self.minimised
         reached = analysis.reached(self.data[what].values, self.data[f"optimum_{what}"].values)
         return float(reached.mean()), analysis.standard_error(reached, self.common_starts)
 
@@ -210,11 +215,12 @@ class Diagram(NamedTuple):
     def minima(self) -> tuple[np.ndarray, np.ndarray]:
         """Phases and losses of all solutions of a cell: the optimum, the best in other phases, and those restarts that
         have come to rest; the loss of others, which may be on their way to other phases, is NaN."""
-        data, loss = self.data, self.data["loss"].values
+        data, what = self.data, self.minimised
+        loss = data[what].values
         settled = np.where(data["grad_norm"].values < SETTLED * loss, loss, np.nan)
         W = [data[name].transpose(..., "hidden", "feature").values for name in ("optimum_W", "optimum_other_W")]
         found, _ = analysis.classify(np.stack(W, axis=-3), **self.case.phases.thresholds())
-        losses = (data["optimum_loss"].values[..., None], data["optimum_other_loss"].values[..., None], settled)
+        losses = (data[f"optimum_{what}"].values[..., None], data[f"optimum_other_{what}"].values[..., None], settled)
         return np.concatenate([found, data["phase"].values], axis=-2), np.concatenate(losses, axis=-1)
 
     def concavity_violation(self) -> float:

@@ -131,8 +131,7 @@ def _panels(case: Case, data: xr.Dataset, quantity: str) -> list[_Panel]:
     for point in points[:MAX_PANELS]:
         place = dict(zip(own, point, strict=True))
         words = [
-            str(data[dim].values[k]).replace("_", " ") if dim in _NAMED else f"{dim} {k}"
-            for dim, k in place.items()
+            str(data[dim].values[k]).replace("_", " ") if dim in _NAMED else f"{dim} {k}" for dim, k in place.items()
         ]
         panels.append(_Panel(", ".join([label, *words]), array.isel(place)))
     if len(points) > MAX_PANELS:

@@ -91,14 +91,15 @@ def _single_restarts(diagram: Diagram) -> list[Claim]:
                 note=f"{known.size} of {case.restarts} restarts have a boundary, the central 80% from {low:.3g} to "
                 f"{high:.3g}; standard error of the median about {error:.2g}"
                 + (f", {abs(np.median(known) - expected) / error:.1f} of which it is off" if error > 0 else "")
-                + _metastable(diagram, column, expected),
+                + metastable(diagram, column, expected),
             )
         )  # fmt: skip
     return found
 
 
-def _metastable(diagram: Diagram, column: int, expected: float) -> str:
-    """How many restarts stay without superposition where the optimum has it, in the next e-fold of density."""
+def metastable(diagram: Diagram, column: int, expected: float) -> str:
+    """For a note: how many restarts stay without superposition where the optimum has it, in the next e-fold of
+    density."""
     s = diagram.density
     sparser = (s < expected) & (s > expected / np.e)
     if not sparser.any():

@@ -47,7 +47,7 @@ def protocols(results: Results) -> Figure:
         measured = diagram.boundary().position()
         for ax, colour in zip(axes, ("white", "black", "white", "white"), strict=True):
             ax.plot(x, measured, color=colour, linewidth=1.2, linestyle=(0, (3, 2)))
-        _draw_single_restarts(axes[0], diagram)
+        draw_single_restarts(axes[0], x, diagram.stream_boundaries())
     titles = (
         "Best of restarts\n(phase of the extra feature)",
         outcome_title(shown[0].case.restarts),
@@ -81,16 +81,15 @@ def protocols(results: Results) -> Figure:
     return figure
 
 
-def _draw_single_restarts(ax: Axes, diagram: Diagram) -> None:
-    """Where single restarts begin to have superposition, in some columns: their median and the central 80%."""
-    streams = diagram.stream_boundaries()
+def draw_single_restarts(ax: Axes, x: np.ndarray, streams: np.ndarray) -> None:
+    """Where single restarts begin to have superposition, `streams` (restart, x), in some columns: their median and the
+    central 80%."""
     if len(streams) < 2:
         return
-    shown = [k for k in spread(len(diagram.importance), COLUMNS) if np.isfinite(streams[:, k]).any()]
+    shown = [k for k in spread(len(x), COLUMNS) if np.isfinite(streams[:, k]).any()]
     low, high = analysis.band(streams)
-    ax.vlines(diagram.importance[shown], low[shown], high[shown], color="black", linewidth=1)
-    median = np.nanmedian(streams[:, shown], axis=0)
-    ax.plot(diagram.importance[shown], median, "o", color="black", markersize=3)
+    ax.vlines(x[shown], low[shown], high[shown], color="black", linewidth=1)
+    ax.plot(x[shown], np.nanmedian(streams[:, shown], axis=0), "o", color="black", markersize=3)
 
 
 def _in_words(diagram: Diagram, between: str = "\n") -> str:

@@ -1,0 +1,170 @@
+"""What is claimed of the L1 penalty: without it the phase diagram, with it less superposition at a higher loss."""
+
+import numpy as np
+
+from superjax import analysis
+from superjax.reference import boundaries, oracle
+from superjax.studies.claim import Claim, at_most, between, close, equal, more_than, vanishes
+from superjax.studies.l1_penalty.view import LARGEST, NORM_THERE, Plane, planes
+from superjax.studies.protocols.claims import metastable
+from superjax.studies.results import Results
+
+SECTION = "The Strategic Picture of Superposition"
+_SPARSE = 0.02  # density up to which the sparsest row is near the limit of one active feature at a time
+_NORM = 0.05  # of the jump of the norm in the limit
+_CELLS = 200  # in which the stored losses are computed again
+
+
+def claims(results: Results) -> list[Claim]:
+    found = []
+    for plane in planes(results):
+        if not np.isfinite(plane.error()).any():
+            continue
+        found += [*_without(plane), *_disappears(plane), *_higher_loss(plane), *_monotone(plane)]
+        if plane.optimal and plane.case.n_features == 2:
+            found += [*_sparse_limit(plane), *_stored(plane)]
+    return found
+
+
+def _without(plane: Plane) -> list[Claim]:
+    """At penalty 0 the boundary is that of the phase diagram, of the optimum and of single restarts."""
+    case, zero = plane.case, int(np.argmin(plane.penalty))
+    table = boundaries.SUPERPOSED.get((case.n_features, case.n_hidden), {})
+    ratio = case.importance_vector()[-1] / case.importance_vector()[0]
+    expected = next((at for r, at in table.items() if np.isclose(r, ratio)), None)
+    if plane.penalty[zero] != 0 or expected is None or case.phases.represented != boundaries.REPRESENTED:
+        return []
+    allowed, found = float(np.exp(plane.step) - 1), []
+    streams = plane.stream_boundaries()[:, zero]
+    known = streams[np.isfinite(streams)]
+    spread = "no restart has a boundary"
+    if known.size:
+        low, high = (float(end[0]) for end in analysis.band(known[:, None]))
+        spread = (
+            f"of {case.restarts} restarts, each with a stream of batches of its own, {known.size} have a boundary, the "
+            f"central 80% from {low:.3f} to {high:.3f}"
+        )
+    for what, measured in (
+        ("the optimum", float(plane.begins()[zero])),
+        ("single restarts (median)", float(np.median(known)) if known.size else float("nan")),
+    ):
+        found.append(
+            close(
+                f"{plane.name}: density at which superposition begins without a penalty, relative importance "
+                f"{ratio:g}, in {what}",
+                "float64 reference of phase_diagram", expected, measured, relative=allowed,
+                tolerance=f"one cell, {allowed:.0%}",
+                note=f"{measured / expected - 1:+.1%} off; {spread}{metastable(plane, zero, expected)}",
+            )
+        )  # fmt: skip
+    return found
+
+
+def _disappears(plane: Plane) -> list[Claim]:
+    """Superposition goes as the penalty grows, in every density that has it."""
+    inside = plane.superposed()[np.argsort(plane.penalty)]
+    if not inside[0].any():
+        return []
+    words = ", ".join(f"{p:.2g}: {share:.0%}" for p, share in _few(np.sort(plane.penalty), inside.mean(-1)))
+    left = int(inside[-1].sum())
+    gone = [plane.ends(k) for k in range(len(plane.density)) if inside[:, k].any()]
+    return [
+        equal(
+            f"{plane.name}: densities with superposition at the largest penalty, {plane.penalty.max():.2g}, of "
+            f"{int(inside[0].sum())} without one", SECTION, 0, left, kind="paper",
+            note=f"fraction of densities with superposition, by penalty: {words}; it ends at penalties "
+            f"{np.min(gone):.2g} to {np.max(gone):.2g}",
+        )
+    ]  # fmt: skip
+
+
+def _few(penalty: np.ndarray, share: np.ndarray) -> list[tuple[float, float]]:
+    at = np.unique(np.linspace(0, len(penalty) - 1, 7).round().astype(int))
+    return [(float(penalty[k]), float(share[k])) for k in at]
+
+
+def _higher_loss(plane: Plane) -> list[Claim]:
+    """What the first model without superposition loses, penalty apart, over the one without a penalty."""
+    order = np.argsort(plane.penalty)
+    error, inside = plane.error()[order], plane.superposed()[order]
+    ratios, sparse = [], []
+    for k in np.flatnonzero(inside[0]):
+        without = np.flatnonzero(~inside[:, k])
+        if without.size:
+            ratios.append(error[without[0], k] / error[0, k])
+            sparse.append(plane.density[k])
+    if not ratios:
+        return []
+    worst, best = int(np.argmax(ratios)), int(np.argmin(ratios))
+    return [
+        more_than(
+            f"{plane.name}: loss without the penalty term at the smallest penalty without superposition, over that at "
+            "penalty 0 (smallest of all densities)", SECTION, 1, float(np.min(ratios)), kind="paper",
+            note=f"from {ratios[best]:.3g} at density {sparse[best]:.2g} to {ratios[worst]:.3g} at "
+            f"{sparse[worst]:.2g}, median {np.median(ratios):.3g}",
+        )
+    ]  # fmt: skip
+
+
+def _monotone(plane: Plane) -> list[Claim]:
+    """Of optima, the objective is concave in the penalty, and the error rises with it; exact for the true optimum."""
+    if not plane.optimal or len(plane.penalty) < 3:
+        return []
+    order = np.argsort(plane.penalty)
+    x, objective = plane.penalty[order], plane.of_best(plane.minimised)[order].astype(float)
+    share = ((x[1:-1] - x[:-2]) / (x[2:] - x[:-2]))[:, None]
+    chord = (1 - share) * objective[:-2] + share * objective[2:]
+    concave = float(np.max((chord - objective[1:-1]) / objective[1:-1]))
+    error = plane.error()[order]
+    falls = float(np.max((error[:-1] - error[1:]) / plane.of_nothing()))
+    return [
+        at_most(f"{plane.name}: the optimal objective is concave in the penalty (largest relative violation)",
+                "certificate: a minimum of functions linear in the penalty", 0, concave, 1e-3),
+        at_most(f"{plane.name}: fall of the optimum's loss without the penalty term from one penalty to the next "
+                "(largest, of the loss of returning the means)", "certificate: it rises with the penalty", 0, falls,
+                1e-2, note="where no feature is left, an output that is always 0 has no gradient, and loses up to 1% "
+                "more than the mean in the sparsest row"),
+    ]  # fmt: skip
+
+
+def _sparse_limit(plane: Plane) -> list[Claim]:
+    """In the sparsest row, where the weaker feature is given up, beside the closed form of one active feature."""
+    sparsest = int(np.argmin(plane.density))
+    end = plane.ends(sparsest)
+    if plane.density[sparsest] > _SPARSE or not np.isfinite(end):
+        return []
+    importance, cell = min(plane.case.importance_vector()), plane.step_of_penalty()
+    order = np.argsort(plane.penalty)
+    last = order[np.flatnonzero(plane.superposed()[order, sparsest])[-1]]
+    norm = float(plane.of_best("norm")[last, sparsest].min())
+    slack = np.sqrt(cell / importance / 2)  # the norm falls to its last value as a square root
+    highest = _NORM + slack
+    both = bool(plane.represented()[order, sparsest][-1] == 0)
+    return [
+        close(
+            f"{plane.name}: penalty above which there is no superposition, density {plane.density[sparsest]:.2g}",
+            f"closed form of one active feature at a time, {LARGEST:.4f} of the smaller importance",
+            float(LARGEST * importance), end, absolute=cell, tolerance=f"one cell, {cell:.2g}",
+            note=f"at the largest penalty {'no feature' if both else 'the other feature'} is represented",
+        ),
+        between(
+            f"{plane.name}: norm of the weaker feature in the last cell with superposition, density "
+            f"{plane.density[sparsest]:.2g}: it does not fall to 0 smoothly", "closed form: sqrt(2/3)", NORM_THERE,
+            norm, NORM_THERE - _NORM, NORM_THERE + highest,
+            tolerance=f"{_NORM:g}, above {highest:.2g} for cells of {cell:.2g}",
+        ),
+    ]  # fmt: skip
+
+
+def _stored(plane: Plane) -> list[Claim]:
+    """The error of the stored optimum, by the float64 reference."""
+    cells = np.argwhere(np.isfinite(plane.error()))
+    cells = tuple(cells[:: max(1, len(cells) // _CELLS)].T)
+    importance, density = (numbers[cells] for numbers in plane.numbers())
+    W = plane.data["optimum_W"].transpose(..., "hidden", "feature").values[cells].astype(float)
+    b = plane.data["optimum_b"].transpose(..., "feature").values[cells].astype(float)
+    true = oracle.expected_loss(W, b, importance, density)
+    return [
+        vanishes(f"{plane.name}: error of the stored loss of the optimum (largest, relative)", "float64 reference",
+                 float(np.max(np.abs(plane.error()[cells] / true - 1))), 1e-3)
+    ]  # fmt: skip

@@ -1,0 +1,100 @@
+"""A phase diagram whose first axis is the strength of a penalty: of the optimum where it is known, else of the best
+restart."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from superjax import analysis
+from superjax.studies.diagram import Diagram
+from superjax.studies.results import Results
+
+AXES = {"penalty": ("terms.l1.strength",), "density": ("data.density",)}
+
+LARGEST = 8 / 9 * np.sqrt(2 / 3)
+"""Times its importance, the penalty from which a feature that is active alone is given up, 0.7258. With weight w it
+loses (1 - w²)²/3 + λ w/2 for every time it is active, without 1/3: less iff λ < (2/3)(2w - w³), which is largest at
+NORM_THERE. For a ReLU in the limit of sparse data, where an antipodal partner costs nothing."""
+NORM_THERE = float(np.sqrt(2 / 3))
+
+
+class Plane(Diagram):
+    """One case of the sweep, arrays (penalty, density, ...) of the best model of every cell."""
+
+    @property
+    def penalty(self) -> Float[np.ndarray, " penalty"]:
+        return self.data["penalty"].values
+
+    @property
+    def words(self) -> str:
+        """The shape and the importances."""
+        importance = self.case.importance_vector()
+        first, last = f"{importance[0]:.2g}", f"{importance[-1]:.2g}"
+        between = ", " if len(importance) == 2 else ", …, "
+        values = last if min(importance) == max(importance) else f"{first}{between}{last}"
+        return f"{self.title}\nimportance {values}"
+
+    @property
+    def optimal(self) -> bool:
+        """Whether the best models are optima of the exact loss."""
+        return "optimum_loss" in self.data
+
+    def of_best(self, name: str) -> np.ndarray:
+        """A variable of the best model of every cell."""
+        if self.optimal:
+            found = self.data[f"optimum_{name}"]
+        else:
+            found = self.data[name].isel(restart=self.data["best"])
+        return found.transpose("penalty", "density", ...).values
+
+    def superposed(self) -> Bool[np.ndarray, "penalty density"]:
+        """Where the best model has superposition, of any features."""
+        return analysis.has_superposition(self.of_best("phase"), self.case.n_hidden)
+
+    def represented(self) -> Int[np.ndarray, "penalty density"]:
+        """How many features the best model represents."""
+        return analysis.represented(self.of_best("phase")).sum(-1)
+
+    def newcomer(self) -> np.ndarray:
+        """Phase of feature m + 1, the most important one for which there is no dimension of its own."""
+        return self.of_best("phase")[..., self.case.n_hidden]
+
+    def interference(self) -> Float[np.ndarray, "penalty density"]:
+        """Mean interference of the represented features of the best model, 0 if it represents none."""
+        represented = analysis.represented(self.of_best("phase"))
+        total = np.where(represented, self.of_best("interference"), 0).sum(-1)
+        return total / np.maximum(represented.sum(-1), 1)
+
+    def error(self) -> Float[np.ndarray, "penalty density"]:
+        """The loss of the best model without the penalty."""
+        return self.of_best("loss").astype(float)
+
+    def of_nothing(self) -> Float[np.ndarray, " density"]:
+        """The loss of a model that returns the mean of every feature."""
+        s = self.density
+        return sum(self.case.importance_vector()) * (s / 3 - s**2 / 4)
+
+    def begins(self) -> Float[np.ndarray, " penalty"]:
+        """The density below which the best model has superposition, for every penalty; NaN where there is none."""
+        if self.optimal:
+            return self.boundary().position()
+        excess = analysis.superposition_excess(self.of_best("norm"), self.case.n_hidden, self.case.phases.represented)
+        return analysis.boundary(self.density, self.superposed(), excess)
+
+    def ends(self, cell: int) -> float:
+        """The penalty above which there is no superposition at a density: midway between two cells, NaN if there is
+        none at any penalty, infinite if there is at the largest."""
+        order = np.argsort(self.penalty)
+        inside = self.superposed()[order, cell]
+        if not inside.any():
+            return float("nan")
+        last = int(np.flatnonzero(inside)[-1])
+        penalty = self.penalty[order]
+        return float("inf") if last == len(penalty) - 1 else float((penalty[last] + penalty[last + 1]) / 2)
+
+    def step_of_penalty(self) -> float:
+        """The largest cell of the penalty axis."""
+        return float(np.max(np.diff(np.sort(self.penalty))))
+
+
+def planes(results: Results) -> list[Plane]:
+    return [Plane(name, results.sweep.cases[name], data) for name, data in results.datasets.items()]
