@@ -131,9 +131,10 @@ def _least_important_first(name: str, density: np.ndarray, served: np.ndarray) -
     return [
         at_least(f"{name}: a feature with neurons of its own is more important than one that shares a neuron (least "
                  "fraction of pairs at a density)", f"{SECTION}: the least important first", 0.7, min(shares),
-                 kind="paper", note=f"best restarts; by chance 0.5; {'; '.join(words)}. By neurons it is less, since a polysemantic one serves "
-                 "important features too: the most important feature of a monosemantic neuron comes before that of a "
-                 f"polysemantic one in this fraction of pairs: {'; '.join(by_neuron)}")
+                 kind="paper",
+                 note=f"best restarts; by chance 0.5; {'; '.join(words)}. By neurons it is less, since a polysemantic "
+                 "one serves important features too: the most important feature of a monosemantic neuron comes before "
+                 f"that of a polysemantic one in this fraction of pairs: {'; '.join(by_neuron)}")
     ]  # fmt: skip
 
 

@@ -45,7 +45,7 @@ class Plane(Diagram):
     def extra_phase(self) -> Int8[np.ndarray, "importance density"]:
         """Phase of the extra feature in the optimum, of solutions that tie in the one that leaves a feature out."""
         W = self.data["optimum_other_W"].transpose(..., "hidden", "feature").values
-        other, _ = analysis.classify(W, **self.case.phases.model_dump())
+        other, _ = analysis.classify(W, **self.case.phases.thresholds())
         shared = super().superposed() & self.tied()
         return np.where(shared, other[..., -1], self.extra("optimum_phase")).astype(np.int8)
 
