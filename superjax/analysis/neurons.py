@@ -89,13 +89,12 @@ def groups(serves: Bool[np.ndarray, "n_hidden n_features"]) -> list[Group]:
     """
     left, found = set(np.flatnonzero(serves.any(0)).tolist()), []
     while left:
-        features, size = {min(left)}, 0
-        while len(features) > size:
-            size = len(features)
-            neurons = serves[:, sorted(features)].any(1)
-            features = set(np.flatnonzero(serves[neurons].any(0)).tolist())
-        left -= features
-        found.append(Group(np.array(sorted(features)), np.flatnonzero(neurons)))
+        features = np.array([min(left)])
+        neurons = np.flatnonzero(serves[:, features].any(1))
+        while len(more := np.flatnonzero(serves[neurons].any(0))) > len(features):
+            features, neurons = more, np.flatnonzero(serves[:, more].any(1))
+        left -= set(features.tolist())
+        found.append(Group(features, neurons))
     return sorted(found, key=lambda group: (len(group.features), len(group.neurons)))
 
 

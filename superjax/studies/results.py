@@ -33,9 +33,10 @@ def directions(case: Case, data: xr.Dataset, of: str = "") -> xr.DataArray | Non
 
 def known_points(data: xr.Dataset, dim: str) -> Bool[np.ndarray, " points"]:
     """Along an axis, where there is a model that did not diverge."""
-    finite = np.isfinite(data["loss"])
+    finite = xr.DataArray(np.isfinite(data["loss"]))
     for name in data.variables.keys() & {"W", "W1", "W2"}:
-        finite = finite & np.isfinite(data[name]).all([d for d in data[name].dims if d not in finite.dims])
+        array = xr.DataArray(np.isfinite(data[name]))
+        finite = finite & array.all([dim for dim in array.dims if dim not in finite.dims])
     if "optimum_loss" in data:
         finite = finite & np.isfinite(data["optimum_loss"])
     return finite.any([name for name in finite.dims if name != dim]).values
