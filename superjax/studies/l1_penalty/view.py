@@ -5,10 +5,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from superjax import analysis
+from superjax.reference import oracle
 from superjax.studies.diagram import Diagram
 from superjax.studies.results import Results
 
 AXES = {"penalty": ("terms.l1.strength",), "density": ("data.density",)}
+
+_NO_WEIGHT = 0.02  # norm below which a feature has no weight but for the jitter of training
 
 LARGEST = 8 / 9 * np.sqrt(2 / 3)
 """Times its importance, the penalty from which a feature that is active alone is given up, 0.7258. With weight w it
@@ -72,6 +75,17 @@ class Plane(Diagram):
         """The loss of a model that returns the mean of every feature."""
         s = self.density
         return sum(self.case.importance_vector()) * (s / 3 - s**2 / 4)
+
+    def with_means(self) -> tuple[Float[np.ndarray, "penalty density"], Float[np.ndarray, "penalty density"]]:
+        """Objective and error of the optima, outputs without a weight returning the mean where that is better: one that
+        has fallen silent, with b below 0, has no gradient, and loses E[x²] in place of the variance."""
+        importance, density = self.numbers()
+        W = self.data["optimum_W"].transpose("penalty", "density", "hidden", "feature").values.astype(float)
+        b = self.data["optimum_b"].transpose("penalty", "density", "feature").values.astype(float)
+        silent = analysis.norm(W) < _NO_WEIGHT
+        mended = oracle.expected_loss(W, np.where(silent, density / 2, b), importance, density)
+        gain = np.where(silent.any(-1), np.maximum(self.error() - mended, 0), 0)
+        return self.of_best(self.minimised).astype(float) - gain, self.error() - gain
 
     def begins(self) -> Float[np.ndarray, " penalty"]:
         """The density below which the best model has superposition, for every penalty; NaN where there is none."""
