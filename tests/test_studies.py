@@ -261,7 +261,7 @@ ODD = {  # arrays of models that can be trained; whether their phases are known
     "a hidden bias": ({"W": ("hidden", "feature"), "b": ("hidden",)}, True),
     "one bias": ({"W": ("hidden", "feature"), "b": ()}, True),
     "a table as bias": ({"W": ("hidden", "feature"), "b": ("hidden", "feature")}, True),
-    "turned": ({"W": ("feature", "hidden"), "b": ("feature",)}, False),
+    "turned": ({"W": ("feature", "hidden"), "b": ("feature",)}, True),
     "experts": ({"W": ("expert", "hidden", "feature"), "b": ("feature",)}, False),
     "one row": ({"W": ("feature",)}, False),
     "other names": ({"V": ("neuron", "feature")}, False),

@@ -26,7 +26,8 @@ def directions(case: Case, data: xr.Dataset, of: str = "") -> xr.DataArray | Non
     """The directions of the features (..., hidden, feature): the array that `phases.array` names, or its `_snapshots`.
     None if the model has no such array."""
     array = data.get(case.phases.array + of)
-    if array is None or {*array.dims[-2:]} != {"hidden", "feature"}:
+    models = {*case.axes, "restart", *(["snapshot"] if of else [])}
+    if array is None or {*array.dims} != {*models, "hidden", "feature"}:
         return None
     return array.transpose(..., "hidden", "feature")
 
