@@ -116,7 +116,7 @@ def test_every_cell_is_reached_once_from_its_neighbour(make_case):
         ('families.pair.W="2 digons"', "2 digons has no room in 2 features and 1 dimensions"),
         ('families.pair.along="feature"', "must be the name of an axis"),
         ("n_features=9", "families need the exact loss"),
-        ('model.kind="tests.test_families:NoWeights"', "families needs a model with weights W"),
+        ('model.kind="tests.runs.test_families:NoWeights"', "families needs a model with weights W"),
     ],
 )
 def test_refusals(make_case, override, said):

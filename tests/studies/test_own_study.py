@@ -15,7 +15,7 @@ from superjax.plots import canvas
 from superjax.spec import Sweep, SweepError
 from superjax.studies import Results
 from superjax.sweep import main
-from tests.test_studies import results_of
+from tests.studies.test_studies import results_of
 
 SWEEP = """
 study = "%s"

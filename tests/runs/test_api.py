@@ -20,8 +20,8 @@ from superjax.runs.checkpoint import Folder
 from superjax.spec import SweepError
 from superjax.sweep import main
 from superjax.system import terminal
-from tests.test_checkpoint import assert_identical
-from tests.test_faults import STUDY
+from tests.runs.test_checkpoint import assert_identical
+from tests.runs.test_faults import STUDY
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import superjax
 from superjax.disk.files import checksum
 from superjax.runs import hosts
 from tests.conftest import settled
-from tests.test_checkpoint import assert_identical
-from tests.test_faults import STUDY, result
+from tests.runs.test_checkpoint import assert_identical
+from tests.runs.test_faults import STUDY, result
 
 
 @pytest.fixture(scope="module")

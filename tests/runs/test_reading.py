@@ -22,7 +22,7 @@ from superjax.runs import checkpoint, netcdf, page, reading
 from superjax.runs.case_run import CaseRun, key_of
 from superjax.runs.checkpoint import Folder, Saved
 from superjax.runs.folder import Run, chunk_folder
-from tests.test_store import SMALL
+from tests.runs.test_store import SMALL
 
 CASE = "n2_m1"
 SWEEP = superjax.load("phase_diagram", *SMALL)

@@ -142,7 +142,7 @@ def test_the_page_has_what_does_not_hold_first_and_says_what_a_sweep_shows(tmp_p
 
 def test_the_gallery_is_current():
     """`python -m superjax.runs.gallery` makes it."""
-    results = Path(__file__).resolve().parent.parent / "results"
+    results = Path(__file__).resolve().parents[2] / "results"
     assert gallery.text(results) == (results / "README.md").read_text()
     assert gallery.counts(results) == json.loads(left_out.FILE.read_text())
 

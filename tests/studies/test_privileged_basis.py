@@ -15,8 +15,8 @@ from superjax.spec import SweepError
 from superjax.studies import privileged_basis
 from superjax.studies.privileged_basis import view
 from superjax.studies.privileged_basis.view import PAPER, boundaries, kinds, minima, turned
-from tests.test_neurons import REGIMES, of_sets
-from tests.test_studies import results_of
+from tests.analysis.test_neurons import REGIMES, of_sets
+from tests.studies.test_studies import results_of
 
 REDUCED = ("restarts=4", "axes.density.values=[0.7, 0.15, 0.02]", "plot.dpi=30")
 

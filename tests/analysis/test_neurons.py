@@ -11,7 +11,7 @@ from superjax import analysis, plots
 from superjax.plots.maps import BLUE, GREY, VERMILION
 from superjax.reference import hidden_losses, oracle
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAIRS = [(i, j) for i in range(5) for j in range(i + 1, 5)]
 
 

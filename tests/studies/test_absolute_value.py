@@ -10,7 +10,7 @@ from superjax.spec import SweepError
 from superjax.studies import absolute_value
 from superjax.studies.absolute_value import view
 from superjax.studies.absolute_value.view import at_best, error, motifs, motifs_of, polysemantic, response, serves
-from tests.test_studies import results_of
+from tests.studies.test_studies import results_of
 
 REDUCED = ("restarts=3", "axes.density.values=[1, 0.1, 0.001]", "case.motif.axes.density.values=[0.1, 0.03]",
            "case.computation.n_features=12", "case.computation.n_hidden=5", "plot.dpi=30")  # fmt: skip

@@ -119,7 +119,7 @@ def test_some_of_the_cases_suffice(cases):
     ("override", "said"),
     [
         ("axes.density.field=data.density[0]", "needs exactly the axis density"),
-        ("model.kind=tests.test_families:NoWeights", "compares the models linear and relu_output only"),
+        ("model.kind=tests.runs.test_families:NoWeights", "compares the models linear and relu_output only"),
     ],
 )
 def test_refusals(override, said):

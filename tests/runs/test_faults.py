@@ -23,7 +23,7 @@ from superjax.runs import chunks, netcdf, reading
 from superjax.runs.checkpoint import Folder, Saved
 from superjax.spec import SweepError
 from superjax.studies import overview
-from tests.test_checkpoint import assert_identical
+from tests.runs.test_checkpoint import assert_identical
 
 STUDY = """
 n_features = 2

@@ -18,7 +18,7 @@ from superjax.runs.faults import check_problem
 from superjax.runs.problems import closed_form, evaluation_objectives, laws_of, problem_of
 from superjax.spec import Case
 from superjax.spec.grid import Grid
-from tests.test_loss import double
+from tests.problem.test_loss import double
 
 SAMPLES = 2**14
 # What makes a member more telling than its defaults.

@@ -12,9 +12,9 @@ from superjax import explorer, sweep
 from superjax.engine import chunk_sizes
 from superjax.runs.checkpoint import Folder
 from superjax.studies import overview
-from tests.test_checkpoint import assert_identical
-from tests.test_faults import Disk, Killed, Steps
-from tests.test_processes import compiled, together, wait  # noqa: F401 (a fixture)
+from tests.runs.test_checkpoint import assert_identical
+from tests.runs.test_faults import Disk, Killed, Steps
+from tests.runs.test_processes import compiled, together, wait  # noqa: F401 (a fixture)
 
 GROWING = """
 n_features = 2

@@ -11,8 +11,7 @@ from superjax.engine.engine import Program
 from superjax.runs import dry_run
 from superjax.runs.case_run import CaseRun
 from superjax.runs.options import Options
-
-from .conftest import SMALL
+from tests.conftest import SMALL
 
 SEVERAL = """
 [case.exact]

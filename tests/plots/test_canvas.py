@@ -14,7 +14,7 @@ import superjax
 from superjax import plots, studies
 from superjax.plots import canvas
 from superjax.studies import Results
-from tests.test_studies import made_up, results_of
+from tests.studies.test_studies import made_up, results_of
 
 ONE_AXIS = """
 title = 'cost $x_{$ of \\alpha'
@@ -46,7 +46,7 @@ from superjax import studies
 
 sweep = superjax.load(sys.argv[1])
 studies.check(sweep)
-from tests.test_studies import results_of
+from tests.studies.test_studies import results_of
 studies.draw(results_of(sweep), Path(sys.argv[2]))
 """
 

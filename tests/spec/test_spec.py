@@ -896,5 +896,5 @@ def test_differences() -> None:
 
 def test_import_is_light() -> None:
     code = "import sys, superjax.spec; sys.exit(not {'jax', 'numpy', 'xarray', 'matplotlib'}.isdisjoint(sys.modules))"
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
