@@ -10,6 +10,7 @@ import xarray as xr
 from superjax.reference import oracle
 from superjax.runs.problems import evaluation_objectives, laws_of, problem_of
 from superjax.runs.runner import run_case
+from superjax.spec import SweepError
 from superjax.spec.grid import Grid
 
 ABSOLUTE = """
@@ -357,3 +358,23 @@ def test_signed_data_of_an_autoencoder(make_case):
     ):
         (found,) = exact_loss(make_case(f"data.kind={data}", f"model.kind={kind}", text=text), W=W, b=b)
         assert found == pytest.approx(loss, rel=1e-5, abs=1e-7)
+
+
+# --- samples of the stored loss ---------------------------------------------------------------------
+
+
+def test_the_stored_loss_may_be_the_mean_of_so_many_samples(make_case):
+    """In place of enumeration or of the usual number; refused where neither samples nor rows decide the loss."""
+    text = "n_features = 3\nn_hidden = 2\ndata.density = 0.5\n"
+    text += "train = {objective = 'minibatch', evaluation_samples = 64}\n"
+    case = make_case(text=text)
+    fine, second = evaluation_objectives(problem_of(case), case)
+    assert (fine.name, fine.n_rows, second.n_rows) == ("quasi", 64, 32)
+    usual = make_case(text=text.replace(", evaluation_samples = 64", ""))
+    assert evaluation_objectives(problem_of(usual), usual)[0].name == "exact"
+    W = [[1.0, 0, 0], [0, 1, 0]]
+    arrays = {"W": W, "b": [0.0, 0, 0]}
+    np.testing.assert_allclose(exact_loss(case, **arrays), exact_loss(usual, **arrays), rtol=0.1)
+    for override in ("train.objective=exact", "model.kind=linear"):
+        with pytest.raises(SweepError, match="evaluation_samples: has no effect"):
+            make_case(override, "train.evaluation_samples=32", text=text)

@@ -125,7 +125,7 @@ def test_figures_draw_the_neurons(results):
     assert drawn["monosemantic neurons"] == [best.monosemantic for best, *_ in found]
     assert drawn["features represented"] == [best.serves.any(0).sum() for best, *_ in found]
     written = {text.get_text().replace("\n", " ") for text in counts.texts}
-    assert {"5 dedicated", "2 dedicated + 5 in 3", "10 in 5"} <= written  # the paper's, at these densities
+    assert {"5 dedicated", "2 + 5 in 3", "10 in 5"} <= written  # the paper's, at these densities
     shares = figures["relu_hidden_solutions"].axes[2]
     np.testing.assert_allclose(sum(bar.get_height() for bar in shares.patches), 3)
 

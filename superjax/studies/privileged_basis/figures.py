@@ -77,9 +77,9 @@ def neurons(results: Results, name: str, models: list[tuple[np.ndarray, np.ndarr
     for ax in grid.ravel()[[not ax.has_data() for ax in grid.ravel()]]:
         ax.axis("off")
     if image is not None:
-        bar = body.colorbar(image, ax=list(grid[0::2].ravel()), label="weight", shrink=0.5, aspect=15)
+        bar = body.colorbar(image, ax=list(grid.ravel()), label="weight", shrink=0.4, aspect=15)
         bar.set_ticks([-1, 0, 1], labels=["−1", "0", "1"])
-    body.colorbar(scale, ax=list(grid[1::2].ravel()), label="importance of a feature", shrink=0.5, aspect=15)
+    body.colorbar(scale, ax=list(grid.ravel()), label="importance of a feature", shrink=0.4, aspect=15)
     head.legend(handles=plots.neuron_handles(), loc="center", ncols=3, frameon=False)
     frame(figure, results, _caption(case, len(shown), len(density)), 150, 13)
     return figure
@@ -87,6 +87,11 @@ def neurons(results: Results, name: str, models: list[tuple[np.ndarray, np.ndarr
 
 def _lines(regime: str) -> str:
     return regime.replace(" + ", "\n+ ")
+
+
+def _short(regime: str) -> str:
+    """Without the word for the dedicated ones, beside which there are others."""
+    return _lines(regime.replace(" dedicated +", " +"))
 
 
 def _order(W: np.ndarray, serves: np.ndarray) -> np.ndarray:
@@ -142,9 +147,10 @@ def solutions(results: Results, name: str, found: list[list[Minimum]], changes: 
         figure, results,
         f"ReLU hidden layer, n = {case.n_features}, m = {case.n_hidden}; {case.restarts} restarts at each density. "
         "Above: of the best solution. Middle: minima of the two best kinds, finished in float64; bars are standard "
-        "errors of the difference. Dotted, with its density: the losses of the best kinds on both sides, each followed "
-        "in float64, cross. Below: the kinds in which restarts end as they were trained: those of the best two minima "
-        f"and the most frequent others, by name. {training_in_words(case).capitalize()}.", 150, 13,
+        "errors of the difference; there is none where all kinds that were finished end in the best one. 2 + 3 in 3: "
+        "two features with a neuron each, three that share three neurons. Dotted, with its density: the losses of the "
+        "best kinds on both sides, each followed in float64, cross. Below: the kinds in which restarts end as they "
+        f"were trained. {training_in_words(case).capitalize()}.", 150, 13,
     )  # fmt: skip
     return figure
 
@@ -174,7 +180,7 @@ def _draw_paper(ax: Axes, density: np.ndarray) -> None:
         if len(here):
             ax.plot([here[0] - 0.35, here[-1] + 0.35], [1.03, 1.03], color="0.4", linewidth=2,
                     transform=ax.get_xaxis_transform(), clip_on=False)  # fmt: skip
-            ax.text(here.mean(), 1.05, _lines(regime), ha="center", va="bottom", fontsize=8.5,
+            ax.text(here.mean(), 1.05, _short(regime), ha="center", va="bottom", fontsize=8.5,
                     transform=ax.get_xaxis_transform())  # fmt: skip
     ax.text(1.01, 1.05, "regimes of\nthe paper", va="bottom", fontsize=9, transform=ax.transAxes)
 
@@ -186,7 +192,7 @@ def _draw_losses(ax: Axes, places: np.ndarray, found: list[list[Minimum]]) -> No
         excess, error = 100 * (other.loss / best.loss - 1), 100 * other.error / best.loss
         ax.bar(place, excess, color=_REST, width=0.8, zorder=1)
         ax.errorbar(place, excess, error, color="black", capsize=4, linewidth=1, zorder=2)
-        ax.annotate(_lines(other.kind), (place, excess), (0, 5), textcoords="offset points",
+        ax.annotate(_short(other.kind), (place, excess + error), (0, 4), textcoords="offset points",
                     ha="center", va="bottom", fontsize=8.5)  # fmt: skip
     highest = max((100 * (other.loss / best.loss - 1) for _, best, other in with_rival), default=1.0)
     ax.set(ylabel="loss of the second best\nkind above the best, %", ylim=(0, 1.3 * max(highest, 1e-6)))
@@ -207,7 +213,7 @@ def _draw_restarts(ax: Axes, places: np.ndarray, found: list[list[Minimum]], eve
             ax.bar(place, share, bottom=start, width=0.8, color=colours.get(kind, _REST), edgecolor="white",
                    linewidth=1.8 if kind == best else 0.6)  # fmt: skip
             if share > 0.08 and kind not in colours:
-                ax.text(place, start + share / 2, _lines(kind), ha="center", va="center", fontsize=8)
+                ax.text(place, start + share / 2, _short(kind), ha="center", va="center", fontsize=8)
             if kind == best:
                 ax.text(place, start + share + 0.01 if share < 0.05 else start + share / 2, f"{counts[kind]}",
                         ha="center", va="bottom" if share < 0.05 else "center", fontsize=8.5, fontweight="bold",

@@ -93,6 +93,21 @@ def minima(case: Case, data: xr.Dataset) -> list[list[Minimum]]:
     return found
 
 
+def beside(case: Case, data: xr.Dataset, point: int, best: Minimum, kind: str) -> Minimum | None:
+    """The minimum of the best restart of a kind at a density given by its number, compared with the best minimum there;
+    None if no restart is of this kind or its minimum is of another."""
+    loss = data["loss"].transpose("density", "restart").values[point]
+    named = kinds(case, data)[point]
+    if not (named == kind).any():
+        return None
+    restart = int(np.where(named == kind, loss, np.inf).argmin())
+    arrays = (data["W"].transpose("density", "restart", "hidden", "feature").values[point],
+              data["b"].transpose("density", "restart", "feature").values[point])  # fmt: skip
+    found = _compared([(k, *(array[k] for array in arrays)) for k in (best.restart, restart)],
+                      tuple(case.importance_vector()), float(data["density"].values[point]))  # fmt: skip
+    return next((one for one in found if one.kind == kind), None)
+
+
 def _compared(models: list[tuple], importance: tuple[float, ...], density: float) -> list[Minimum]:
     """Minima from restarts (number, W and b), each kind once."""
     if not models:
