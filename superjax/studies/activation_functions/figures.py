@@ -70,7 +70,7 @@ def _draw_phases(ax: Axes, plane: Plane, relu: Plane | None) -> None:
         ax.plot(relu.importance, relu.boundary().position(), **RELU_LINE)
     ax.plot(x, plane.boundary().position(), **MEASURED_LINE)
     draw_single_restarts(ax, x, plane.stream_boundaries())
-    small = ax.inset_axes((0.02, 0.79, 0.19, 0.19))
+    small = ax.inset_axes((0.02, 0.82, 0.17, 0.16))
     z = np.linspace(-2, 2, 201)
     small.plot(z, FUNCTIONS[plane.function](z), color="black", linewidth=1.6)
     small.axhline(0, color="0.6", linewidth=0.6, zorder=0)

@@ -3,13 +3,14 @@
 import numpy as np
 
 from superjax.studies.claim import Claim, at_most, close, more_than
-from superjax.studies.features_and_dimensions.view import FULL, SPARSE, Counts, every, scaling
+from superjax.studies.features_and_dimensions.view import FULL, SPARSE, Counts, every, line, scaling
 from superjax.studies.results import Results
 
 SECTION = "Strategy and appendices: compressed sensing"
 _UNEXPLAINED = 0.02  # of the variance of the counts
 _SPREAD = 1.5  # factor between the largest and the smallest constant
 _EXPONENT = 0.15
+_PAST_DIGONS = 0.15  # density below which polytopes of more features than two a dimension are the best
 
 
 def claims(results: Results) -> list[Claim]:
@@ -23,19 +24,21 @@ def claims(results: Results) -> list[Claim]:
 
 def _linear(counts: Counts) -> list[Claim]:
     lines, through_0 = counts.lines(), counts.lines(through_0=True)
-    left = np.array([one.left for one in lines])
-    known = np.flatnonzero(np.isfinite(left))
-    if not known.size:
+    known = [k for k in np.argsort(-counts.density) if np.isfinite(lines[k].left)]
+    if not known:
         return []
     each = ", ".join(f"{counts.density[k]:.2g}: {lines[k].slope:.3g} m {lines[k].intercept:+.2g}" for k in known)
     zero = max(through_0[k].left for k in known)
+    squares = max(line(counts.m, column).left for column in counts.squared_norms()[:, known].T)
     return [
         at_most(
-            f"{counts.name}: variance of the number of features over m that a straight line leaves (largest of "
-            f"{known.size} densities)", f"{SECTION}: linear in m", 0, float(left[known].max()), _UNEXPLAINED,
-            kind="paper",
+            f"{counts.name}: variance of the number of features over m that a straight line leaves, densities "
+            f"{', '.join(f'{counts.density[k]:.2g}' for k in known)}", f"{SECTION}: linear in m", 0,
+            [lines[k].left for k in known], _UNEXPLAINED, kind="paper",
             note=f"by density {each}; lines through 0 leave up to {zero:.2g}, as few dimensions hold fewer features "
-            f"each; {int(counts.full().sum())} cells in which {FULL:.0%} of all {counts.case.n_features} features are "
+            f"each; of ‖W‖², which needs no threshold, straight lines leave up to {squares:.2g}: in dense data norms "
+            f"are near the threshold, {counts.case.phases.represented:g}, and chance decides; "
+            f"{int(counts.full().sum())} cells in which {FULL:.0%} of all {counts.case.n_features} features are "
             "represented are left out",
         )
     ]  # fmt: skip
@@ -80,8 +83,9 @@ def _scaling(counts: Counts) -> list[Claim]:
         close(
             f"{counts.name}: power of 1 / (-(1-S) ln(1-S)) that features per dimension follow, {where}",
             f"{SECTION}: m = Ω(-n (1-S) log(1-S))", 1.0, counts.exponent(), absolute=_EXPONENT, kind="paper",
-            note="least squares on logarithmic scales; below 1, models hold fewer features than the bound's scaling as "
-            "data get sparser",
+            note=f"least squares on logarithmic scales; {counts.exponent(_PAST_DIGONS):.3g} below density "
+            f"{_PAST_DIGONS:g}: at denser data models are near the plateau of antipodal pairs, two features a "
+            f"dimension, here {_nearest(counts, 0.3)}",
         ),
     ]  # fmt: skip
 
@@ -91,3 +95,8 @@ def _through_0(counts: Counts) -> float:
     slopes = np.array([one.slope for one in counts.lines(through_0=True)])
     sparse = (counts.density < SPARSE) & (slopes > 0)
     return float(np.exp(np.mean(np.log(slopes[sparse] / scaling(counts.density[sparse]))))) if sparse.any() else np.nan
+
+
+def _nearest(counts: Counts, density: float) -> str:
+    at = int(np.argmin(np.abs(np.log(counts.density / density))))
+    return f"{counts.slopes()[at]:.3g} at {counts.density[at]:.2g}"

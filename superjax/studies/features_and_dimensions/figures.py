@@ -70,14 +70,14 @@ def _against_density(ax: Axes, counts: Counts) -> None:
     if known.any():
         ax.vlines(s[known], np.nanmin(single[known], axis=1), np.nanmax(single[known], axis=1), color=BLUE)
     ax.plot(s, slopes, "o", color=BLUE, label="trained models")
-    fine = np.geomspace(min(s.min(), 0.3), max(s.max(), 0.5), 201)
-    fine = fine[fine < 1]
+    low, high = min(s.min(), 0.3), max(s.max(), 0.5)
+    fine = np.geomspace(low, SPARSE, 201)
     constant = counts.constant()
     if np.isfinite(constant):
         ax.plot(fine, constant * scaling(fine), color=VERMILION,
                 label=f"compressed sensing,\n{constant:.2g} / (-s ln s)")  # fmt: skip
     ax.axhline(1, color=GREY, zorder=0)
-    ax.set(xscale="log", yscale="log", xlim=(fine.max() * 1.1, fine.min() / 1.1), xlabel="density 1 − S",
+    ax.set(xscale="log", yscale="log", xlim=(high * 1.1, low / 1.1), xlabel="density 1 − S",
            ylabel="features per dimension", title="Sparser data: more features per dimension")  # fmt: skip
     ax.legend(fontsize=9.5, loc="upper left", frameon=False)
 

@@ -111,9 +111,15 @@ class Counts(NamedTuple):
             return float("nan")
         return float(np.exp(np.mean(np.log(self.slopes()[sparse] / scaling(self.density[sparse])))))
 
-    def exponent(self) -> float:
-        """p of features per dimension ~ (-s ln s)^-p, by least squares on logarithmic scales; 1 is the scaling."""
-        sparse = (self.density < SPARSE) & np.isfinite(self.slopes()) & (self.slopes() > 0)
+    def squared_norms(self) -> Float[np.ndarray, "dimensions density"]:
+        """‖W‖² of the best restarts, a count of features that needs no threshold."""
+        norm = self.data["norm"].isel(restart=self.data["best"])
+        return np.square(norm.transpose("dimensions", "density", "feature").values.astype(float)).sum(-1)
+
+    def exponent(self, below: float = SPARSE) -> float:
+        """p of features per dimension ~ (-s ln s)^-p at densities below one, by least squares on logarithmic scales; 1
+        is the scaling."""
+        sparse = (self.density < below) & np.isfinite(self.slopes()) & (self.slopes() > 0)
         if sparse.sum() < 2:
             return float("nan")
         return float(np.polyfit(np.log(scaling(self.density[sparse])), np.log(self.slopes()[sparse]), 1)[0])
