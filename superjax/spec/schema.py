@@ -80,8 +80,9 @@ def _with_own(table: Table, part: str) -> None:
     """A part of a problem is a built-in member, with the keys of the table alone, or the user's, with any."""
     kind = table["properties"]["kind"]
     own = {"type": "string", "pattern": f"^{OWN.pattern}$"}
+    unsaid = [] if kind["default"] else [""]  # a term is by default the one that its name says
     table["properties"]["kind"] = {
-        "anyOf": [{"enum": list(BUILT_IN[part])}, own],
+        "anyOf": [{"enum": [*BUILT_IN[part], *unsaid]}, own],
         "description": kind["description"],
     }
     if kind["default"]:
