@@ -306,7 +306,7 @@ class Case(Frozen):
             except ValidationError as error:
                 problem = error.errors()[0]
                 if problem["type"] == "extra_forbidden":
-                    hint = unknown(type(self), untagged(problem["loc"]), "case.")[0]
+                    hint = unknown(type(self), untagged(problem), "case.")[0]
                     raise refusal(f"no such field{hint}", *at) from None
                 if problem["type"].endswith(("_type", "literal_error")):
                     more = ", or take more restarts" if path == "seed" else ""

@@ -80,7 +80,7 @@ def _explain(
     root: type[BaseModel], problem: ErrorDetails, tree: dict[str, Any], sources: list[Source], case: str
 ) -> tuple[str, str]:
     """One of pydantic's errors in a line, place, key, what it got and must be; and the keys that are allowed there."""
-    loc = (*untagged(problem["loc"]), *problem.get("ctx", {}).get("at", ()))
+    loc = (*untagged(problem), *problem.get("ctx", {}).get("at", ()))
     origin, got = source(sources, loc), lookup(tree, loc, problem["input"])
     key = origin.prefix + clip(dotted(loc))
     if problem["type"] == "missing":
@@ -103,7 +103,7 @@ def _explain(
 
 def wanted(root: type[BaseModel], problem: ErrorDetails) -> str:
     """What `root` allows, by the type of pydantic's error."""
-    kind, loc, context = problem["type"], untagged(problem["loc"]), problem.get("ctx", {})
+    kind, loc, context = problem["type"], untagged(problem), problem.get("ctx", {})
     info = _model(root, loc[:-1]).model_fields.get(str(loc[-1])) if loc else None
     must = next((mark.be for mark in info.metadata if isinstance(mark, Must)), "") if info else ""
     if must and kind.endswith(("_type", "literal_error", "tag_invalid")):
@@ -138,9 +138,12 @@ def _field_named(root: type[BaseModel], word: str) -> str:
     return ""
 
 
-def untagged(loc: Location) -> Location:
-    """A place as the user knows it, without the alternatives that pydantic tried there."""
-    return tuple(part for part in loc if part not in KINDS and part != "[key]")
+def untagged(problem: ErrorDetails) -> Location:
+    """The place of an error as the user knows it, without the alternatives that pydantic tried there. A key that is
+    not known is the user's, whatever it is called."""
+    loc = problem["loc"]
+    own = len(loc) - (problem["type"] == "extra_forbidden")
+    return (*(part for part in loc[:own] if part not in KINDS and part != "[key]"), *loc[own:])
 
 
 def _model(root: type[BaseModel], loc: Location) -> type[BaseModel]:

@@ -849,6 +849,12 @@ def test_to_toml_keeps_a_sweep_without_cases_under_any_name() -> None:
     assert "learning_rate = 0.03" in sweep(SMALL).to_toml()  # defaults are spelled out
 
 
+@pytest.mark.parametrize("override", ["<table>=1", "[key]=1", "train.<number>=1", "axes.density.field=<table>"])
+def test_a_key_may_be_called_as_a_kind_of_value(override: str) -> None:
+    with pytest.raises(SweepError, match="<|key"):
+        load("phase_diagram", override)
+
+
 @given(st.text(max_size=30), st.text(max_size=30))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_text_gives_a_sweep_or_one_message(key: str, value: str) -> None:
