@@ -8,6 +8,7 @@ from superjax.spec import Case
 from superjax.studies.claim import Claim, at_least, close, equal, fraction, more_than, vanishes
 from superjax.studies.privileged_basis.view import (
     PAPER,
+    REPLICAS,
     TURNS,
     Minimum,
     beside,
@@ -148,7 +149,7 @@ def _certain(name: str, density: np.ndarray, found: list[list[Minimum]], every: 
         sure = [min((b.loss - a.loss) / max(b.error, 1e-12 * a.loss), 1000.0) for _, a, b in pairs]
         claims.append(
             at_least(f"{name}: standard errors by which the best kind is better than the next (least of any density)",
-                     "minima on the same inputs; four samples", 3, min(sure), kind="check",
+                     f"minima on the same inputs; {REPLICAS} samples", 3, min(sure), kind="check",
                      note="; ".join(f"{s:g}: {b.loss / a.loss - 1:.2%} ± {b.error / a.loss:.2%}" for s, a, b in pairs))
         )  # fmt: skip
     return claims

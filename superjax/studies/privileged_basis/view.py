@@ -21,7 +21,7 @@ PAPER = (
     (0.0, 0.04, "10 in 5"),
 )
 POINTS = 2**12  # inputs on which a minimum is searched
-REPLICAS = 4  # samples of twice as many inputs, on which minima are compared
+REPLICAS, WIDER = 8, 4  # samples on which minima are compared, of so many times as many inputs
 TRIED, SHOWN = 5, 2  # kinds of which the best restart is finished, and minima of different kinds that are kept
 BISECTIONS = 3  # between two densities
 TURNS = 20  # random rotations of the hidden space
@@ -118,7 +118,7 @@ def _compared(models: list[tuple], importance: tuple[float, ...], density: float
         if len({analysis.regime(_serves(one)) for one, _ in finished}) > SHOWN:
             break
     pairs = [(W, b) for (_, W, b), _ in zip(models, finished, strict=False)] + finished
-    rows = [hidden_losses.inputs(len(importance), density, 2 * POINTS, seed + 1) for seed in range(REPLICAS)]
+    rows = [hidden_losses.inputs(len(importance), density, WIDER * POINTS, seed + 1) for seed in range(REPLICAS)]
     every = np.stack([_losses(pairs, importance, given) for given in rows], axis=1)
     trained, loss = every[: len(finished)], every[len(finished) :]
     best = loss[loss.mean(1).argmin()]
