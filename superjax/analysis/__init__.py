@@ -12,7 +12,7 @@ from superjax.analysis.boundary import (
     superposition_excess,
 )
 from superjax.analysis.canonical import canonical, canonical_rotation
-from superjax.analysis.dictionaries import Recovery, recovery
+from superjax.analysis.dictionaries import Mixing, Recovery, mixing, recovery, units
 from superjax.analysis.dynamics import drops, largest_change, smooth, speed
 from superjax.analysis.geometry import (
     TOLERANCE,
@@ -55,13 +55,14 @@ __all__ = [
     "TOLERANCE",
     "Component",
     "Measures",
+    "Mixing",
     "Polytope",
     "Recovery",
     "Solutions",
     "agreement",
-    "best_restart",
     "at_importance",
     "band",
+    "best_restart",
     "boundary",
     "canonical",
     "canonical_rotation",
@@ -75,6 +76,7 @@ __all__ = [
     "interference",
     "largest_change",
     "measure",
+    "mixing",
     "norm",
     "phase_fractions",
     "phase_signature",
@@ -83,8 +85,8 @@ __all__ = [
     "recognise",
     "recovery",
     "represented",
-    "solution_name",
     "smooth",
+    "solution_name",
     "solutions",
     "speed",
     "standard_error",
@@ -92,4 +94,5 @@ __all__ = [
     "take_restart",
     "typical_outcome",
     "typical_phase",
+    "units",
 ]

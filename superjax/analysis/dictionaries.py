@@ -45,7 +45,7 @@ def recovery(
         matched = cosine[linear_sum_assignment(-cosine)]
         return float(best.mean()), float(back.mean()), float(matched.mean()), float((best > FOUND).mean())
 
-    cosines = np.einsum("...hf,...hl->...fl", _units(W), _units(directions))
+    cosines = np.einsum("...hf,...hl->...fl", units(W), units(directions))
     shape = cosines.shape[:-2]
     rows = zip(
         cosines.reshape(-1, *cosines.shape[-2:]),
@@ -57,6 +57,54 @@ def recovery(
     return Recovery(*(column.reshape(shape) for column in found.reshape(-1, len(Recovery._fields)).T))
 
 
-def _units(columns: Float[np.ndarray, "... rows columns"]) -> Float[np.ndarray, "... rows columns"]:
+class Mixing(NamedTuple):
+    """How latents lie to pairs of features.
+
+    Attributes:
+        nearest: the largest cosine of each latent with a feature, (..., latents); NaN where the latent is dead.
+        partner: its cosine with the partner of that feature; NaN where it has none.
+        sums: fraction of the latents nearer to the sum of partners than to any feature, (...); NaN without a pair.
+        others: the same for sums of features that are no partners, as many: what is so by chance.
+    """
+
+    nearest: Float[np.ndarray, "... n_latents"]
+    partner: Float[np.ndarray, "... n_latents"]
+    sums: Float[np.ndarray, "..."]
+    others: Float[np.ndarray, "..."]
+
+
+def mixing(
+    W: Float[np.ndarray, "... n_hidden n_features"],
+    directions: Float[np.ndarray, "... n_hidden n_latents"],
+    represented: Bool[np.ndarray, "... n_features"],
+    alive: Bool[np.ndarray, "... n_latents"],
+    merged: float,
+) -> Mixing:
+    """Whether latents mix the features of a pair, two consecutive ones (hedging: Chanin et al. 2025, arXiv:2505.11756).
+    Pairs that are not represented, or whose cosine is `merged` or more, have no sum of their own and are left out."""
+    features, latents = units(W), units(directions)
+    cosine = np.where(represented[..., None], np.einsum("...hf,...hl->...fl", features, latents), -1)
+    nearest = np.where(alive, cosine.max(-2), np.nan)
+    partner = np.take_along_axis(cosine, np.argmax(cosine, axis=-2)[..., None, :] ^ 1, axis=-2)[..., 0, :]
+
+    def nearer(second: Float[np.ndarray, "... n_hidden pairs"], there: Bool[np.ndarray, "... pairs"]) -> np.ndarray:
+        first = features[..., ::2]
+        apart = there & represented[..., ::2] & ((first * second).sum(-2) < merged)
+        of_sum = np.where(apart[..., None], np.einsum("...hp,...hl->...pl", units(first + second), latents), -1)
+        is_nearer = (of_sum.max(-2) > nearest) & alive
+        counted = alive.sum(-1)
+        return np.where(apart.any(-1) & (counted > 0), is_nearer.sum(-1) / np.maximum(counted, 1), np.nan)
+
+    second, there = features[..., 1::2], represented[..., 1::2]
+    return Mixing(
+        nearest,
+        np.where(alive & (partner > -1), partner, np.nan),
+        nearer(second, there),
+        nearer(np.roll(second, 1, axis=-1), np.roll(there, 1, axis=-1)),
+    )
+
+
+def units(columns: Float[np.ndarray, "... rows columns"]) -> Float[np.ndarray, "... rows columns"]:
+    """The columns at norm 1; those of 0 stay."""
     norms = np.linalg.norm(columns, axis=-2, keepdims=True)
     return columns / np.where(norms == 0, 1, norms)
