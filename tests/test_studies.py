@@ -28,6 +28,10 @@ SMALL = {  # overrides that keep data and drawings small
     "correlated_features": ["restarts=2", "axes.density.values=[0.5, 0.3, 0.1, 0.01]"],
     "correlated_phase_diagram": ["restarts=2", "axes.importance.points=4", "axes.density.points=4",
                                  "axes.correlation.values=[-1, 0, 1]"],
+    "dictionary_learning": ["restarts=2", "axes.density.values=[1, 0.5, 0.05]", "axes.correlation.values=[0, 1]",
+                            "cases=narrow,true_width,wide,true_start,true_directions,random_directions,top_1,top_3",
+                            *(f"case.{name}.axes.penalty.points=2" for name in ("narrow", "true_width", "wide",
+                              "true_start", "true_directions", "random_directions"))],
     "five_features": ["restarts=2", "axes.density.values=[1, 0.5, 0.2, 0.1]"],
     "learning_dynamics": ["restarts=2", "train.snapshots=12", "train.steps=2000"],
     "perturbed_feature": ["restarts=2", "axes.perturbed.points=5", "cases=density_02,density_05"],
@@ -41,6 +45,8 @@ ONE_POINT = {  # the smallest grid that a study takes, and a single case
     "correlated_features": ["restarts=1", "axes.density.values=[0.3]", "cases=correlated_pairs,local_bases"],
     "correlated_phase_diagram": ["restarts=1", "axes.importance.points=3", "axes.density.points=3",
                                  "axes.correlation.values=[0.3]"],
+    "dictionary_learning": ["restarts=1", "axes.density.values=[0.05]", "axes.correlation.values=[0]", "cases=narrow",
+                            "case.narrow.axes.penalty.points=1"],
     "five_features": ["restarts=1", "axes.density.values=[0.2]"],
     "learning_dynamics": ["restarts=1", "train.snapshots=[1, 5, 9]", "cases=octahedron"],
     "perturbed_feature": ["restarts=1", "axes.perturbed.points=1", "cases=density_05"],
@@ -49,7 +55,8 @@ ONE_POINT = {  # the smallest grid that a study takes, and a single case
     "uniform_geometry": ["restarts=1", "n_features=8", "n_hidden=4", "axes.density.points=1", "cases=n400_m30"],
 }  # fmt: skip
 TWO_POINTS = {
-    name: ["axes.density.values=[1, 0.05]"] for name in ("basic_results", "correlated_features", "five_features")
+    name: ["axes.density.values=[1, 0.05]"]
+    for name in ("basic_results", "correlated_features", "dictionary_learning", "five_features")
 } | {"perturbed_feature": ["axes.perturbed.points=2"], "uniform_geometry": ["axes.density.points=2"]}
 TINY, HUGE = ([f"phases.{name}={value}" for name in ("represented", "superposed")] for value in (1e-18, 1e18))
 WILD: dict[str, Callable[[xr.DataArray], np.ndarray]] = {  # which models diverged, of (cells, restarts)
@@ -87,6 +94,15 @@ def made_up(case: Case, wild: str = "none", value: float = np.nan, weights: floa
         "grad_norm": (dims, np.where(lost, value, 0).astype(np.float32)),
         "diverged_at": (dims, np.where(lost, 2, -1).astype(np.int32)),
     }
+    if case.autoencoder:
+        coordinates["latent"] = np.arange(width := case.autoencoder.width)
+        data |= {
+            f"autoencoder_{name}": ((*dims, *own), rng.uniform(-low, 1, (*models, *sizes)).astype(np.float32))
+            for name, own, sizes, low in (
+                ("decoder", ("hidden", "latent"), (m, width), 1), ("firing", ("latent",), (width,), 0),
+                *((name, (), (), 0) for name in ("loss", "objective", "fvu", "l0", "dead")),
+            )
+        }  # fmt: skip
     if steps := snapshot_steps(case.train):
         coordinates["step"] = ("snapshot", np.array(steps))
         shape = (*models, len(steps))

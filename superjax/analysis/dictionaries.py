@@ -63,8 +63,9 @@ class Mixing(NamedTuple):
     Attributes:
         nearest: the largest cosine of each latent with a feature, (..., latents); NaN where the latent is dead.
         partner: its cosine with the partner of that feature; NaN where it has none.
-        sums: fraction of the latents nearer to the sum of partners than to any feature, (...); NaN without a pair.
-        others: the same for sums of features that are no partners, as many: what is so by chance.
+        sums: fraction of the latents nearest to a sum of partners, (...), of all features, sums of partners and
+            as many sums of other features; NaN without a pair.
+        others: fraction of those nearest to a sum of others: what is so by chance.
     """
 
     nearest: Float[np.ndarray, "... n_latents"]
@@ -87,20 +88,29 @@ def mixing(
     nearest = np.where(alive, cosine.max(-2), np.nan)
     partner = np.take_along_axis(cosine, np.argmax(cosine, axis=-2)[..., None, :] ^ 1, axis=-2)[..., 0, :]
 
-    def nearer(second: Float[np.ndarray, "... n_hidden pairs"], there: Bool[np.ndarray, "... pairs"]) -> np.ndarray:
-        first = features[..., ::2]
-        apart = there & represented[..., ::2] & ((first * second).sum(-2) < merged)
-        of_sum = np.where(apart[..., None], np.einsum("...hp,...hl->...pl", units(first + second), latents), -1)
-        is_nearer = (of_sum.max(-2) > nearest) & alive
-        counted = alive.sum(-1)
-        return np.where(apart.any(-1) & (counted > 0), is_nearer.sum(-1) / np.maximum(counted, 1), np.nan)
+    first, both = features[..., ::2], represented[..., ::2]
+
+    def with_sums(
+        second: Float[np.ndarray, "... n_hidden pairs"], there: Bool[np.ndarray, "... pairs"]
+    ) -> tuple[Float[np.ndarray, "... n_latents"], Bool[np.ndarray, "..."]]:
+        """The largest cosine of each latent with a sum of two features, and whether there is one."""
+        apart = there & both & ((first * second).sum(-2) < merged)
+        cosines = np.einsum("...hp,...hl->...pl", units(first + second), latents)
+        return np.where(apart[..., None], cosines, -1).max(-2), apart.any(-1)
 
     second, there = features[..., 1::2], represented[..., 1::2]
+    partners, known = with_sums(second, there)
+    strangers, _ = with_sums(np.roll(second, 1, axis=-1), np.roll(there, 1, axis=-1))
+    largest, counted = cosine.max(-2), alive.sum(-1)
+
+    def share(which: Bool[np.ndarray, "... n_latents"]) -> Float[np.ndarray, "..."]:
+        return np.where(known & (counted > 0), (which & alive).sum(-1) / np.maximum(counted, 1), np.nan)
+
     return Mixing(
         nearest,
         np.where(alive & (partner > -1), partner, np.nan),
-        nearer(second, there),
-        nearer(np.roll(second, 1, axis=-1), np.roll(there, 1, axis=-1)),
+        share((partners > largest) & (partners >= strangers)),
+        share((strangers > largest) & (strangers > partners)),
     )
 
 
