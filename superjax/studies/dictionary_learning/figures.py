@@ -50,7 +50,7 @@ MEASURES = {  # measure -> label, and the ends of its axis
     "matched_cosine": ("cosine, matched\none to one", 0.5, 1.02),
     "recovered": ("features with a\ncosine > 0.9", -0.05, 1.05),
     "dead": ("latents that\nare dead", -0.05, 1.05),
-    "l0": ("active latents /\nactive features", 0, 6),
+    "l0": ("active latents /\nactive features", 0, 1),
     "fvu": ("variance\nunexplained", -0.05, 1.05),
 }
 
@@ -173,7 +173,7 @@ def curves(results: Results) -> Figure:
     others = [("--", one) for one in dictionaries(results, "true")]
     others += [(":", one) for one in dictionaries(results, "random")]
     densities: dict[str, str] = {}
-    styles = {"-"}
+    styles, active = {"-"}, []
     for column, one in enumerate(shown):
         axes = [figure.add_subplot(grid[row + 1, column]) for row in range(len(MEASURES))]
         axes[0].set_title(in_words(one), fontsize=11)
@@ -191,6 +191,10 @@ def curves(results: Results) -> Figure:
                    ylabel=label if column == 0 else "")  # fmt: skip
             ax.tick_params(labelleft=column == 0, labelbottom=ax is axes[-1])
         axes[-1].set_xlabel("penalty on the latents")
+        active.append(axes[list(MEASURES).index("l0")])
+    highest = max((ax.dataLim.y1 for ax in active if np.isfinite(ax.dataLim.y1)), default=1.0)
+    for ax in active:
+        ax.set_ylim(0, 1.05 * highest)
     labels = {"-": "trained", "--": "true directions", ":": "random directions"}
     handles = [Line2D([], [], color=colour, linewidth=3, label=label) for label, colour in densities.items()]
     handles += [
