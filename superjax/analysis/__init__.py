@@ -12,7 +12,7 @@ from superjax.analysis.boundary import (
     superposition_excess,
 )
 from superjax.analysis.canonical import canonical, canonical_rotation
-from superjax.analysis.dictionaries import Recovery, recovery
+from superjax.analysis.dictionaries import Mixing, Recovery, mixing, recovery, units
 from superjax.analysis.dynamics import drops, largest_change, smooth, speed
 from superjax.analysis.geometry import (
     TOLERANCE,
@@ -60,14 +60,15 @@ __all__ = [
     "TOLERANCE",
     "Component",
     "Measures",
+    "Mixing",
     "Polytope",
     "Recovery",
     "Service",
     "Solutions",
     "agreement",
-    "best_restart",
     "at_importance",
     "band",
+    "best_restart",
     "bootstrap_interval",
     "boundary",
     "canonical",
@@ -85,6 +86,7 @@ __all__ = [
     "largest_change",
     "measure",
     "merged",
+    "mixing",
     "norm",
     "own_sets",
     "phase_fractions",
@@ -97,8 +99,8 @@ __all__ = [
     "regime",
     "represented",
     "service",
-    "solution_name",
     "smooth",
+    "solution_name",
     "solutions",
     "speed",
     "standard_error",
@@ -106,4 +108,5 @@ __all__ = [
     "take_restart",
     "typical_outcome",
     "typical_phase",
+    "units",
 ]

@@ -45,7 +45,7 @@ def recovery(
         matched = cosine[linear_sum_assignment(-cosine)]
         return float(best.mean()), float(back.mean()), float(matched.mean()), float((best > FOUND).mean())
 
-    cosines = np.einsum("...hf,...hl->...fl", _units(W), _units(directions))
+    cosines = np.einsum("...hf,...hl->...fl", units(W), units(directions))
     shape = cosines.shape[:-2]
     rows = zip(
         cosines.reshape(-1, *cosines.shape[-2:]),
@@ -57,6 +57,64 @@ def recovery(
     return Recovery(*(column.reshape(shape) for column in found.reshape(-1, len(Recovery._fields)).T))
 
 
-def _units(columns: Float[np.ndarray, "... rows columns"]) -> Float[np.ndarray, "... rows columns"]:
+class Mixing(NamedTuple):
+    """How latents lie to pairs of features.
+
+    Attributes:
+        nearest: the largest cosine of each latent with a feature, (..., latents); NaN where the latent is dead.
+        partner: its cosine with the partner of that feature; NaN where it has none.
+        sums: fraction of the latents nearest to a sum of partners, (...), of all features, sums of partners and
+            as many sums of other features; NaN without a pair.
+        others: fraction of those nearest to a sum of others: what is so by chance.
+    """
+
+    nearest: Float[np.ndarray, "... n_latents"]
+    partner: Float[np.ndarray, "... n_latents"]
+    sums: Float[np.ndarray, "..."]
+    others: Float[np.ndarray, "..."]
+
+
+def mixing(
+    W: Float[np.ndarray, "... n_hidden n_features"],
+    directions: Float[np.ndarray, "... n_hidden n_latents"],
+    represented: Bool[np.ndarray, "... n_features"],
+    alive: Bool[np.ndarray, "... n_latents"],
+    merged: float,
+) -> Mixing:
+    """Whether latents mix the features of a pair, two consecutive ones (hedging: Chanin et al. 2025, arXiv:2505.11756).
+    Pairs that are not represented, or whose cosine is `merged` or more, have no sum of their own and are left out."""
+    features, latents = units(W), units(directions)
+    cosine = np.where(represented[..., None], np.einsum("...hf,...hl->...fl", features, latents), -1)
+    nearest = np.where(alive, cosine.max(-2), np.nan)
+    partner = np.take_along_axis(cosine, np.argmax(cosine, axis=-2)[..., None, :] ^ 1, axis=-2)[..., 0, :]
+
+    first, both = features[..., ::2], represented[..., ::2]
+
+    def with_sums(
+        second: Float[np.ndarray, "... n_hidden pairs"], there: Bool[np.ndarray, "... pairs"]
+    ) -> tuple[Float[np.ndarray, "... n_latents"], Bool[np.ndarray, "..."]]:
+        """The largest cosine of each latent with a sum of two features, and whether there is one."""
+        apart = there & both & ((first * second).sum(-2) < merged)
+        cosines = np.einsum("...hp,...hl->...pl", units(first + second), latents)
+        return np.where(apart[..., None], cosines, -1).max(-2), apart.any(-1)
+
+    second, there = features[..., 1::2], represented[..., 1::2]
+    partners, known = with_sums(second, there)
+    strangers, _ = with_sums(np.roll(second, 1, axis=-1), np.roll(there, 1, axis=-1))
+    largest, counted = cosine.max(-2), alive.sum(-1)
+
+    def share(which: Bool[np.ndarray, "... n_latents"]) -> Float[np.ndarray, "..."]:
+        return np.where(known & (counted > 0), (which & alive).sum(-1) / np.maximum(counted, 1), np.nan)
+
+    return Mixing(
+        nearest,
+        np.where(alive & (partner > -1), partner, np.nan),
+        share((partners > largest) & (partners >= strangers)),
+        share((strangers > largest) & (strangers > partners)),
+    )
+
+
+def units(columns: Float[np.ndarray, "... rows columns"]) -> Float[np.ndarray, "... rows columns"]:
+    """The columns at norm 1; those of 0 stay."""
     norms = np.linalg.norm(columns, axis=-2, keepdims=True)
     return columns / np.where(norms == 0, 1, norms)

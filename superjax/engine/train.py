@@ -179,6 +179,11 @@ class Evaluation(NamedTuple):
     second_loss: Float[Array, ""]
     terms: Float[Array, " terms"] | None = None
 
+    @property
+    def minimised(self) -> Float[Array | np.ndarray, "*models"]:
+        """What is minimised: the loss, or the sum of all terms."""
+        return self.loss if self.terms is None else self.terms.sum(-1)
+
 
 def evaluate_one(
     fine: Objective, second: Objective, form: kernel.Form, model: PyTree, cell: Cell, draws: tuple[Any, Any]

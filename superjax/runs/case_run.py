@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int, PyTree
+from jaxtyping import Int, PyTree
 
 from superjax.engine.engine import Program, Shape, program
 from superjax.engine.kernel import FORMS, Form
 from superjax.engine.plan import Plan, schedule_factors
-from superjax.engine.train import Cell, Evaluation, Method
+from superjax.engine.train import Cell, Method
 from superjax.engine.vectorised import Compiled
 from superjax.errors import SweepError, clip
 from superjax.problem.expectation import Exact, Objective
@@ -193,7 +193,7 @@ class CaseRun:
                 (models, diverged_at, snapshots), (evaluation, losses) = self._gathered()
             late = (diverged_at < 0) & ~np.isfinite(evaluation.loss)  # weights so large
             trained = Trained(models, np.where(late, np.int32(self.case.train.steps), diverged_at), snapshots)
-            trainee, found = Trainee(models, self._cell, minimised(evaluation)), []
+            trainee, found = Trainee(models, self._cell, np.asarray(evaluation.minimised)), []
             for stage in self._stages:
                 with self.report.timed(stage.name), terminal.doing(f"{self.name}: {stage.doing}"):
                     found.append(stage.run(trainee))
@@ -322,8 +322,3 @@ def program_of(case: Case, problem: Problem, devices: int | None = None, own: st
     method = Method(case.train.optimizer, clip, case.train.normalize, case.train.decayed)
     shape = Shape(problem, case.train.streams, swept, "n_hidden" in fields)
     return program(shape, method, *evaluation_objectives(problem, case), devices, own)
-
-
-def minimised(evaluation: Evaluation) -> Float[np.ndarray, " models"]:
-    """What is minimised, of every model: the loss, or the sum of all terms."""
-    return np.asarray(evaluation.loss if evaluation.terms is None else np.sum(evaluation.terms, axis=-1))

@@ -164,6 +164,16 @@ class Autoencoder(Frozen):
     )
     penalty: NonNegative = Field(0.1, description="how much the sum of the latents counts")
     k: Count = Field(1, description="how many latents are kept")
+    start: Literal["random", "features"] = Field(
+        "random",
+        description="the directions that latents begin with: `random` ones; or `features`, latent k that of feature k, "
+        "and random ones for further latents",
+    )
+    fixed: bool = Field(
+        False,
+        description="directions stay as they begin, and the encoder and biases alone are trained: a dictionary of "
+        "random directions, or of the features themselves, to compare others with",
+    )
     steps: Count = Field(2000, description="how many steps it is trained")
     batch: Count = Field(1024, description="fresh activations a step")
     learning_rate: Small = Field(0.003, description="the learning rate at first")

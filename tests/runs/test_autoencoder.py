@@ -143,7 +143,10 @@ def test_the_stage_trains_what_a_plain_loop_over_one_of_them_does(finished):
 
         return (some * mean(h) + (1 - some) * mean(h0)) / density[0]
 
-    start = stage.problem.new(jax.random.fold_in(jax.random.fold_in(root_key(case.seed), 0), 1), 1.0)
+    key = jax.random.fold_in(root_key(case.seed), 0)
+    for number in (1, 1):  # the restart, and what tells dictionaries from models
+        key = jax.random.fold_in(key, number)
+    start = stage.problem.new(key, 1.0)
     arrays = [getattr(start, name) for name in Dictionary.dims]
     factors = schedule_factors(Train(steps=case.autoencoder.steps))
     key = jax.random.fold_in(jax.random.fold_in(root_key(case.seed), 1), 0)
@@ -219,3 +222,78 @@ def test_the_figure_draws_what_the_dataset_has(finished, axes):
 def test_what_cannot_be_is_refused_before_training(tmp_path, overrides, says):
     with pytest.raises(SweepError, match=says):
         CaseRun("refused", case_of(tmp_path, *overrides))
+
+
+def untrained(tmp_path, *overrides):
+    """Models and dictionaries that are as they begin."""
+    case = case_of(tmp_path, "train.steps=1", "train.learning_rate=1e-30", "autoencoder.steps=1",
+                   "autoencoder.learning_rate=1e-30", *overrides)  # fmt: skip
+    running = CaseRun("untrained", case)
+    running.train()
+    return running.finish()
+
+
+def test_a_dictionary_does_not_begin_with_the_initial_weights_of_its_model(tmp_path):
+    """They are of the same shape, and features stay near where they began."""
+    data = untrained(tmp_path, "autoencoder.width=5")
+    W = analysis.units(data["W"].values)
+    assert np.abs((W * data["autoencoder_decoder"].values).sum(-2)).mean() < 0.9
+
+
+@pytest.mark.parametrize("width", [3, 8])
+def test_a_dictionary_may_begin_with_the_features(tmp_path, width):
+    data = untrained(tmp_path, f"autoencoder.width={width}", "autoencoder.start=features")
+    directions, both = data["autoencoder_decoder"].values, min(width, 5)
+    W = analysis.units(data["W"].values)
+    np.testing.assert_allclose(directions[..., :both], W[..., :both], atol=1e-5)
+    np.testing.assert_allclose(data["autoencoder_encoder"].values, directions.swapaxes(-1, -2), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=-2), 1, rtol=1e-5)
+
+
+def test_fixed_directions_stay_and_the_encoder_learns(tmp_path):
+    case = case_of(tmp_path, "autoencoder.fixed=true", "autoencoder.start=features", "autoencoder.width=5")
+    running = CaseRun("fixed", case)
+    running.train()
+    data = running.finish()
+    directions = data["autoencoder_decoder"].values
+    np.testing.assert_allclose(directions, analysis.units(data["W"].values), atol=1e-5)
+    assert np.abs(data["autoencoder_encoder"].values - directions.swapaxes(-1, -2)).max() > 0.01
+    represented = data["norm"].min(("density", "penalty", "feature")) >= 0.5
+    np.testing.assert_allclose(data["autoencoder_feature_cosine"].where(represented, 1), 1, atol=1e-4)
+
+
+def test_what_is_minimised_is_the_error_and_the_penalty(finished):
+    """Without a penalty the error alone; the sum of the latents is what the penalty counts."""
+    running, dataset = finished
+    at = {"density": 0, "penalty": 1, "restart": 0}
+    one = dataset.isel(at)
+    u = np.random.default_rng(0).random((2**17, 5))
+    h = np.where(u < 0.4, u / 0.4, 0) @ one["W"].values.T
+    encoder, decoder = one["autoencoder_encoder"].values, one["autoencoder_decoder"].values
+    c = one["autoencoder_decoder_bias"].values
+    f = np.maximum((h - c) @ encoder.T + one["autoencoder_encoder_bias"].values, 0)
+    error, total = np.mean(np.sum((f @ decoder.T + c - h) ** 2, axis=1)), np.mean(f.sum(1))
+    np.testing.assert_allclose(one["autoencoder_loss"], error, rtol=0.02)
+    np.testing.assert_allclose(one["autoencoder_objective"], error + 0.3 * total, rtol=0.02)
+
+
+def test_firing_is_counted_where_some_feature_is_active(tmp_path):
+    """Also of data that are drawn as they come, most of them empty."""
+    data = untrained(tmp_path, 'data.kind="sets"', "axes.density.values=[0.02, 0.03]", "autoencoder.start=features")
+    assert data["autoencoder_l0"].values.min() > 0.5
+
+
+def test_how_latents_lie_to_pairs():
+    """Two pairs of orthogonal partners; a latent is a feature, a sum of partners, a sum of others, or dead."""
+    W = np.eye(4)
+    latents = np.stack([W[:, 0], W[:, 0] + W[:, 1], W[:, 0] + W[:, 3], W[:, 2]], axis=1)
+    every, alive = np.ones(4, bool), np.array([True, True, True, False])
+    found = analysis.mixing(W, latents, every, alive, 0.9)
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(found.nearest, [1, half, half, np.nan], rtol=1e-6)
+    np.testing.assert_allclose(found.partner, [0, half, 0, np.nan], atol=1e-6)
+    np.testing.assert_allclose([found.sums, found.others], [1 / 3, 1 / 3], rtol=1e-6)
+    first = analysis.mixing(W, latents, np.array([True, False, True, True]), alive, 0.9)  # the second pair alone
+    np.testing.assert_allclose([first.sums, first.others], [0, 1 / 3], rtol=1e-6)
+    merged = analysis.mixing(np.ones((2, 2)), np.ones((2, 1)), np.ones(2, bool), np.ones(1, bool), 0.9)
+    assert np.isnan(merged.sums) and merged.nearest > 0.99

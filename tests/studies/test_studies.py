@@ -36,6 +36,10 @@ SMALL = {  # overrides that keep data and drawings small
                                  "axes.correlation.values=[-1, 0, 1]"],
     "features_and_dimensions": ["restarts=2", "n_features=20", "n_hidden=4", "axes.dimensions.values=[1, 2, 4]",
                                 "axes.density.points=4"],
+    "dictionary_learning": ["restarts=2", "axes.density.values=[1, 0.5, 0.05]", "axes.correlation.values=[0, 1]",
+                            "cases=narrow,true_width,wide,true_start,true_directions,random_directions,top_1,top_3",
+                            *(f"case.{name}.axes.penalty.points=2" for name in ("narrow", "true_width", "wide",
+                              "true_start", "true_directions", "random_directions"))],
     "five_features": ["restarts=2", "axes.density.values=[1, 0.5, 0.2, 0.1]"],
     "l1_penalty": ["axes.penalty.points=4", "axes.density.points=4", "case.many.axes.penalty.points=3",
                    "case.many.axes.density.points=3", "cases=equal,many"],
@@ -58,6 +62,8 @@ ONE_POINT = {  # the smallest grid that a study takes, and a single case
                                  "axes.correlation.values=[0.3]"],
     "features_and_dimensions": ["restarts=1", "n_features=8", "n_hidden=2", "axes.dimensions.values=[2]",
                                 "axes.density.values=[0.2]"],
+    "dictionary_learning": ["restarts=1", "axes.density.values=[0.05]", "axes.correlation.values=[0]", "cases=narrow",
+                            "case.narrow.axes.penalty.points=1"],
     "five_features": ["restarts=1", "axes.density.values=[0.2]"],
     "l1_penalty": ["case.less_important.restarts=1", "case.less_important.train.streams=1", "axes.penalty.points=3",
                    "axes.density.points=3", "cases=less_important"],
@@ -70,8 +76,8 @@ ONE_POINT = {  # the smallest grid that a study takes, and a single case
 }  # fmt: skip
 TWO_POINTS = {
     name: ["axes.density.values=[1, 0.05]"]
-    for name in ("absolute_value", "adversarial", "basic_results", "correlated_features", "five_features",
-                 "privileged_basis")  # fmt: skip
+    for name in ("absolute_value", "adversarial", "basic_results", "correlated_features", "dictionary_learning",
+                 "five_features", "privileged_basis")  # fmt: skip
 } | {"perturbed_feature": ["axes.perturbed.points=2"], "uniform_geometry": ["axes.density.points=2"]}
 TINY, HUGE = ([f"phases.{name}={value}" for name in ("represented", "superposed")] for value in (1e-18, 1e18))
 WILD: dict[str, Callable[[xr.DataArray], np.ndarray]] = {  # which models diverged, of (cells, restarts)
@@ -114,6 +120,15 @@ def made_up(case: Case, wild: str = "none", value: float = np.nan, weights: floa
         "grad_norm": (dims, np.where(lost, value, 0).astype(np.float32)),
         "diverged_at": (dims, np.where(lost, 2, -1).astype(np.int32)),
     }
+    if case.autoencoder:
+        coordinates["latent"] = np.arange(width := case.autoencoder.width)
+        data |= {
+            f"autoencoder_{name}": ((*dims, *own), rng.uniform(-low, 1, (*models, *sizes)).astype(np.float32))
+            for name, own, sizes, low in (
+                ("decoder", ("hidden", "latent"), (m, width), 1), ("firing", ("latent",), (width,), 0),
+                *((name, (), (), 0) for name in ("loss", "objective", "fvu", "l0", "dead")),
+            )
+        }  # fmt: skip
     if steps := snapshot_steps(case.train):
         coordinates["step"] = ("snapshot", np.array(steps))
         shape = (*models, len(steps))

@@ -12,7 +12,7 @@ from superjax.problem.models.base import ToyModel
 class Dictionary(ToyModel):
     """f = ReLU(W_e (h - c) + b), h' = W_d f + c, the columns of W_d scaled to norm 1 (Bricken et al. 2023, "Towards
     Monosemanticity"; Cunningham et al. 2023, arXiv:2309.08600). With `top_k` > 0 the largest so many latents of f alone
-    stay (Gao et al. 2024, arXiv:2406.04093).
+    stay (Gao et al. 2024, arXiv:2406.04093). `fixed` directions, the columns of W_d, are not trained.
 
     Its input is an activation of `n_features` entries; `n_hidden` is its width. The decoder starts with random
     directions, the encoder as its transpose, biases at 0.
@@ -30,9 +30,10 @@ class Dictionary(ToyModel):
         "decoder_bias": ("hidden",),
     }
     top_k: ClassVar[int] = 0
+    fixed: ClassVar[bool] = False
 
     def __init__(self, n_features: int, n_hidden: int, init_std: float | Float[Array, ""], *, key: Key[Array, ""]):
-        directions = _units(jax.random.normal(key, (n_features, n_hidden)))
+        directions = units(jax.random.normal(key, (n_features, n_hidden)))
         self.encoder, self.decoder = directions.T, directions
         self.encoder_bias, self.decoder_bias = jnp.zeros(n_hidden), jnp.zeros(n_features)
 
@@ -46,11 +47,12 @@ class Dictionary(ToyModel):
 
     def directions(self) -> Float[Array, "n_features n_hidden"]:
         """The columns of the decoder at norm 1."""
-        return _units(self.decoder)
+        return units(jax.lax.stop_gradient(self.decoder) if self.fixed else self.decoder)
 
     def __call__(self, x: Float[Array, " n_features"]) -> Float[Array, " n_features"]:
         return self.directions() @ self.hidden(x) + self.decoder_bias
 
 
-def _units(columns: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
+def units(columns: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
+    """The columns at norm 1."""
     return columns / jnp.sqrt(jnp.maximum(jnp.sum(columns * columns, axis=0, keepdims=True), 1e-12))

@@ -5,7 +5,7 @@ this training are the models of the case.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from superjax.problem.data.activations import Activations, activations_of
 from superjax.problem.expectation import ActiveMinibatch, ActiveQuasi, Minibatch, Quasi
 from superjax.problem.members import bound, bound_model
 from superjax.problem.models.base import with_numbers
-from superjax.problem.models.dictionary import Dictionary
+from superjax.problem.models.dictionary import Dictionary, units
 from superjax.problem.problem import Laws, Problem
 from superjax.problem.targets import Identity
 from superjax.problem.terms import L1, Squared
@@ -31,9 +31,11 @@ from superjax.problem.user_code import one_line, refusal, tried
 from superjax.runs.chunks import Trained, Training
 from superjax.runs.stages.base import Found, Running, Stage, Trainee, Variables
 from superjax.runs.stages.refine import hyper_of
+from superjax.runs.starting import with_arrays
 from superjax.spec import Case, Train
 
 _SAMPLES = 2**14  # of activations that dictionaries are measured on
+_DRAW = 1  # beside the restart: a model's own draw would give directions near its features, which began with it
 
 
 class Measured(NamedTuple):
@@ -62,6 +64,7 @@ class Autoencoders(Stage):
         "autoencoder_decoder": "weights of the dictionary's decoder: column k is the direction of latent k, at norm 1",
         "autoencoder_decoder_bias": "bias of the dictionary's decoder",
         "autoencoder_loss": "mean squared error of the activations, summed over hidden dimensions",
+        "autoencoder_objective": "what is minimised: the error, and the penalty on the latents",
         "autoencoder_diverged_at": "first step whose gradient was not finite, -1 if there is none",
         "autoencoder_fvu": "fraction of the variance of the activations that is unexplained",
         "autoencoder_l0": "mean number of active latents where some feature is active",
@@ -98,7 +101,8 @@ class Autoencoders(Stage):
     def __init__(self, running: Running):
         self._running, options = running, running.case.autoencoder
         assert options is not None
-        self.problem = problem_on(running.problem, options.width, options.k if options.kind == "topk" else 0)
+        k = options.k if options.kind == "topk" else 0
+        self.problem = problem_on(running.problem, options.width, k, options.fixed)
         self._train = Train(steps=options.steps, learning_rate=options.learning_rate)
         uniforms, empty = self.problem.data.n_uniforms(running.case.n_hidden), not self.problem.data.skips_empty
         self._fresh = (Minibatch if empty else ActiveMinibatch)(uniforms, options.batch)
@@ -144,13 +148,17 @@ class Autoencoders(Stage):
         )
 
     def run(self, trained: Trainee) -> Found:
-        running, program = self._running, self.program
+        running, program, options = self._running, self.program, self._running.case.autoencoder
+        assert options is not None
         cells, number = self._cells(trained), np.arange(len(trained.cell), dtype=np.int32)
 
         def first(index: Int[np.ndarray, "..."]) -> PyTree:
             flat = index.ravel().astype(np.int32) % running.case.restarts  # the restart: equal in all cells
             one = np.ones(len(flat), np.float32)
-            models = program.initialise(running.case.seed, flat[:, None], one, 0 * one, running.chunks["autoencoder"])
+            numbers = np.stack([flat, np.full_like(flat, _DRAW)], axis=1)
+            models = program.initialise(running.case.seed, numbers, one, 0 * one, running.chunks["autoencoder"])
+            if options.start == "features":
+                models = begun_with(models, trained.models.W[index.ravel()])
             return jax.tree.map(lambda x: x.reshape(*index.shape, *x.shape[1:]), models)
 
         def score(found: Trained, cell: Int[np.ndarray, " models"]) -> Evaluation:
@@ -192,6 +200,7 @@ class Autoencoders(Stage):
                 for name, own in Dictionary.dims.items()
             },
             "autoencoder_loss": (dims, by_restart(evaluation.loss)),
+            "autoencoder_objective": (dims, by_restart(np.asarray(evaluation.minimised))),
             "autoencoder_diverged_at": (dims, by_restart(diverged_at)),
             "autoencoder_fvu": (dims, by_restart(found.fvu)),
             "autoencoder_l0": (dims, by_restart(found.l0)),
@@ -211,23 +220,34 @@ class Autoencoders(Stage):
 
 
 @functools.lru_cache(maxsize=64)
-def problem_on(problem: Problem, width: int, top_k: int) -> Problem:
+def problem_on(problem: Problem, width: int, top_k: int, fixed: bool = False) -> Problem:
     """The problem of dictionaries on the activations of the models of a problem: the squared error, and the L1 norm of
-    the latents unless the largest `top_k` of them alone stay."""
+    the latents unless the largest `top_k` of them alone stay. `fixed` directions are not trained."""
     m = problem.n_hidden
     terms, names = ((Squared,), ("squared",)) if top_k else ((Squared, L1), ("squared", "l1"))
-    model = bound_model(Dictionary, True, (("top_k", top_k),))
+    model = bound_model(Dictionary, True, (("top_k", top_k), ("fixed", fixed)))
     parts = tuple(bound(term, m, ()) for term in terms)
     return Problem(model, activations_of(problem), bound(Identity, m, ()), parts, names, m, width, m)
+
+
+def begun_with(dictionaries: PyTree, W: Float[np.ndarray, "models n_hidden n_features"]) -> PyTree:
+    """Dictionaries, leaves (models, ...), whose first latents are the directions of the features, as many as there are
+    of both."""
+    decoder = np.array(dictionaries.decoder)
+    both = min(decoder.shape[-1], W.shape[-1])
+    decoder[..., :both] = jax.vmap(units)(W[..., :both])
+    return with_arrays(dictionaries, {"encoder": decoder.swapaxes(-1, -2), "decoder": decoder})
 
 
 def firing(
     dictionary: Dictionary, data: Activations, uniforms: Float[Array, "uniforms samples"]
 ) -> Float[Array, " latents"]:
-    """How often each latent of a dictionary is active; where there is a way to draw them, of inputs that are not all
-    0."""
-    h = jax.vmap(data.sample_active if data.skips_empty else data.sample, -1)(uniforms)
-    return jnp.mean(jax.vmap(dictionary.hidden)(h) > 0, axis=0, dtype=jnp.float32)
+    """How often each latent of a dictionary is active, of inputs that are not all 0."""
+    model: Any = data.model
+    x = jax.vmap(data.source.sample_active if data.skips_empty else data.source.sample, -1)(uniforms)
+    some = jnp.any(x != 0, axis=1)
+    active = (jax.vmap(lambda x: dictionary.hidden(model.hidden(x)))(x) > 0) & some[:, None]
+    return jnp.sum(active, axis=0, dtype=jnp.float32) / jnp.maximum(jnp.sum(some, dtype=jnp.float32), 1.0)
 
 
 def _zeros(model: PyTree) -> PyTree:
