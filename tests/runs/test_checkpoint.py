@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from superjax.engine import chunk_sizes, engine
+from superjax.engine import chunk_sizes, engine, pace
 from superjax.runs import checkpoint
 from superjax.runs.case_run import CaseRun
 from superjax.runs.checkpoint import Folder, Memory, Saved
@@ -111,7 +111,7 @@ def test_a_run_killed_again_and_again_goes_on_bitwise(make_case, small_chunks, t
     case = make_case(*overrides)
     straight = finished(case, lambda task, key: Memory())
     monkeypatch.setattr(Folder, "due", lambda self: True)
-    monkeypatch.setattr(engine, "_CALL_SECONDS", 1e-9)  # a call is a step, but for the first
+    monkeypatch.setattr(pace, "_CALL_SECONDS", 1e-9)  # a call is a step, but for the first
     save, saved = Folder.save, []
 
     def save_and_die(self, chunk, what):
