@@ -125,7 +125,7 @@ def test_its_check_refuses_before_training(folder):
 @pytest.mark.parametrize(
     ("study", "says"),
     [
-        ("phase_diagrm", r'= "phase_diagrm", no such study; did you mean phase_diagram\?\n  allowed: basic_results'),
+        ("phase_diagrm", r'= "phase_diagrm", no such study; did you mean phase_diagram\?\n  allowed: absolute_value'),
         ("no_such_thing", r"no such study\n  allowed: .* or pkg.module\n  looked for no_such_thing.py in .*here"),
         ("no_such.thing", r"looked for no_such/thing.py in "),
         ("numpy.no_such_thing", r"no such study"),
