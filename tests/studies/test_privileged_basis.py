@@ -121,7 +121,7 @@ def test_figures_draw_the_neurons(results):
     densities = data["density"].values
     assert titles == [f"density {s:.3g} {best.kind}" for s, (best, *_) in zip(densities, found, strict=True)]
     counts = figures["relu_hidden_solutions"].axes[0]
-    drawn = {line.get_label(): line.get_ydata().tolist() for line in counts.lines}
+    drawn = {line.get_label(): list(line.get_ydata()) for line in counts.lines}
     assert drawn["monosemantic neurons"] == [best.monosemantic for best, *_ in found]
     assert drawn["features represented"] == [best.serves.any(0).sum() for best, *_ in found]
     written = {text.get_text().replace("\n", " ") for text in counts.texts}

@@ -28,8 +28,8 @@ TURNS = 20  # random rotations of the hidden space
 
 
 class Minimum(NamedTuple):
-    """The best restart of a kind, finished in float64: `loss` is that of the minimum and `trained` that of the restart,
-    on the same inputs; `error` is the standard error of the difference to the lowest at this density."""
+    """A minimum of a kind, in float64: `loss` is its own and `trained` that of the best `restart` of those that end in
+    it, on the same inputs; `error` is the standard error of the difference to the lowest at this density."""
 
     kind: str
     restart: int
@@ -122,12 +122,14 @@ def _compared(models: list[tuple], importance: tuple[float, ...], density: float
     every = np.stack([_losses(pairs, importance, given) for given in rows], axis=1)
     trained, loss = every[: len(finished)], every[len(finished) :]
     best = loss[loss.mean(1).argmin()]
+    served = [_serves(W) for W, _ in finished]
+    ends = [analysis.regime(serves) for serves in served]
     found: dict[str, Minimum] = {}
     for k in loss.mean(1).argsort(kind="stable"):
-        serves = _serves(finished[k][0])
+        nearest = min((j for j, end in enumerate(ends) if end == ends[k]), key=lambda j: trained[j].mean())
         error = float((loss[k] - best).std(ddof=1) / np.sqrt(REPLICAS))
-        minimum = Minimum(analysis.regime(serves), models[k][0], *finished[k], serves, float(loss[k].mean()),
-                          float(trained[k].mean()), error)  # fmt: skip
+        minimum = Minimum(ends[k], models[nearest][0], *finished[k], served[k], float(loss[k].mean()),
+                          float(trained[nearest].mean()), error)  # fmt: skip
         found.setdefault(minimum.kind, minimum)
     return list(found.values())[:SHOWN]
 
