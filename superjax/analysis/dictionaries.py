@@ -96,7 +96,7 @@ def mixing(
         """The largest cosine of each latent with a sum of two features, and whether there is one."""
         apart = there & both & ((first * second).sum(-2) < merged)
         cosines = np.einsum("...hp,...hl->...pl", units(first + second), latents)
-        return np.where(apart[..., None], cosines, -1).max(-2), apart.any(-1)
+        return np.where(apart[..., None], cosines, -1).max(-2), np.asarray(apart.any(-1))
 
     second, there = features[..., 1::2], represented[..., 1::2]
     partners, known = with_sums(second, there)
