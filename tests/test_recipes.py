@@ -1,5 +1,6 @@
 """The recipes of docs/extending.md: each a file of the user's and a sweep file, run from a folder with nothing else."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -38,12 +39,37 @@ def of_counts(data):
     pass  # its claim says it
 
 
+def best_layers(data, cell):
+    best = data.isel(density=cell, restart=int(data["best"][cell]))
+    return [best[name].values.astype(float) for name in ("W1", "c", "W2", "b")] + [float(best["loss"])]
+
+
+def of_squares(data):
+    """The stored loss is that of fresh samples, and far below that of knowing nothing but the mean of x²."""
+    W1, c, W2, b, loss = best_layers(data, -1)
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (2**17, 3)) * (rng.random((2**17, 3)) < 0.1)
+    miss = np.maximum(x @ W1.T + c, 0) @ W2.T + b - x**2
+    np.testing.assert_allclose(loss, np.mean(np.sum(miss**2, axis=1)), rtol=0.05)
+    assert loss < 0.03 * 3 * (0.1 / 5 - 0.01 / 9)
+
+
+def of_and_pairs(data):
+    """The stored loss is that of all 16 inputs; six outputs of five neurons."""
+    W1, c, W2, b, loss = best_layers(data, 0)
+    x = np.array(list(itertools.product([0, 1], repeat=4)))
+    truth = np.stack([x[:, i] * x[:, j] for i, j in itertools.combinations(range(4), 2)], axis=1)
+    miss = np.maximum(x @ W1.T + c, 0) @ W2.T + b - truth
+    np.testing.assert_allclose(loss, np.mean(np.sum(miss**2, axis=1)), rtol=0.05)
+    assert W2.shape == (6, 5) and (np.abs(miss) < 0.5).all()
+
+
 def of_dictionaries(data):
     assert data["autoencoder_recovered"].mean("restart").max() > 0.8
 
 
-CHECKS = {"absolute": of_absolute, "counts": of_counts, "dictionaries": of_dictionaries, "magnitudes": of_magnitudes,
-          "penalty": of_penalty}  # fmt: skip
+CHECKS = {"absolute": of_absolute, "and_pairs": of_and_pairs, "counts": of_counts, "dictionaries": of_dictionaries,
+          "magnitudes": of_magnitudes, "penalty": of_penalty, "squares": of_squares}  # fmt: skip
 
 
 QUICK = ("absolute", "penalty")

@@ -13,7 +13,7 @@ from superjax.engine.train import Cell
 from superjax.problem.models.dictionary import Dictionary
 from superjax.problem.problem import Laws
 from superjax.runs.case_run import CaseRun
-from superjax.runs.stages.autoencoder import problem_on
+from superjax.runs.stages.autoencoder import begun_with, problem_on
 from superjax.runs.stages.refine import hyper_of
 from superjax.runs.starting import with_arrays
 from superjax.spec import SweepError, Train, load
@@ -49,6 +49,14 @@ def finished(tmp_path_factory):
     running = CaseRun("dictionaries", case_of(tmp_path_factory.mktemp("sweep")))
     running.train()
     return running, running.finish()
+
+
+def draw(seed: int, *numbers: int) -> jax.Array:
+    """The key of initial weights."""
+    key = jax.random.fold_in(root_key(seed), 0)
+    for number in numbers:
+        key = jax.random.fold_in(key, number)
+    return key
 
 
 def pentagon() -> np.ndarray:
@@ -143,10 +151,7 @@ def test_the_stage_trains_what_a_plain_loop_over_one_of_them_does(finished):
 
         return (some * mean(h) + (1 - some) * mean(h0)) / density[0]
 
-    key = jax.random.fold_in(root_key(case.seed), 0)
-    for number in (1, 1):  # the restart, and what tells dictionaries from models
-        key = jax.random.fold_in(key, number)
-    start = stage.problem.new(key, 1.0)
+    start = stage.problem.new(draw(case.seed, 1, 1), 1.0)  # the restart, and what tells dictionaries from models
     arrays = [getattr(start, name) for name in Dictionary.dims]
     factors = schedule_factors(Train(steps=case.autoencoder.steps))
     key = jax.random.fold_in(jax.random.fold_in(root_key(case.seed), 1), 0)
@@ -224,42 +229,50 @@ def test_what_cannot_be_is_refused_before_training(tmp_path, overrides, says):
         CaseRun("refused", case_of(tmp_path, *overrides))
 
 
-def untrained(tmp_path, *overrides):
-    """Models and dictionaries that are as they begin."""
-    case = case_of(tmp_path, "train.steps=1", "train.learning_rate=1e-30", "autoencoder.steps=1",
-                   "autoencoder.learning_rate=1e-30", *overrides)  # fmt: skip
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """Dictionaries as they begin, with the features, of rare pairs: data that are drawn as they come, mostly empty."""
+    case = case_of(tmp_path_factory.mktemp("untrained"), "autoencoder.start=features", "autoencoder.width=8",
+                   "autoencoder.steps=1", "autoencoder.learning_rate=1e-30", 'data={kind="sets", set_size=2}',
+                   "n_features=6", "axes.density.values=[0.02, 0.03]", "axes.penalty.values=[0.1]")  # fmt: skip
     running = CaseRun("untrained", case)
     running.train()
     return running.finish()
 
 
-def test_a_dictionary_does_not_begin_with_the_initial_weights_of_its_model(tmp_path):
-    """They are of the same shape, and features stay near where they began."""
-    data = untrained(tmp_path, "autoencoder.width=5")
-    W = analysis.units(data["W"].values)
-    assert np.abs((W * data["autoencoder_decoder"].values).sum(-2)).mean() < 0.9
-
-
-@pytest.mark.parametrize("width", [3, 8])
-def test_a_dictionary_may_begin_with_the_features(tmp_path, width):
-    data = untrained(tmp_path, f"autoencoder.width={width}", "autoencoder.start=features")
-    directions, both = data["autoencoder_decoder"].values, min(width, 5)
-    W = analysis.units(data["W"].values)
-    np.testing.assert_allclose(directions[..., :both], W[..., :both], atol=1e-5)
-    np.testing.assert_allclose(data["autoencoder_encoder"].values, directions.swapaxes(-1, -2), atol=1e-5)
+def test_a_dictionary_may_begin_with_the_features(untrained):
+    directions = untrained["autoencoder_decoder"].values
+    np.testing.assert_allclose(directions[..., :6], analysis.units(untrained["W"].values), atol=1e-5)
+    np.testing.assert_allclose(untrained["autoencoder_encoder"].values, directions.swapaxes(-1, -2), atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(directions, axis=-2), 1, rtol=1e-5)
 
 
-def test_fixed_directions_stay_and_the_encoder_learns(tmp_path):
-    case = case_of(tmp_path, "autoencoder.fixed=true", "autoencoder.start=features", "autoencoder.width=5")
+def test_a_narrow_dictionary_begins_with_the_first_features(finished):
+    new = finished[0]._stages[0].problem.new(jax.random.key(0), 1.0)  # six latents
+    W = np.arange(1.0, 17).reshape(1, 2, 8).astype(np.float32) ** 2
+    found = begun_with(jax.tree.map(lambda x: np.asarray(x)[None], new), W)
+    np.testing.assert_allclose(found.decoder, analysis.units(W)[..., :6], rtol=1e-5)
+    np.testing.assert_allclose(found.encoder, found.decoder.swapaxes(-1, -2))
+
+
+def test_firing_is_counted_where_some_feature_is_active(untrained):
+    assert untrained["autoencoder_l0"].values.min() > 0.5  # of all inputs less than a fifth
+
+
+def test_fixed_directions_stay_as_they_were_drawn_and_the_encoder_learns(tmp_path):
+    """Not from the draw of the model, whose features stay near where they began, even with weights of that shape."""
+    case = case_of(tmp_path, "autoencoder.fixed=true", "autoencoder.width=5")
     running = CaseRun("fixed", case)
     running.train()
     data = running.finish()
     directions = data["autoencoder_decoder"].values
-    np.testing.assert_allclose(directions, analysis.units(data["W"].values), atol=1e-5)
+    start = running._stages[0].problem.new(draw(case.seed, 1, 1), 1.0)
+    np.testing.assert_allclose(
+        directions[:, :, 1], np.broadcast_to(start.decoder, directions[:, :, 1].shape), atol=1e-5
+    )
     assert np.abs(data["autoencoder_encoder"].values - directions.swapaxes(-1, -2)).max() > 0.01
-    represented = data["norm"].min(("density", "penalty", "feature")) >= 0.5
-    np.testing.assert_allclose(data["autoencoder_feature_cosine"].where(represented, 1), 1, atol=1e-4)
+    own = running.problem.new(draw(case.seed, 1), 1.0)
+    assert np.abs((analysis.units(np.asarray(own.W)) * np.asarray(start.decoder)).sum(0)).mean() < 0.9
 
 
 def test_what_is_minimised_is_the_error_and_the_penalty(finished):
@@ -275,12 +288,6 @@ def test_what_is_minimised_is_the_error_and_the_penalty(finished):
     error, total = np.mean(np.sum((f @ decoder.T + c - h) ** 2, axis=1)), np.mean(f.sum(1))
     np.testing.assert_allclose(one["autoencoder_loss"], error, rtol=0.02)
     np.testing.assert_allclose(one["autoencoder_objective"], error + 0.3 * total, rtol=0.02)
-
-
-def test_firing_is_counted_where_some_feature_is_active(tmp_path):
-    """Also of data that are drawn as they come, most of them empty."""
-    data = untrained(tmp_path, 'data.kind="sets"', "axes.density.values=[0.02, 0.03]", "autoencoder.start=features")
-    assert data["autoencoder_l0"].values.min() > 0.5
 
 
 def test_how_latents_lie_to_pairs():
