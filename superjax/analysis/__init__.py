@@ -12,7 +12,7 @@ from superjax.analysis.boundary import (
     superposition_excess,
 )
 from superjax.analysis.canonical import canonical, canonical_rotation
-from superjax.analysis.dictionaries import Mixing, Recovery, mixing, recovery, units
+from superjax.analysis.dictionaries import Mixing, Recovery, mixing, recovery
 from superjax.analysis.dynamics import drops, largest_change, smooth, speed
 from superjax.analysis.geometry import (
     TOLERANCE,
@@ -37,8 +37,9 @@ from superjax.analysis.phases import (
     norm,
     phase_signature,
     represented,
+    units,
 )
-from superjax.analysis.ranks import bootstrap_interval, rank_correlation
+from superjax.analysis.ranks import bootstrap_interval, rank_correlation, rank_correlation_of_finite
 from superjax.analysis.restarts import (
     REACHED,
     agreement,
@@ -93,6 +94,7 @@ __all__ = [
     "phase_signature",
     "polytopes",
     "rank_correlation",
+    "rank_correlation_of_finite",
     "reached",
     "recognise",
     "recovery",

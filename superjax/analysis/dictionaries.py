@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from superjax.analysis.phases import units
+
 FOUND = 0.9  # a feature is recovered if some latent's cosine with it is above this
 
 
@@ -112,9 +114,3 @@ def mixing(
         share((partners > largest) & (partners >= strangers)),
         share((strangers > largest) & (strangers > partners)),
     )
-
-
-def units(columns: Float[np.ndarray, "... rows columns"]) -> Float[np.ndarray, "... rows columns"]:
-    """The columns at norm 1; those of 0 stay."""
-    norms = np.linalg.norm(columns, axis=-2, keepdims=True)
-    return columns / np.where(norms == 0, 1, norms)

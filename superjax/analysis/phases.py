@@ -36,8 +36,8 @@ def norm(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "
     return np.linalg.norm(W, axis=-2)
 
 
-def _units(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_hidden n_features"]:
-    """Ŵ, 0 where W_i = 0."""
+def units(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_hidden n_features"]:
+    """The columns at norm 1, Ŵ; those of 0 stay."""
     norms = norm(W)
     return W / np.where(norms == 0, 1, norms)[..., None, :]
 
@@ -45,7 +45,7 @@ def _units(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray,
 @_quiet
 def overlaps(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_features n_features"]:
     """(Ŵ_i·W_j)² for every pair (i, j)."""
-    return np.square(np.einsum("...hi,...hj->...ij", _units(W), W))
+    return np.square(np.einsum("...hi,...hj->...ij", units(W), W))
 
 
 @_quiet
@@ -70,9 +70,9 @@ def _sums(
                 pairs = pairs * mask[:, None, :]
             total[part], own[part] = pairs.sum(-1), np.diagonal(pairs, axis1=-2, axis2=-1)
         else:
-            units, others = _units(some[0].astype(np.float64)), np.where(mask[0], some[0], 0).astype(np.float64)
-            total[part] = np.sum(units * ((others @ others.T) @ units), axis=0)
-            own[part] = np.square(np.sum(units * others, axis=0))
+            own_units, others = units(some[0].astype(np.float64)), np.where(mask[0], some[0], 0).astype(np.float64)
+            total[part] = np.sum(own_units * ((others @ others.T) @ own_units), axis=0)
+            own[part] = np.square(np.sum(own_units * others, axis=0))
     return total.reshape(*W.shape[:-2], n), own.reshape(*W.shape[:-2], n)
 
 
@@ -140,10 +140,10 @@ def merged(
     found = np.zeros((len(models), n), bool)
     size, width = max(1, _PAIRS // max(n**2, 1)), max(1, _PAIRS // max(n, 1))
     for part in (slice(start, start + size) for start in range(0, len(models), size)):
-        units = np.where(norm(models[part])[:, None, :] >= represented, _units(models[part]), 0)
+        present = np.where(norm(models[part])[:, None, :] >= represented, units(models[part]), 0)
         for first in range(0, n, width):
-            some = units[:, :, first : first + width]
-            near = np.einsum("mhi,mhj->mij", some, units) >= cosine
+            some = present[:, :, first : first + width]
+            near = np.einsum("mhi,mhj->mij", some, present) >= cosine
             own = np.arange(some.shape[-1])
             near[:, own, first + own] = False
             found[part, first : first + width] = near.any(-1)

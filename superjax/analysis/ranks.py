@@ -18,6 +18,12 @@ def rank_correlation(x: Float[np.ndarray, "*some n"], y: Float[np.ndarray, "*som
     return np.divide((x * y).sum(-1), both, out=np.full(both.shape, np.nan), where=both > 0)
 
 
+def rank_correlation_of_finite(x: Float[np.ndarray, "..."], y: Float[np.ndarray, "..."]) -> float:
+    """The same over all entries where both are finite; NaN for fewer than three of them."""
+    known = np.isfinite(x) & np.isfinite(y)
+    return float(rank_correlation(x[known], y[known])) if known.sum() >= 3 else float("nan")
+
+
 def bootstrap_interval(
     x: Float[np.ndarray, "groups n"], y: Float[np.ndarray, "groups n"], level: float = 0.95, resamples: int = 1000
 ) -> tuple[float, float]:

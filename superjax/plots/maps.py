@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 
 from superjax.analysis import PHASES
 
+OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#f0e442", "#000000")  # kinds of things
 GREY, BLUE, VERMILION, BLACK, GREEN = "#d0d0d0", "#0072b2", "#d55e00", "#000000", "#009e73"
 PHASE_COLOURS = dict(zip(PHASES, (GREY, BLUE, VERMILION, BLACK), strict=True))
 THEORY_LINE = {"color": "black", "linewidth": 1.6}

@@ -25,6 +25,7 @@ MAX_WEIGHTS = 400  # features whose weights are drawn
 MAX_VALUES = 6  # of a further axis
 MAX_MAPS = 48  # of a figure
 MAX_FAMILIES = 8
+_MERGED = "on the direction of another feature (merged)"
 
 
 def figures(results: Results) -> dict[str, Figure]:
@@ -52,9 +53,6 @@ def overview(case: Case, data: xr.Dataset, name: str) -> Figure:
     ]
     heading(figure, "\n".join(filter(None, parts)), 12)
     return figure
-
-
-_MERGED = "on the direction of another feature (merged)"
 
 
 def _handles(diverged: bool, merged: bool) -> list[Patch]:

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 
 from superjax.analysis import PHASES
 from superjax.plots.canvas import fitted, heading
-from superjax.plots.maps import VERMILION, kind_map, phase_handles, phase_map, value_map
+from superjax.plots.maps import OKABE_ITO, VERMILION, kind_map, phase_handles, phase_map, value_map
 from superjax.spec import Case, Sweep, SweepError
 from superjax.studies.axes import axis_of, readable_logs, sorted_map, split
 from superjax.studies.captions import spread
@@ -25,7 +25,7 @@ from superjax.studies.solutions import names
 MAX_PANELS = 8  # of a quantity: features, kinds of phases
 MAX_MAPS = 48  # of a figure
 _NAMED = ("phase_kind", "family", "attack")  # dimensions whose coordinates are words
-KIND_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442"]  # Okabe and Ito
+KIND_COLOURS = OKABE_ITO[:7]
 _OTHERS, _DIVERGED = "#d0d0d0", "#000000"
 _DECADES = 3.0  # from which on a positive quantity is drawn on a logarithmic scale
 ALWAYS = ("loss", "grad_norm", "feature_loss", "diverged_at")

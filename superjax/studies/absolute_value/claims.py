@@ -2,7 +2,6 @@
 
 import numpy as np
 import xarray as xr
-from scipy.stats import rankdata
 
 from superjax import analysis
 from superjax.spec import Case
@@ -91,9 +90,9 @@ def _computation(name: str, data: xr.Dataset) -> list[Claim]:
         found.append(
             at_least(f"{name}: rank correlation of the fraction of polysemantic neurons with sparsity",
                      f"{SECTION}: progressively polysemantic", _RANK,
-                     _rank_correlation(-np.log(density), part), kind="paper",
+                     analysis.rank_correlation_of_finite(-np.log(density), part), kind="paper",
                      note=f"best restarts; of all restarts "
-                     f"{_rank_correlation(sparsity, every):.3f}")
+                     f"{analysis.rank_correlation_of_finite(sparsity, every):.3f}")
         )  # fmt: skip
     dense = density >= DENSE * 0.999
     if dense.any():
@@ -112,12 +111,6 @@ def _computation(name: str, data: xr.Dataset) -> list[Claim]:
                      note=f"most {each.max()}"),
         ]  # fmt: skip
     return [*found, *_least_important_first(name, density, served)]
-
-
-def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's, of what is finite."""
-    finite = np.isfinite(one) & np.isfinite(other)
-    return float(np.corrcoef(rankdata(one[finite]), rankdata(other[finite]))[0, 1])
 
 
 def _least_important_first(name: str, density: np.ndarray, served: np.ndarray) -> list[Claim]:

@@ -7,6 +7,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from superjax import analysis
+from superjax.reference import theory
 from superjax.spec import Case
 
 PAPER = (2.0, -0.5, 0.5, 2.0)  # input weights of the neuron for its two features, and output weights to them
@@ -70,8 +71,8 @@ def polysemantic(serves: Bool[np.ndarray, "... n_hidden n_features"]) -> Float[n
 
 def error(case: Case, data: xr.Dataset) -> Float[np.ndarray, "density restart"]:
     """Loss relative to the variance of the target, Var |x| = s/3 - s²/4, weighted alike."""
-    s = data["density"].values[:, None]
-    return data["loss"].transpose("density", "restart").values / ((s / 3 - s**2 / 4) * sum(case.importance_vector()))
+    variance = np.asarray(theory.variance(data["density"].values[:, None])) * sum(case.importance_vector())
+    return data["loss"].transpose("density", "restart").values / variance
 
 
 def motifs(data: xr.Dataset) -> list[Motif]:

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int8
 
 from superjax import analysis
+from superjax.reference import theory
 from superjax.spec import Case
 from superjax.studies.correlated_phase_diagram.view import ONE_FEATURE, optimum_kinds
 from superjax.studies.diagram import Diagram
@@ -59,8 +60,7 @@ class Plane(Diagram):
     def of_one_feature(self) -> Float[np.ndarray, "importance density"]:
         """The loss of an identity output at its best: the less important feature is left out, min(1, r) Var(x)."""
         _, density = self.numbers()
-        variance = density[..., 0] / 3 - density[..., 0] ** 2 / 4
-        return np.minimum(1, self.importance)[:, None] * variance
+        return np.minimum(1, self.importance)[:, None] * np.asarray(theory.variance(density[..., 0]))
 
 
 def function_of(case: Case) -> str:

@@ -110,7 +110,7 @@ class Attacked:
             return float("nan"), unknown, unknown
         x_whole, y_whole = (np.nan_to_num(values[:, columns]) for values in (x, y))
         return (
-            float(analysis.rank_correlation(x[known], y[known])),
+            analysis.rank_correlation_of_finite(x, y),
             analysis.bootstrap_interval(x_whole.T, y_whole.T),
             analysis.bootstrap_interval(x_whole, y_whole),
         )

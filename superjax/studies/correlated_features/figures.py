@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from superjax import analysis, plots
-from superjax.plots.maps import BLUE, VERMILION
+from superjax.plots.maps import BLUE, OKABE_ITO, VERMILION
 from superjax.spec import Case
 from superjax.studies.captions import frame, nearest, partly, spread, training_in_words
 from superjax.studies.correlated_features.view import (
@@ -37,7 +37,7 @@ from superjax.studies.solutions import Switch, best_names
 MAX_CASES = 8  # of a figure
 MAX_ROWS = 8  # correlations
 SHOWN = (0.9, 0.6, 0.4, 0.2, 0.1, 0.02)  # densities of the pairs in the plane
-SET_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+SET_COLOURS = OKABE_ITO[:6]
 NUMBER_SHADES = ("white", "#e4ecf3", "#c3d4e3", "#9cb9d1", "#7a9fbf")  # by how many pairs are collapsed
 NUMBER_COLOURS = ("#000000", "#009e73", "#e69f00", "#cc79a7", "#56b4e9")
 TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from superjax import analysis
 from superjax.studies.claim import Claim, at_least, close, less_than, more_than
 from superjax.studies.dictionary_learning.view import (
     FOUND,
@@ -215,7 +216,7 @@ def _hedging(results: Results) -> list[Claim]:
                     f"{one.name}: latents nearest to a sum of partners, rank correlation with ρ over all models",
                     HEDGING,
                     0.5,
-                    _rank_correlation(np.broadcast_to(one.correlation, sums.shape), sums),
+                    analysis.rank_correlation_of_finite(np.broadcast_to(one.correlation, sums.shape), sums),
                     kind="paper",
                     note=f"means {numbers(sums.mean(0))} at ρ = {numbers(one.correlation)}",
                 )
@@ -234,12 +235,3 @@ def _hedging(results: Results) -> list[Claim]:
             )
         )
     return found
-
-
-def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    from scipy.stats import rankdata  # takes long to import
-
-    known = np.isfinite(y)
-    if known.sum() < 3 or np.ptp(y[known]) == 0:
-        return np.nan
-    return float(np.corrcoef(rankdata(x[known]), rankdata(y[known]))[0, 1])

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from superjax import analysis, plots
+from superjax.plots.maps import OKABE_ITO
 from superjax.reference import theory
 from superjax.spec import Case
 from superjax.studies.captions import frame, nearest, partly, training_in_words
@@ -17,7 +18,7 @@ from superjax.studies.solutions import Switch, best, best_names, lowest_losses
 
 SHOWN = (1.0, 0.65, 0.5, 0.2, 0.15, 0.1, 0.05)  # densities
 DARK_GREY = "0.55"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+COLOURS = OKABE_ITO[:6]
 
 
 def figures(results: Results) -> dict[str, Figure]:

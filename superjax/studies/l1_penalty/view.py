@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from superjax import analysis
-from superjax.reference import oracle
+from superjax.reference import oracle, theory
 from superjax.studies.diagram import Diagram
 from superjax.studies.results import Results
 
@@ -73,8 +73,7 @@ class Plane(Diagram):
 
     def of_nothing(self) -> Float[np.ndarray, " density"]:
         """The loss of a model that returns the mean of every feature."""
-        s = self.density
-        return sum(self.case.importance_vector()) * (s / 3 - s**2 / 4)
+        return np.asarray(sum(self.case.importance_vector()) * theory.variance(self.density))
 
     def with_means(self) -> tuple[Float[np.ndarray, "penalty density"], Float[np.ndarray, "penalty density"]]:
         """Objective and error of the optima, outputs without a weight returning the mean where that is better: one that

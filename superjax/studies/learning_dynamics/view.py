@@ -106,8 +106,7 @@ def courses(data: xr.Dataset) -> dict[int, Course]:
 
 def cosines(W: Float[np.ndarray, "... n_hidden n_features"]) -> Float[np.ndarray, "... n_features n_features"]:
     """Ŵ_i·Ŵ_j of all pairs; 0 where a norm is 0."""
-    lengths = analysis.norm(W)
-    units = W / np.where(lengths == 0, 1, lengths)[..., None, :]
+    units = analysis.units(W)
     return np.einsum("...hi,...hj->...ij", units, units)
 
 

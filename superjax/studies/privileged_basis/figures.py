@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from superjax import analysis, plots
-from superjax.plots.maps import BLUE, GREEN, VERMILION
+from superjax.plots.maps import BLUE, GREEN, OKABE_ITO, VERMILION
 from superjax.spec import Case
 from superjax.studies.captions import frame, partly, spread, training_in_words
 from superjax.studies.privileged_basis.view import (
@@ -24,7 +24,6 @@ from superjax.studies.privileged_basis.view import (
 from superjax.studies.results import Results, known
 
 COLUMNS, MAX_DENSITIES = 5, 10
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#f0e442", "#000000")
 _LIMIT = 1.2  # of a weight, in colours
 _REST = "0.85"
 
@@ -201,7 +200,7 @@ def _draw_losses(ax: Axes, places: np.ndarray, found: list[list[Minimum]]) -> No
 def _draw_restarts(ax: Axes, places: np.ndarray, found: list[list[Minimum]], every: np.ndarray) -> None:
     """How many restarts end in each kind, those of the best minima from below, in colours; the rest grey."""
     names = list(dict.fromkeys(one.kind for here in found for one in here[:1]))
-    colours = dict(zip(names, np.resize(COLOURS, len(names)), strict=True))
+    colours = dict(zip(names, np.resize(OKABE_ITO, len(names)), strict=True))
     for place, here, named in zip(places, found, every, strict=True):
         counts = Counter(named.tolist())
         best = here[0].kind
