@@ -1,5 +1,6 @@
 """Sweep files and overrides: what a value is, where it comes from, and what a wrong one is told."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -849,10 +850,11 @@ def test_to_toml_keeps_a_sweep_without_cases_under_any_name() -> None:
     assert "learning_rate = 0.03" in sweep(SMALL).to_toml()  # defaults are spelled out
 
 
-@pytest.mark.parametrize("override", ["<table>=1", "[key]=1", "train.<number>=1", "axes.density.field=<table>"])
-def test_a_key_may_be_called_as_a_kind_of_value(override: str) -> None:
-    with pytest.raises(SweepError, match="<|key"):
-        load("phase_diagram", override)
+@pytest.mark.parametrize("key", ["<table>", "[key]", "train.<number>", "axes.density.field=<table>"])
+def test_a_key_may_be_called_as_a_kind_of_value(key: str) -> None:
+    name = key.rpartition("=")[2].rpartition(".")[2]
+    with pytest.raises(SweepError, match=re.escape(name)):
+        load("phase_diagram", f"{key}=1" if "=" not in key else key)
 
 
 @given(st.text(max_size=30), st.text(max_size=30))

@@ -91,7 +91,7 @@ def _draw_network(ax: Axes, best: Motif, W1: np.ndarray, W2: np.ndarray) -> None
         word = "a" if feature == best.one else "b"
         ax.text(-0.08, row, f"x$_{word}$", ha="right", va="center", fontsize=13)
         ax.text(2.08, row, f"y$_{word}$", ha="left", va="center", fontsize=13)
-    ax.set_title("the best example (red: excites, blue: inhibits)", fontsize=11)
+    ax.set_title("the best example (orange: excites, blue: inhibits)", fontsize=11)
 
 
 def _draw_spread(ax: Axes, best: Motif, found: Mapping[str, list[Motif]]) -> None:
