@@ -24,6 +24,8 @@ it. An output needs 4, 24, 360, 9720 nodes for 1, 2, 3, 4 active features: n up 
 more than 5 is refused.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, product
@@ -135,14 +137,19 @@ def _integrals(G, b, density, relu, gradient):
 
 
 def _evaluate(W, b, density, relu, gradient):
-    """`_integrals` of W (models, n_hidden, n), b and density (models, n), a block of models at a time."""
+    """`_integrals` of W (models, n_hidden, n), b and density (models, n), a block of models at a time on every core."""
     models, n = b.shape
     G = np.einsum("mhi,mhj->mij", W, W)
     block = max(1, _NODES_AT_ONCE // (n * _nodes_per_row(n, relu)))
-    parts = [
-        _integrals(G[at : at + block], b[at : at + block], density[at : at + block], relu, gradient)
-        for at in range(0, max(models, 1), block)
-    ]
+
+    def part(at: int):
+        return _integrals(G[at : at + block], b[at : at + block], density[at : at + block], relu, gradient)
+
+    starts = range(0, max(models, 1), block)
+    if len(starts) == 1:
+        return part(0)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        parts = list(pool.map(part, starts))
     return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
