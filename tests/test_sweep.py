@@ -46,10 +46,10 @@ values = [[0.05, 0.1], [0.2, 3.0], [1.0, 2.0]]
 """
 
 
-def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+def command(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
     """In a process of its own."""
     words = [sys.executable, "-m", "superjax.sweep", *arguments]
-    result = subprocess.run(words, cwd=cwd, capture_output=True, text=True)
+    result = subprocess.run(words, cwd=cwd, env=os.environ | env, capture_output=True, text=True)
     result.stderr = settled(result.stderr)
     return result
 
@@ -92,13 +92,15 @@ def test_a_run_leaves_what_the_contract_says(finished):
     assert set(claims[0]) == {"claim", "source", "expected", "measured", "tolerance", "holds", "note", "kind"}
 
 
-def test_a_finished_run_is_redrawn_and_nothing_is_trained(finished):
+def test_a_finished_run_is_redrawn_and_nothing_is_trained_or_compiled(finished, tmp_path):
     folder = finished / "results" / "phase_diagram"
     before = (folder / "n2_m1.nc").read_bytes()
     (folder / "cuts.png").unlink()
-    result = command("phase_diagram", *SMALL, "--figures-only", cwd=finished)
+    (programs := tmp_path / "programs").mkdir()
+    result = command("phase_diagram", *SMALL, "--figures-only", cwd=finished, JAX_COMPILATION_CACHE_DIR=str(programs))
     assert result.returncode == 0, result.stderr
     assert (folder / "cuts.png").exists() and (folder / "n2_m1.nc").read_bytes() == before
+    assert not list(programs.iterdir())
 
 
 def test_other_settings_are_refused_and_the_difference_named(finished):
