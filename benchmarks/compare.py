@@ -1,4 +1,4 @@
-"""Time superjax and PyTorch batched loops on the same models, one after the other.
+"""Time superjax and other loops over the same models, one after the other.
 
     python -m benchmarks.compare [WORKLOAD ...] [--repeats 5] [--steps N] [--out benchmarks/results] [--list]
 
@@ -28,7 +28,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 import superjax
-from benchmarks import pytorch_loop, rates
+from benchmarks import jax_loop, pytorch_loop, rates
 from superjax.disk.files import write_json, write_text
 from superjax.engine import engine
 from superjax.runs.case_run import program_of
@@ -36,9 +36,19 @@ from superjax.runs.environment import environment
 from superjax.runs.problems import problem_of, training_parts
 from superjax.system.machine import usable_cores
 
-LOOPS = ("straightforward", "fresh", "shared")  # PyTorch: as first written, tuned, tuned with one batch for all models
+# What superjax is compared with: PyTorch as first written, tuned, tuned with one batch for all models, that compiled, a
+# compiled `torch.func.vmap`; `vmap` and `scan` as a user of JAX writes them.
+LOOPS = {
+    "straightforward": "PyTorch, straightforward",
+    "fresh": "PyTorch, tuned",
+    "shared": "PyTorch, tuned, one batch for all models",
+    "compiled": "the same, torch.compile",
+    "functional": "torch.func.vmap, torch.compile",
+    "jax": "JAX, vmap and scan",
+}
+LONGER = ("compiled", "functional", "jax")  # these are fast enough to take as many steps as superjax's plain form
 RESULTS = Path("benchmarks/results")
-WARM_UP_STEPS = 3  # of PyTorch, which compiles nothing
+WARM_UP_STEPS = 3  # of PyTorch, which compiles for no number of steps
 CHECK_STEPS = 500
 TOLERANCE = 0.05  # how far the mean losses of the two may be apart, relative
 
@@ -70,7 +80,7 @@ values = {importances}
 class Workload:
     """A grid of ReLU output models, densities x importances of the last feature, and the steps of a timed run.
 
-    superjax takes more steps than PyTorch, or than its own plain form, so that all runs last a second or more.
+    superjax takes more steps than the loops, or than its own plain form, so that all runs last a second or more.
     """
 
     n_features: int
@@ -120,12 +130,20 @@ class Workload:
         init = {name: values.reshape(*grid, *values.shape[1:]) for name, values in given.items()}
         return superjax.run(sweep, init={self.name: init})[self.name]
 
-    def run_pytorch(self, W: np.ndarray, steps: int, loop: str) -> tuple[np.ndarray, np.ndarray, float]:
-        """W, b and seconds of a PyTorch loop on all cores."""
+    def steps_of(self, loop: str) -> int:
+        """The steps of a timed run of a loop."""
+        return self.plain_steps if loop in LONGER else self.torch_steps
+
+    def run_loop(self, W: np.ndarray, steps: int, loop: str) -> tuple[np.ndarray, np.ndarray, float]:
+        """W, b and seconds of a loop on all cores."""
         densities = np.tile(np.repeat(self.densities, self.n_importances)[:, None], (1, self.n_features))
         importances = np.ones((self.models, self.n_features))
         importances[:, -1] = np.tile(self.importances, self.n_densities)
         models, where = (densities, importances, W, steps, self.batch), (usable_cores(), pytorch_device())
+        if loop == "jax":
+            return jax_loop.train(*models)
+        if loop in ("compiled", "functional"):
+            return pytorch_loop.train_compiled(*models, loop == "functional", *where)
         if loop == "straightforward":
             return pytorch_loop.train_straightforwardly(*models, *where)
         return pytorch_loop.train(*models, loop == "shared", *where)
@@ -172,10 +190,10 @@ def time_superjax(workload: Workload, sweep: superjax.Sweep, W: np.ndarray) -> T
     return Timing(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def time_pytorch(workload: Workload, W: np.ndarray, steps: int, loop: str) -> Timing:
+def time_loop(workload: Workload, W: np.ndarray, steps: int, loop: str) -> Timing:
     """The steps of a loop."""
     cpu = time.process_time()
-    _, _, seconds = workload.run_pytorch(W, steps, loop)
+    _, _, seconds = workload.run_loop(W, steps, loop)
     return Timing(seconds, time.process_time() - cpu)
 
 
@@ -195,14 +213,14 @@ def measure(workload: Workload, repeats: int) -> dict[str, Any]:
     short, long = workload.sweep(steps=1), workload.sweep(steps=1 + workload.steps)
     first = time_superjax(workload, short, W)
     time_superjax(workload, long, W)
-    for loop in LOOPS:
-        time_pytorch(workload, W, WARM_UP_STEPS, loop)
+    for loop in LOOPS:  # a loop of JAX is compiled for its number of steps
+        time_loop(workload, W, workload.steps_of(loop) if loop == "jax" else WARM_UP_STEPS, loop)
 
     fixed, rounds, products = [], [], []
     for _ in range(repeats):
         before, after = time_superjax(workload, short, W), time_superjax(workload, long, W)
         fixed.append(before.wall)
-        loops = {loop: time_pytorch(workload, W, workload.torch_steps, loop) for loop in LOOPS}
+        loops = {loop: time_loop(workload, W, workload.steps_of(loop), loop) for loop in LOOPS}
         rounds.append({"superjax": Timing(after.wall - before.wall, after.cpu - before.cpu), **loops})
         products.append(
             {
@@ -216,9 +234,10 @@ def measure(workload: Workload, repeats: int) -> dict[str, Any]:
         plain = min(time_superjax(workload, longer, W).wall for _ in range(2)) - statistics.median(fixed)
 
     samples = workload.models * workload.batch
-    steps = {"superjax": workload.steps, **dict.fromkeys(LOOPS, workload.torch_steps)}
+    steps = {"superjax": workload.steps, **{loop: workload.steps_of(loop) for loop in LOOPS}}
     ns = {name: [1e9 * r[name].wall / (samples * steps[name]) for r in rounds] for name in steps}
     ratios = {name: [b / a for a, b in zip(ns["superjax"], ns[name], strict=True)] for name in LOOPS}
+    best = min(LOOPS, key=lambda name: statistics.median(ns[name]))
     # W x, Wᵀ h, their two transposed products with the residual, and the two of the weights' gradient
     operations = 10 * workload.n_features * workload.n_hidden
     ours = statistics.median(ns["superjax"])
@@ -230,6 +249,7 @@ def measure(workload: Workload, repeats: int) -> dict[str, Any]:
         "ns_per_model_sample": {name: summary(values) for name, values in ns.items()},
         "us_per_model_step": ours * workload.batch / 1e3,
         "ratio": {name: summary(values) for name, values in ratios.items()},
+        "best_loop": best,
         "plain_ns_per_model_sample": plain_ns,
         "ratio_to_plain": plain_ns / ours,
         "gflops": operations / ours,
@@ -257,7 +277,7 @@ def mean_losses(workload: Workload, W: np.ndarray) -> dict[str, float]:
     """Mean loss over the models at the start, and after equally many steps of each."""
     b = np.zeros((workload.models, workload.n_features), np.float32)
     dataset = workload.run_superjax(workload.sweep(steps=workload.check_steps), W)
-    loops = {loop: workload.run_pytorch(W, workload.check_steps, loop) for loop in LOOPS}
+    loops = {loop: workload.run_loop(W, workload.check_steps, loop) for loop in LOOPS}
     return {
         "start": workload.loss_of(W, b),
         "superjax": float(dataset["loss"].mean()),
@@ -276,17 +296,17 @@ def summary(values: list[float]) -> dict[str, Any]:
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """The results in Markdown."""
-    lines = [
-        "| models | superjax, ns | PyTorch, ns | ratio | PyTorch tuned, ns | ratio | shared batch, ns | ratio | "
-        "plain vmap, ratio | of products alone | of a 1024³ product |",
-        "| --- " * 11 + "|",
-    ]
+    """The results in Markdown: of other loops how many times longer they take."""
+    head = ["models", "superjax, ns", *LOOPS.values(), "best of these", "superjax, plain vmap", "of products alone",
+            "of a 1024³ product"]  # fmt: skip
+    lines = ["| " + " | ".join(head) + " |"]
+    lines.append("| --- " * lines[0].count(" | ") + "| --- |")
     for result in results.values():
-        head = f"n={result['n_features']} m={result['n_hidden']}, {result['models']} models, batch {result['batch']}"
-        cells = [head, spread(result["ns_per_model_sample"]["superjax"])]
-        for loop in LOOPS:
-            cells += [spread(result["ns_per_model_sample"][loop]), spread(result["ratio"][loop])]
+        name = f"n={result['n_features']} m={result['n_hidden']}, {result['models']} models, batch {result['batch']}"
+        cells = [name, spread(result["ns_per_model_sample"]["superjax"])]
+        cells += [f"{spread(result['ratio'][loop])}, {result['ns_per_model_sample'][loop]['median']:.3g} ns"
+                  for loop in LOOPS]  # fmt: skip
+        cells += [f"{result['ratio'][result['best_loop']]['median']:.1f}: {LOOPS[result['best_loop']]}"]
         cells += [f"{result['ratio_to_plain']:.1f} ({result['form']})"]
         cells += [f"{result[name]:.0%}" for name in ("fraction_of_products_alone", "fraction_of_matrix_product")]
         lines.append("| " + " | ".join(cells) + " |")
@@ -320,21 +340,15 @@ def notes(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-LABELS = {
-    "superjax": "superjax",
-    "plain": "superjax, plain vmap",
-    "shared": "PyTorch, tuned, one batch for all models",
-    "fresh": "PyTorch, tuned",
-    "straightforward": "PyTorch, straightforward",
-}
+LABELS = {"superjax": "superjax", "plain": "superjax, plain vmap", **dict(reversed(LOOPS.items()))}
 
 
 def draw(results: dict[str, dict[str, Any]], file: Path) -> None:
     """Nanoseconds of a model-sample of every way to train, beside those of the matrix products alone."""
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(LABELS)
-    colours = ("#D55E00", "#E69F00", "#56B4E9", "#0072B2", "#444444")
+    colours = ("#D55E00", "#E69F00", "#F0E442", "#CC79A7", "#009E73", "#56B4E9", "#0072B2", "#444444")
     for k, ((name, label), colour) in enumerate(zip(LABELS.items(), colours, strict=True)):
         ns = [r["plain_ns_per_model_sample"] if name == "plain" else r["ns_per_model_sample"][name]["median"]
               for r in results.values()]  # fmt: skip
@@ -367,7 +381,7 @@ def machine() -> dict[str, Any]:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.compare", description="Time superjax and a PyTorch loop on the same models."
+        prog="python -m benchmarks.compare", description="Time superjax and other loops on the same models."
     )
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="default: all")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="timed rounds (default: %(default)s)")
@@ -408,7 +422,7 @@ def main(argv: list[str] | None = None) -> int:
     text = f"{heading}\n\n{table(results)}\n\n{notes(results)}"
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_json(arguments.out / "compare.json", {"machine": facts, "repeats": arguments.repeats, "workloads": results})
-    write_text(arguments.out / "compare.md", f"# superjax and a PyTorch loop, ns per model-sample\n\n{text}\n")
+    write_text(arguments.out / "compare.md", f"# superjax and other loops, ns per model-sample\n\n{text}\n")
     draw(results, arguments.out / "compare.png")
     print(text)
     return 0 if all(map(agrees, results.values())) else 1

@@ -1,8 +1,9 @@
 """A PyTorch loop that trains many ReLU output models at once: what superjax is compared with.
 
 All models are one tensor W (models, m, n) and a step is a handful of batched operations, as in the public notebook of
-Elhage et al. (2022). It is meant to be as fast as plain PyTorch, without compilation, gets on CPU. What was tried and
-kept, with the nanoseconds of a model-sample at n=2 m=1, 1024 models, batch 1024, one batch for all, on two cores:
+Elhage et al. (2022). `train` is meant to be as fast as plain PyTorch, without compilation, gets on CPU, and
+`train_compiled` has the same step compiled. What was tried and kept in `train`, with the nanoseconds of a model-sample
+at n=2 m=1, 1024 models, batch 1024, one batch for all, on two cores:
 
 * features before samples, x (models, n, batch): 4.2, and 16 with x (models, batch, n), whose matrices are 2 wide;
 * one `baddbmm` with WᵀW for small n: 3.5; with Wᵀ and then W 4.2, `@` and a separate sum 4.9, `einsum` 7.3. The two
@@ -14,8 +15,10 @@ kept, with the nanoseconds of a model-sample at n=2 m=1, 1024 models, batch 1024
 * AdamW `fused`: 4.2, `foreach` 4.6, the loop over the two parameters 4.3.
 
 The random numbers are then more than half of a step with a fresh batch for each model: PyTorch draws them on one core.
+`torch.compile` draws them in the compiled code.
 """
 
+import functools
 import time
 
 import numpy as np
@@ -96,6 +99,66 @@ def train_straightforwardly(
         optimizer.step()
     seconds = _now(device) - start
     return weights.detach().cpu().numpy(), biases.detach().cpu().numpy(), seconds
+
+
+def train_compiled(
+    densities: Float[np.ndarray, "models n"],
+    importances: Float[np.ndarray, "models n"],
+    W: Float[np.ndarray, "models m n"],
+    steps: int,
+    batch: int,
+    functional: bool,
+    threads: int,
+    device: str = "cpu",
+    seed: int = 0,
+) -> tuple[Float[np.ndarray, "models m n"], Float[np.ndarray, "models n"], float]:
+    """As `train` with one batch for all models, the draw, the loss and its gradient under `torch.compile`.
+
+    Args:
+        functional: the loss is that of one model under `torch.func.vmap`, not a batched one.
+    """
+    weights, biases, optimizer = _begin(W, threads, device, seed, fused=True)
+    models, _, n = W.shape
+    minus_inverse = -1 / torch.tensor(densities, dtype=torch.float32, device=device)
+    importance = torch.tensor(importances, dtype=torch.float32, device=device) / (n * batch)
+    loss_of = _compiled(_functional_loss if functional else _batched_loss)
+
+    start = _now(device)
+    for _ in range(steps):
+        loss = loss_of(weights, biases, minus_inverse, importance, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    seconds = _now(device) - start
+    return weights.detach().cpu().numpy(), biases.detach().cpu().numpy(), seconds
+
+
+@functools.cache
+def _compiled(function):
+    return torch.compile(function, dynamic=False)
+
+
+def _batched_loss(weights, biases, minus_inverse, importance, batch):
+    """The step of `train`: losses of all models, summed."""
+    n = weights.shape[-1]
+    uniforms = torch.rand(n, batch, device=weights.device)
+    x = (1 + uniforms * minus_inverse[:, :, None]).relu()
+    matrix, inputs = (weights.mT @ weights, x) if n <= 16 else (weights.mT, weights @ x)
+    outputs = torch.baddbmm(biases[:, :, None], matrix, inputs).relu()
+    return (importance * mse_loss(outputs, x, reduction="none").sum(dim=2)).sum()
+
+
+def _functional_loss(weights, biases, minus_inverse, importance, batch):
+    """The same, of one model and `torch.func.vmap`."""
+    n = weights.shape[-1]
+    uniforms = torch.rand(n, batch, device=weights.device)
+
+    def one(W, b, minus_inverse, importance):
+        x = (1 + uniforms * minus_inverse[:, None]).relu()
+        output = (W.T @ (W @ x) + b[:, None]).relu()
+        return (importance * (output - x).square().sum(dim=1)).sum()
+
+    return torch.func.vmap(one)(weights, biases, minus_inverse, importance).sum()
 
 
 def _now(device):
