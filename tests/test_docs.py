@@ -139,6 +139,7 @@ plot.dpi = 20
 """
 
 
+@pytest.mark.heavy
 def test_the_model_and_target_of_the_page_are_trained(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path)
@@ -163,6 +164,7 @@ def test_the_distribution_term_and_study_of_the_page_make_a_run(tmp_path, monkey
     assert claims[0]["claim"] == "mine: lowest loss over that of no model (largest)"
 
 
+@pytest.mark.heavy
 def test_the_study_of_the_page_holds_for_its_sweep_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path)

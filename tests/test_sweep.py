@@ -123,6 +123,7 @@ def test_thresholds_can_change_after_the_run(finished, tmp_path):
     assert superjax.open(path).equals(before)
 
 
+@pytest.mark.heavy
 def test_a_damaged_dataset_is_trained_again(finished, tmp_path):
     folder = finished / "results" / "phase_diagram"
     good = superjax.open(folder / "n2_m1.nc")
@@ -145,7 +146,7 @@ def test_figures_only_without_a_run(tmp_path):
     [
         pytest.param(FILE, 0, marks=pytest.mark.heavy),
         (FILE + DENSITY, 1),
-        (FILE + SCATTERED, 1),
+        pytest.param(FILE + SCATTERED, 1, marks=pytest.mark.heavy),
         pytest.param(FILE + SWEPT + DENSITY, 2, marks=pytest.mark.heavy),
         (FILE + SWEPT + DENSITY + SCATTERED.replace("data.density", "model.init_std"), 3),
     ],

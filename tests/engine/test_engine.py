@@ -129,9 +129,14 @@ def train_alone(case, model, importance, density, restart):
     [
         [],
         [*SAMPLED, "train.streams=2", "seed=5"],
-        [*SAMPLED, "preset=notebook", "train.weight_decay=0.1", "train.learning_rate=0.01"],
-        ["train.objective=quasi", "train.clip_norm=0.05", "train.warmup_steps=20", "train.normalize=none"],
-        ["model.kind=linear", "train.schedule=linear", "train.b1=0.5", "train.b2=0.9"],
+        *(
+            pytest.param(overrides, marks=pytest.mark.heavy)
+            for overrides in (
+                [*SAMPLED, "preset=notebook", "train.weight_decay=0.1", "train.learning_rate=0.01"],
+                ["train.objective=quasi", "train.clip_norm=0.05", "train.warmup_steps=20", "train.normalize=none"],
+                ["model.kind=linear", "train.schedule=linear", "train.b1=0.5", "train.b2=0.9"],
+            )
+        ),
     ],
     ids=lambda overrides: " ".join(overrides) or "default",
 )
@@ -259,6 +264,7 @@ def test_one_compilation_for_a_case(make_case, monkeypatch):
     assert len(compiled) == 6  # the loss alone
 
 
+@pytest.mark.heavy
 def test_devices_never_communicate(make_case, monkeypatch, two_devices):
     """No collective in any compiled program: a device or host that is slow, or gone, holds up no other."""
     programs = []
@@ -279,6 +285,7 @@ def test_devices_never_communicate(make_case, monkeypatch, two_devices):
             assert operation not in program.as_text()
 
 
+@pytest.mark.heavy
 def test_memory_decides_how_many_models_are_trained_at_once(make_case, monkeypatch, two_devices):
     """By what the compiled program says it needs, and by the device's refusal to start it; each time half as many."""
     case = make_case("axes.importance.points=40", "axes.density.points=40", "train.steps=20")
@@ -307,6 +314,7 @@ def test_memory_decides_how_many_models_are_trained_at_once(make_case, monkeypat
     engine.program.cache_clear()
 
 
+@pytest.mark.heavy
 def test_training_uses_every_key_once(make_case):
     """And a generator that draws other numbers for a batch of keys than for each of them is refused."""
     engine.program.cache_clear()
@@ -515,6 +523,7 @@ def test_as_many_snapshots_as_asked_for(given):
     assert len(spaced) < count or steps == sorted(spaced)
 
 
+@pytest.mark.heavy
 @given(
     stops=st.sets(st.integers(1, 600), min_size=1, max_size=6),
     seconds=st.lists(st.floats(0, 10), min_size=1, max_size=50),
@@ -573,6 +582,7 @@ def test_divergence_is_data(make_case):
     assert np.isnan(diverged["typical_norm"]).all()
 
 
+@pytest.mark.heavy
 def test_one_of_64_models_diverges(make_case):
     """In the middle of training: the step is the one at which it does when trained step by step, alone; the others
     are bitwise as beside a healthy one."""
@@ -743,7 +753,7 @@ def test_labels(make_case):
     ("n", "m", "form", "steps"),
     [
         (2, 1, "fused", 200),
-        (5, 2, "fused", 200),
+        pytest.param(5, 2, "fused", 200, marks=pytest.mark.heavy),
         (20, 5, "mapped", 200),
         pytest.param(80, 20, "mapped", 60, marks=pytest.mark.heavy),
         pytest.param(400, 30, "mapped", 30, marks=pytest.mark.heavy),

@@ -49,6 +49,7 @@ def test_they_are_critical(at_start, make_case):
     assert (slope[[list(LOSSES).index(name) for name in ("4++", "5+", "6")]] < 1e-4).all()
 
 
+@pytest.mark.heavy
 def test_training_finds_them(make_case):
     """The optimum is the hexagon; restarts also end at the pentagon, with and without the best bias, and none ends
     below the hexagon."""

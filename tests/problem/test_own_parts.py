@@ -260,6 +260,7 @@ def test_a_target_function(folder):
     np.testing.assert_allclose(data["loss"], 3 * 4 / 3, rtol=1e-3)
 
 
+@pytest.mark.heavy
 def test_a_target_with_an_option_as_an_axis(folder):
     data = trained(folder, SAMPLED, "model.init_std=1e-9", "target.kind=own_parts:Times",
                    "axes.factor={field='target.factor', values=[1, 3]}")  # fmt: skip
@@ -271,6 +272,7 @@ def test_a_target_of_another_length(folder):
     assert data["W2"].dims == ("restart", "output", "hidden") and data.sizes["output"] == 1
 
 
+@pytest.mark.heavy
 def test_a_term_as_an_axis(folder):
     data = trained(folder, SAMPLED, "terms.decay={kind='own_parts:Weights'}",
                    "axes.strength={field='terms.decay.strength', values=[0, 0.5]}")  # fmt: skip

@@ -124,6 +124,7 @@ def test_the_default_activation_is_that_of_the_name(make_case):
 # --- outputs --------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_outputs_that_are_no_features(make_case):
     """The AND of all pairs of four features: six outputs with a dimension of their own."""
     text = "n_features = 4\nn_hidden = 7\nmodel.kind = 'two_layer'\ntarget.kind = 'and_pairs'\nrestarts = 2\n"
@@ -136,6 +137,7 @@ def test_outputs_that_are_no_features(make_case):
     assert (data["explained"] < 1).all()
 
 
+@pytest.mark.heavy
 def test_as_many_outputs_as_features_are_named_as_features(make_case):
     """Three pairs of three features."""
     text = "n_features = 3\nn_hidden = 2\ntarget.kind = 'and_pairs'\nrestarts = 2\ntrain.steps = 2\n"
@@ -157,6 +159,7 @@ def test_a_model_of_nothing_misses_the_mean_square_of_the_target(make_case):
 SMALL = "n_features = 3\nn_hidden = 2\ndata.density = 0.3\nrestarts = 3\ntrain.steps = 150\n"
 
 
+@pytest.mark.heavy
 def test_a_penalty_of_strength_0_is_none(make_case):
     """In loss and weights, to rounding; the stronger it is, the smaller are hidden activations."""
     plain = run(make_case(text=SMALL))
@@ -180,6 +183,7 @@ def test_the_l1_term_is_the_mean_size_of_hidden_activations(make_case):
     assert float(data["term_l1"][0]) == pytest.approx(0.25 * 2 * 0.8 * 0.2, rel=1e-5)
 
 
+@pytest.mark.heavy
 def test_the_second_power_is_the_square(make_case):
     """Trained on the same samples, to rounding."""
     train = ("train.objective=quasi", "train.batch=256", "train.steps=40")
@@ -208,6 +212,7 @@ def test_the_optimum_of_a_penalised_loss(make_case):
 # --- finite data ----------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_finite_data(make_case):
     """The loss is that of the points, computed by hand; on fresh inputs more is lost. One point can be learned."""
     text = "n_features = 6\nn_hidden = 2\ndata = {kind = 'finite', points = 5, density = 0.5, unit_norm = true}\n"
@@ -330,7 +335,7 @@ def test_an_initial_bias(make_case):
     )
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "lion"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("lion", marks=pytest.mark.heavy)])
 def test_weight_decay_of_any_sign(make_case, optimizer):
     """After one step: minus rate times decay times the start, of all arrays or of weights alone. As an axis too."""
     text = "n_features = 2\nn_hidden = 1\nrestarts = 2\nmodel.init_bias = 0.5\n"
@@ -346,6 +351,7 @@ def test_weight_decay_of_any_sign(make_case, optimizer):
             np.testing.assert_allclose(moved, -rate * start, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.heavy
 def test_signed_data_of_an_autoencoder(make_case):
     """A ReLU returns no negative number: with the identity as weights half of E[x²] is missed; a linear model misses
     nothing. Independent data of the same density agree with the oracle as ever."""

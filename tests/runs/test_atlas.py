@@ -225,7 +225,9 @@ def test_all_sweeps_grow_those_that_are_finished(tiny, capsys):
     assert "two: 3 of 6 models are taken over from the finished run" in said and "one: 6 models trained" in said
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("a bug")])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), pytest.param(ValueError("a bug"), marks=pytest.mark.heavy)]
+)
 def test_one_failing_sweep_does_not_stop_the_others(error, tiny, capsys, monkeypatch):
     draw = studies.draw
 
@@ -243,6 +245,7 @@ def test_one_failing_sweep_does_not_stop_the_others(error, tiny, capsys, monkeyp
     assert str(error) in page.text
 
 
+@pytest.mark.heavy
 def test_an_interrupt_ends_all_and_the_command_it_names_goes_on(tiny, capsys, monkeypatch):
     """`--fresh` cleared both folders at once: it is not said again, and what is finished is only redrawn."""
     assert main(["two", "restarts=3"]) == 0
@@ -265,6 +268,7 @@ def test_an_interrupt_ends_all_and_the_command_it_names_goes_on(tiny, capsys, mo
     assert "incomplete" not in Page(tiny / "results" / "index.html").text
 
 
+@pytest.mark.heavy
 def test_strict_fails_after_all_have_run(tiny, capsys):
     wild = ["train.optimizer=sgd", "train.learning_rate=1e30", "train.schedule=constant"]
     assert main(["--all", "--strict", "restarts=1", *wild]) == 1

@@ -186,6 +186,7 @@ def test_what_a_dataset_says_of_dictionaries(finished):
     np.testing.assert_allclose(dataset["autoencoder_dead"].values, dead, rtol=1e-6)
 
 
+@pytest.mark.heavy
 def test_of_the_largest_k_latents_no_more_are_active(tmp_path):
     case = case_of(tmp_path, 'autoencoder.kind="topk"', "autoencoder.k=2", text=SWEEP.split("[axes.penalty]")[0])
     running = CaseRun("topk", case)

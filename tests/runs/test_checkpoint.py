@@ -236,6 +236,7 @@ def test_the_order_of_cells_changes_nothing(make_case, small_chunks, objective):
         assert straight[name].values[order].tobytes() == shuffled[name].values.tobytes(), name
 
 
+@pytest.mark.heavy
 def test_other_sizes_of_chunks_change_next_to_nothing(make_case):
     case = make_case("train.steps=2000", "axes.importance.points=20", "axes.density.points=20")
     one, other = (

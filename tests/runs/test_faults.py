@@ -136,8 +136,8 @@ def straight(study, monkeypatch):
 
 
 def test_killed_at_points_of_writing_it_goes_on_bitwise(straight, monkeypatch):
-    """At every 61st thing that a run does to the disk: writing, merging, clearing up."""
-    kill_at_points(*straight, monkeypatch, every=61)
+    """At every 149th thing that a run does to the disk: writing, merging, clearing up."""
+    kill_at_points(*straight, monkeypatch, every=149)
 
 
 @pytest.mark.heavy
@@ -166,8 +166,8 @@ def kill_at_points(dataset, names, total, monkeypatch, every):
 
 
 def test_a_disk_that_fills_up_ends_the_run_with_path_and_bytes_and_it_goes_on_bitwise(straight, monkeypatch, capsys):
-    """Whatever it is that fails first, every 61st thing done to the disk."""
-    fill_up_at_points(*straight[:2], monkeypatch, capsys, every=61)
+    """Whatever it is that fails first, every 149th thing done to the disk."""
+    fill_up_at_points(*straight[:2], monkeypatch, capsys, every=149)
 
 
 @pytest.mark.heavy
@@ -245,6 +245,7 @@ def test_what_decides_nothing_can_be_changed_in_an_unfinished_run(straight, monk
 OWN = "from superjax.problem.models import {base}\n\n\nclass Own({base}):\n    pass\n"
 
 
+@pytest.mark.heavy
 def test_chunks_of_other_code_are_kept_and_not_mixed_with_those_of_new_code(study, capsys, monkeypatch):
     """Also without the manifest, which says so. A finished run needs no code to be redrawn."""
     own = ("model.kind=own_model:Own", "optimum=false", "train.steps=20")
@@ -309,7 +310,7 @@ def test_the_size_of_chunks_that_had_room_is_kept(study, monkeypatch):
     assert all(roomy[task] > 16 for task in began)
 
 
-@pytest.mark.parametrize("flips", [20, pytest.param(200, marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("flips", [5, pytest.param(200, marks=pytest.mark.heavy)])
 def test_every_flipped_bit_of_a_dataset_is_noticed(straight, capsys, flips):
     file = Path("straight/study/study.nc")
     content, random = file.read_bytes(), np.random.default_rng(1)

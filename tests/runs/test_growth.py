@@ -118,6 +118,7 @@ def test_killed_while_it_grows_it_goes_on_and_loses_nothing(growing, monkeypatch
     assert fatal > 50
 
 
+@pytest.mark.heavy
 def test_growth_that_is_under_way_may_go_further_or_be_given_up(growing, monkeypatch, capsys):
     own = ("optimum=false",)
     assert run("out", *own) == 0
@@ -157,6 +158,7 @@ def test_what_would_lose_models_or_change_them_is_refused(overrides, said, growi
     assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == kept
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "more", [pytest.param("model.init_std=notebook", marks=pytest.mark.heavy), "train.starts=independent"]
 )

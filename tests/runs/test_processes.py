@@ -59,6 +59,7 @@ def long_run(tmp_path_factory, compiled) -> tuple[Path, float]:
     return folder, time.monotonic() - begun
 
 
+@pytest.mark.heavy
 def test_without_permission_a_run_is_refused_and_nothing_is_changed(compiled, tmp_path):
     """A folder that may not be written, or read; as root without the right to do it all the same."""
     under = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
@@ -225,6 +226,7 @@ def test_a_signal_to_one_process_stops_all(long_run, compiled, stopped):
     assert not any("--fresh" in said for _, said in ended)
 
 
+@pytest.mark.heavy
 def test_what_one_process_cannot_do_is_refused_by_all(long_run, compiled):
     two = together(2, "few", *GRID, more=((), ("--devices", "99")), cwd=long_run[0], env=compiled)
     ended = [wait(process) for process in two]

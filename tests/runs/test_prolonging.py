@@ -42,6 +42,7 @@ def test_every_model_starts_from_its_own_weights(first):
     np.testing.assert_array_equal(same["W"].values, more["W"].values)
 
 
+@pytest.mark.heavy
 def test_fewer_cells_and_restarts_and_another_order_find_theirs(first):
     assert main(["more.toml", "restarts=2", "axes.density.values=[0.2]", "train.snapshots=[0]"]) == 0
     more = superjax.open("results/more/more.nc")
@@ -53,7 +54,7 @@ def test_fewer_cells_and_restarts_and_another_order_find_theirs(first):
     [
         (("restarts=4",), "has 3 restarts, this sweep has 4"),
         (("axes.density.values=[0.5,0.3]",), "1 of 2 cells are not in"),
-        (("importance=2",), "2 of 2 cells are not in"),
+        pytest.param(("importance=2",), "2 of 2 cells are not in", marks=pytest.mark.heavy),
         (("n_hidden=1",), "has another model, without W (1, 3)"),
         (('start_from="results/none"',), "there is no folder"),
         (('start_from="results/more"',), "cannot start from its own folder"),
