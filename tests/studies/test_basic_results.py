@@ -108,7 +108,9 @@ def test_the_figures_draw_weights_norms_and_counts(results):
     assert published == {1.0: 5, 0.3: 7, 0.003: 13}
 
 
-@pytest.mark.parametrize("cases", ["A_linear", *(pytest.param(case, marks=pytest.mark.heavy) for case in ("B_best", "A_notebook"))])
+@pytest.mark.parametrize(
+    "cases", ["A_linear", *(pytest.param(case, marks=pytest.mark.heavy) for case in ("B_best", "A_notebook"))]
+)
 def test_some_of_the_cases_suffice(cases):
     sweep = superjax.load("basic_results", f"cases={cases}", "restarts=1", "train.steps=2")
     results = Results(sweep, superjax.run(sweep), {})
