@@ -9,8 +9,8 @@ rise of the mean loss, L' − L, whose target stays the clean input. Four ways t
 * random: random directions.
 
 Attacks are found on one sample of inputs, the most harmful of a kind and the most harmful kind are chosen on another,
-and scored on a third: what is said of it is flattered neither by the search nor by the choice. Beside it the worst of the analytic directions is
-taken for every input apart: the paper does not say which of both it means.
+and scored on a third: what is said of it is flattered neither by the search nor by the choice. Beside it the worst of
+the analytic directions is taken for every input apart: the paper does not say which of both it means.
 """
 
 import functools
@@ -94,20 +94,16 @@ class Attacks(Stage):
         "attack_perturbation": "what the attack adds to every input",
         "attack_feature": "the output whose direction G_i is the most harmful of the analytic ones",
         "attack_clean_loss": "loss without attack, of the inputs that attacks are scored on",
-        "attack_clean_loss_error": "standard error of attack_clean_loss",
         "attack_loss": "loss under attack",
-        "attack_loss_error": "standard error of attack_loss",
         "attack_excess": "what the attack adds to the loss, L' - L",
-        "attack_excess_error": "standard error of attack_excess",
         "attack_less": "what the attack adds to the loss less than the most harmful one does",
-        "attack_less_error": "standard error of attack_less, a difference on the same inputs",
         "attack_worst": "number of the most harmful attack, chosen on other inputs than those that it is scored on",
         "attack_vulnerability": "what the most harmful attack adds to the loss, divided by attack_baseline",
-        "attack_vulnerability_error": "standard error of attack_vulnerability",
         "attack_each_vulnerability": "the same where every input gets the analytic direction that is worst for it",
-        "attack_each_vulnerability_error": "standard error of attack_each_vulnerability",
         "attack_on": "fraction of clean inputs in which the output is above 0 before its ReLU",
-    }
+        **{f"attack_{name}_error": f"standard error of attack_{name}" for name in
+           ("clean_loss", "loss", "excess", "less", "vulnerability", "each_vulnerability")},
+    }  # fmt: skip
 
     @staticmethod
     def asked(case: Case) -> bool:
@@ -270,11 +266,11 @@ def attack_one(
     def both(of: Inputs, values: Float[Array, " inputs"]) -> Float[Array, "2"]:
         return jnp.stack([of.mean(values), of.error(values)])
 
+    every = jax.vmap(functools.partial(both, many))
     on = many.mean((jax.vmap(model.preactivation)(many.x) > 0).astype(jnp.float32))
     return Attacked(
-        input_norm, feature, found, chosen, both(many, clean), jax.vmap(lambda values: both(many, values))(attacked),
-        jax.vmap(lambda values: both(many, values - clean))(attacked),
-        jax.vmap(lambda values: both(many, attacked[chosen] - values))(attacked), both(more, each), on,
+        input_norm, feature, found, chosen, both(many, clean), every(attacked), every(attacked - clean[None]),
+        every(attacked[chosen][None] - attacked), both(more, each), on,
     )  # fmt: skip
 
 

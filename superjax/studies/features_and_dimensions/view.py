@@ -111,7 +111,7 @@ class Counts(NamedTuple):
     def largest(self) -> int:
         return int(np.argmax(self.m))
 
-    def constants(self, values: Float[np.ndarray, "density *restart"]) -> Float[np.ndarray, "density *restart"]:
+    def constants(self, values: Float[np.ndarray, "density ..."]) -> Float[np.ndarray, "density ..."]:
         """Features per dimension, by either measure, over 1 / (−s ln s), at sparse densities; NaN at others."""
         sparse = self.density < SPARSE
         per = np.where(sparse, scaling(np.where(sparse, self.density, 0.1)), np.nan)
