@@ -114,4 +114,6 @@ def _silent(shown: list[Plane]) -> str:
     """How far off the optimum may be."""
     off = [plane.silent() for plane in shown if plane.known_exactly]
     share, most = (max(values) for values in zip(*off, strict=True)) if off else (0.0, 0.0)
-    return f" In {share:.1%} of a map or less the optimum is up to {most:.1%} too high, an output silent." if share else ""
+    if not share:
+        return ""
+    return f" In {share:.1%} of a map or less the optimum is up to {most:.1%} too high, an output silent."
