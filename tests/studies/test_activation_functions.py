@@ -64,7 +64,8 @@ def held(results) -> dict[str, bool]:
 def test_what_is_known_of_the_functions_is_found(results):
     holds = held(results)
     for part in ("cells whose optimum has superposition", "min(1, r)", "is antipodal", "r other than 1",
-                 "largest factor", "sparsest row (smallest)", "silu: superposition in the sparsest row", "silu: relative importance from which",
+                 "largest factor", "sparsest row (smallest)", "silu: superposition in the sparsest row",
+                 "silu: relative importance from which",
                  "identity: superposition in the sparsest row", "concave", "L*(1/r)", "error of the stored loss",
                  "relu: density at which superposition begins in the optimum"):  # fmt: skip
         found = [claim for claim in holds if part in claim]

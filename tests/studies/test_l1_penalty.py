@@ -47,8 +47,8 @@ def held(results) -> dict[str, bool]:
 
 def test_what_is_known_of_the_penalty_is_found(results):
     holds = held(results)
-    for part in ("relative importance 0.3, in the optimum", "densities with superposition, more", "single restarts with more features",
-                 "single restarts with superposition at penalties above",
+    for part in ("relative importance 0.3, in the optimum", "densities with superposition, more",
+                 "single restarts with more features", "single restarts with superposition at penalties above",
                  "loss without the penalty term", "concave in", "fall of the optimum's loss", "penalty above which",
                  "norm of the weaker", "error of the stored"):  # fmt: skip
         found = [claim for claim in holds if part in claim and CASE in claim]
