@@ -153,11 +153,11 @@ def least(figure: Figure) -> float:
 
 def legible(figure: Figure) -> None:
     """Raise all smaller letters of a figure to the least size."""
-    size, defaults = least(figure), matplotlib.rcParams
+    size = least(figure)
     for text in figure.findobj(Text):
         text.set_fontsize(max(text.get_fontsize(), size))
     for axis in figure.findobj(Axis):
-        at = axis.get_tick_params().get("labelsize", defaults.get(f"{axis.axis_name}tick.labelsize", "medium"))
+        at = axis.get_tick_params().get("labelsize", "medium")
         axis.set_tick_params(labelsize=max(FontProperties(size=at).get_size_in_points(), size))
 
 
