@@ -70,8 +70,8 @@ def kinds(results: Results, shown: list[Attacked]) -> Figure:
             _band(top, x, case.relative_harm[..., number], _COLOURS[kind], label)
         top.axhline(1, **_ONE)
         top.set(ylim=(0, None), title=case.name)
-        clean, under = case.of("attack_clean_loss"), case.of("attack_loss").max(-1)
-        each = clean + case.each * case.of_cells("attack_baseline")[:, None]
+        clean, baseline = case.of("attack_clean_loss"), case.of_cells("attack_baseline")[:, None]
+        under, each = (clean + values * baseline for values in (case.vulnerability, case.each))
         for values, colour, label in ((clean, "black", "without attack"), (under, BLUE, _TOGETHER),
                                       (each, VERMILION, _APART)):  # fmt: skip
             _band(bottom, x, values, colour, label)
