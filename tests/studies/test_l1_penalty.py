@@ -128,11 +128,12 @@ def test_features_that_share_a_neuron_lose_to_features_apart(results):
     data["W"].loc[{"hidden": 0, "feature": 0}] = 1.0
     data["W"].loc[{"hidden": 0, "feature": 1}] = -1.0
     data["phase"].loc[{"feature": [0, 1]}] = 2
+    data["phase"][{"penalty": 0}] = 2  # without a penalty there is superposition
     made = view.Plane(many.name, many.case, data)
     gains = made.gains_apart()
-    assert gains.shape == (len(many.density),) and (gains[many.density < 0.5] > 0).all()
+    assert gains.shape == (len(many.density),) and (gains[many.density > 0.05] > 0).all()
     shared = [c for c in studies.claims(results._replace(datasets={"many": data})) if "superposed features" in c.claim]
-    assert [(claim.measured, claim.holds) for claim in shared] == [(3, False), (1.0, False)] or not shared
+    assert [(claim.measured, claim.holds) for claim in shared] == [(3, False), (1.0, False)]
     data["phase"][...] = 1
     assert view.Plane(many.name, many.case, data).gains_apart().size == 0
 

@@ -88,7 +88,7 @@ def _all_recovered(trained: Dictionaries, start: Dictionaries, where: np.ndarray
         return []
     share, missed = trained.of_restarts("recovered"), trained.missed()
     high = trained.of_restarts("objective") / trained.at_best(start.values("autoencoder_objective"))
-    some, counts = where[..., None] & (missed > 0), (missed == 0).sum(-1)
+    some, counts = where[..., None] & (missed > 0), 1.0 * (missed == 0).sum(-1)
     return [
         fraction(
             f"{trained.name}: features recovered, with a cosine above 0.9 to some latent, of {words} in those cells "

@@ -37,7 +37,7 @@ def _linear(counts: Counts) -> list[Claim]:
     each = ", ".join(f"{counts.density[k]:.2g}: {lines[k].slope:.3g} m {lines[k].intercept:+.2g}" for k in known)
     zero = max(through_0[k].left for k in known)
     squares = max(line(counts.m, column).left for column in counts.squared_norms()[:, known].T)
-    worst = max(known, key=lambda k: lines[k].left)
+    worst = int(max(known, key=lambda k: lines[k].left))
     restarts = counts.by_restart[:, worst]
     apart = int(np.argmax(np.ptp(restarts, axis=1)))
     return [

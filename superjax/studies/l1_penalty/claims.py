@@ -86,7 +86,7 @@ def _disappears(plane: Plane) -> list[Claim]:
         gains = plane.gains_apart()
         apart = (
             "all represented features on neurons of their own would change what the best models at the largest penalty "
-            f"minimise by {', '.join(f'{-gain:+.2%}' for gain in gains)}: these are other minima, not optima"
+            f"minimise by {', '.join(f'{-gain:+.1%}' for gain in gains)}: these are other minima, not optima"
         )
         kinds.append((of_any, lambda phase: (phase == SUPERPOSED).any(-1), apart if gains.size else ""))
         shared = kinds[-1][1](best)

@@ -12,7 +12,7 @@ from superjax.studies.results import Results
 
 AXES = {"penalty": ("terms.l1.strength",), "density": ("data.density",)}
 
-_SAMPLE = 100_000
+_SAMPLE = 400_000
 NO_WEIGHT = 0.02  # norm below which a feature has no weight but for the jitter of training
 
 LARGEST = 8 / 9 * np.sqrt(2 / 3)
