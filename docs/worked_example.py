@@ -17,6 +17,7 @@ X = np.array([0.9, 0.9, 0])
 def draw():
     """The columns of W with what they make of X; beside them, X and what WᵀWX recovers of it."""
     from matplotlib.figure import Figure
+    from matplotlib.legend_handler import HandlerTuple
 
     hidden = W @ X
     figure = Figure(figsize=(8, 3.6), layout="constrained")
@@ -29,12 +30,13 @@ def draw():
         plane.annotate(f"W$_{k + 1}$", (1.22 * x, 1.22 * y), ha="center", va="center")
     plane.set(xlabel="neuron 1", ylabel="neuron 2")
     places = np.arange(len(X))
-    bars.bar(places - 0.2, X, 0.38, color="0.8", label="input x")
-    bars.bar(places + 0.2, W.T @ hidden, 0.38, color=COLOURS, label="recovered, WᵀW x")
+    given = bars.bar(places - 0.2, X, 0.38, color="0.8")
+    recovered = bars.bar(places + 0.2, W.T @ hidden, 0.38, color=COLOURS)
     bars.axhline(0, color="black", linewidth=0.8)
     bars.set_xticks(places, [f"feature {k + 1}" for k in places])
     bars.set(ylim=(-1.1, 1.1))
-    bars.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+    bars.legend([given, tuple(recovered)], ["input x", "recovered, WᵀW x"], handler_map={tuple: HandlerTuple(None)},
+                loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)  # fmt: skip
     return figure
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 MIN_DPI = 12.0  # below, small letters have less than a pixel, which is an error
 MAX_PIXELS = 100_000_000  # of a figure; drawing takes some 12 bytes each
 MAX_SIDE = 30_000  # pixels; most viewers show no more
+LEAST, PAGE = 8, 1000  # points that letters have at least, where a figure is shown in a page of so many pixels
 
 
 @contextmanager
@@ -67,9 +68,11 @@ def _import_matplotlib() -> None:
 _import_matplotlib()
 
 import matplotlib  # noqa: E402
+from matplotlib.axis import Axis  # noqa: E402
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.font_manager import FontProperties  # noqa: E402
+from matplotlib.text import Text  # noqa: E402
 from matplotlib.textpath import text_to_path  # noqa: E402
 
 
@@ -143,7 +146,22 @@ def fitted(text: str, inches: int | float, size: int | float = 10, lines: int = 
     return "\n".join(map(literal, wrapped))
 
 
+def least(figure: Figure) -> float:
+    """The smallest size of letters, in points of the figure. A point of a page is 96/72 pixels."""
+    return LEAST * 96 * figure.get_figwidth() / PAGE
+
+
+def legible(figure: Figure) -> None:
+    """Raise all smaller letters of a figure to the least size."""
+    size = least(figure)
+    for text in figure.findobj(Text):
+        text.set_fontsize(max(text.get_fontsize(), size))
+    for axis in figure.findobj(Axis):
+        at = axis.get_tick_params().get("labelsize", "medium")
+        axis.set_tick_params(labelsize=max(FontProperties(size=at).get_size_in_points(), size))
+
+
 def heading(figure: Figure, text: str, size: int | float = 14) -> None:
     """The title of a figure, in up to three lines of its width; lines of `text` are begun anew."""
-    inches = 0.97 * figure.get_figwidth()
+    inches, size = 0.97 * figure.get_figwidth(), max(size, least(figure))
     figure.suptitle("\n".join(fitted(line, inches, size, 3) for line in text.split("\n")), fontsize=size)

@@ -18,7 +18,7 @@ from superjax.problem.members import member
 from superjax.problem.models import MODELS
 from superjax.spec import Case, Sweep, SweepError, packaged
 from superjax.studies import own
-from superjax.studies.claim import Claim, at_most, equal, plain
+from superjax.studies.claim import Claim, at_most, equal, plain, signed
 from superjax.studies.own import Failed
 from superjax.studies.results import Results, in_order
 from superjax.system import terminal
@@ -93,7 +93,8 @@ def claims(results: Results, failed: Failed = _refuse) -> list[Claim]:
         elif sweep.study:
             found = _study(sweep.study).claims(results)
         found = [*found, *_general(results)]
-    return [Claim(*map(plain, claim)) for claim in found]
+    found = [Claim(*map(plain, claim)) for claim in found]
+    return [one._replace(claim=signed(one.claim), note=signed(one.note)) for one in found]
 
 
 def draw(
@@ -105,6 +106,7 @@ def draw(
     drawn."""
     from superjax.plots import canvas
     from superjax.studies import overview, quantities
+    from superjax.studies.captions import minus_signs
 
     sweep, results, figures = results.sweep, in_order(results), {}
     plot = next(iter(sweep.cases.values())).plot
@@ -126,6 +128,8 @@ def draw(
         return paths
 
     def ours(name: str, figure: Any, dpi: float, kind: str) -> bytes:
+        canvas.legible(figure)
+        minus_signs(figure)
         return canvas.image(figure, dpi, kind)
 
     def theirs(name: str, figure: Any, dpi: float, kind: str) -> bytes | None:

@@ -5,23 +5,38 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from superjax.plots.canvas import heading, literal
+from superjax.plots.canvas import heading, least, literal
 from superjax.problem.models.base import notebook_init_std
 from superjax.spec import Case
+from superjax.studies.claim import signed
 from superjax.studies.results import Results
+
+_LETTERS, _PER_INCH, _SPACING = 8.5, 14.5, 1.2  # points of a caption, characters that an inch has room for, line height
 
 
 def frame(figure: Figure, results: Results, text: str, width: int, size: int | float = 14) -> None:
     """The title of a figure, with the section of the paper, and a caption below: `text` and the number of models.
 
-    `width` is that of a line of the caption in characters, if the figure has room for it.
+    `width` is that of a line of the caption in characters, if the figure has room for it. The figure grows by what the
+    caption needs in letters that can be read in a page.
     """
     section = f"  ({results.sweep.section})" if results.sweep.section else ""
     heading(figure, f"{results.sweep.title}{section}", size)
-    width = min(width, int(14.5 * figure.get_figwidth()))  # what has room at this size of letters
-    caption = textwrap.wrap(f"{text} {models_in_words(results)}", width)
-    figure.supxlabel("\n".join(map(literal, caption)), fontsize=8.5, x=0.01, ha="left")
+    width, letters = min(width, int(_PER_INCH * figure.get_figwidth())), max(_LETTERS, least(figure))
+    text = f"{text} {models_in_words(results)}"
+    small, caption = (textwrap.wrap(text, int(width * _LETTERS / points)) for points in (_LETTERS, letters))
+    figure.supxlabel("\n".join(map(literal, caption)), fontsize=letters, x=0.01, ha="left")
+    lines = len(caption) * letters - len(small) * _LETTERS
+    figure.set_figheight(figure.get_figheight() + _SPACING * lines / 72)
+
+
+def minus_signs(figure: Figure) -> None:
+    """Give negative numbers in the texts of a figure a minus sign, which matplotlib gives those of axes."""
+    for text in figure.findobj(Text):
+        if "$" not in text.get_text():
+            text.set_text(signed(text.get_text()))
 
 
 def models_in_words(results: Results) -> str:

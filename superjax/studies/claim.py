@@ -12,6 +12,7 @@ True
 False
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +20,7 @@ import numpy as np
 import xarray as xr
 
 Kind = Literal["paper", "derived", "check"]
+_HYPHEN = re.compile(r"(?<![^\s(\[<>=,;:/|])-(?=[.\d∞])")
 KINDS: dict[str, str] = {"paper": "of the paper", "derived": "derived", "check": "general checks"}
 
 
@@ -199,6 +201,15 @@ def holding(claims: Iterable[tuple[str, bool]], left_out: str = "") -> str:
     apart = ", ".join(f"{words} {count}" for words, count in counts.items())
     held = f"{sum(held for _, held in every)} of {len(every)} claims hold" + (f" ({apart})" if len(counts) > 1 else "")
     return f"{held}; {left_out}" if left_out else held
+
+
+def signed(text: str) -> str:
+    """The same text in which negative numbers have a minus sign, not a hyphen.
+
+    >>> signed("-0.71 (-.9 to 1e-05), n-1")
+    '−0.71 (−.9 to 1e-05), n-1'
+    """
+    return _HYPHEN.sub("−", text)
 
 
 def plain(value: Any) -> Any:

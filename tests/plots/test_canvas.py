@@ -129,6 +129,24 @@ def test_any_text_is_drawn_as_it_is(text):
         assert shown.replace(r"\$", "$") == " ".join(text.split())
 
 
+def test_letters_can_be_read_in_a_page():
+    """At least 8 points where the figure is 1000 pixels wide; figures that are no wider are as they were."""
+    for inches in (20.0, 6.0):
+        figure = Figure(figsize=(inches, 3), layout="constrained")
+        ax = figure.subplots()
+        ax.set_xlabel("x", fontsize=6)
+        ax.plot([1], [2], label="one")
+        ax.tick_params(axis="y", labelsize=5)
+        ax.legend(fontsize=7)
+        space = figure.add_axes((0, 0, 0.2, 0.2), projection="3d")
+        canvas.legible(figure)
+        canvas.png(figure, 40.0)
+        texts = [*space.get_zticklabels(), ax.xaxis.label, ax.get_legend().get_texts()[0], *ax.get_xticklabels(), *ax.get_yticklabels()]
+        pixels = [text.get_fontsize() / 72 * 1000 / inches for text in texts]
+        assert min(pixels) >= 8 * 96 / 72 - 1e-6
+        assert (ax.get_yticklabels()[0].get_fontsize() == 5) == (inches == 6)
+
+
 def test_a_dollar_is_no_mathematics():
     """The same ink as without parsing."""
 

@@ -65,6 +65,7 @@ def test_what_is_known_of_the_functions_is_found(results):
     holds = held(results)
     for part in ("cells whose optimum has superposition", "min(1, r)", "is antipodal", "r other than 1",
                  "largest factor", "sparsest row (smallest)", "silu: superposition in the sparsest row",
+                 "silu: relative importance from which",
                  "identity: superposition in the sparsest row", "concave", "L*(1/r)", "error of the stored loss",
                  "relu: density at which superposition begins in the optimum"):  # fmt: skip
         found = [claim for claim in holds if part in claim]
@@ -128,6 +129,18 @@ def test_a_claim_notices_wrong_data(results):
     for part in ("cells whose optimum", "min(1, r)", "is antipodal", "r other than 1", "sparsest row (smallest)",
                  "concave", "error of the stored"):  # fmt: skip
         assert any(part in claim for claim in failed), part
+
+
+def test_a_pair_is_better_from_some_importance_on(results):
+    """Below the importance that the claim states one feature alone is best in the sparse limit, above it a pair."""
+    (claim,) = (c for c in studies.claims(results) if "relative importance from which" in c.claim)
+    for factor, better in ((0.98, False), (1.02, True)):
+        pair, one = outputs.sparse_limit("silu", factor * claim.expected)
+        assert (pair < one * (1 - 2e-3)) == better
+    data = results.datasets["silu"].copy(deep=True)
+    data["optimum_phase"][:3] = 1  # none up to importance 0.3
+    (claim,) = (c for c in studies.claims(results._replace(datasets={"silu": data})) if "importance from" in c.claim)
+    assert not claim.holds
 
 
 # --- the reference ------------------------------------------------------------------------------------

@@ -121,7 +121,8 @@ def test_the_maps_draw_what_is_recovered(results):
     figure = maps(results)
     panels = {ax.get_title().replace("\n", " "): ax for ax in figure.axes if ax.get_title()}
     assert list(panels) == [
-        "the model: cosine of partners, features represented", "4 latents, one a feature, L1: what becomes of them",
+        "the model: cosine of partners, features represented", 
+        "4 latents, one a feature, L1: outcome, features missed",
         "2 latents, L1 penalty", "4 latents, one a feature, L1 penalty", "8 latents, L1 penalty",
         "4 latents, TopK with K = 1", "4 latents, TopK with K = 2", "4 latents, TopK with K = 3",
         "4 latents, L1 penalty, true start", "4 latents, L1 penalty, random directions",
@@ -130,6 +131,9 @@ def test_the_maps_draw_what_is_recovered(results):
     drawn = np.asarray(mesh.get_array()).reshape(len(DENSITY), len(RHO))
     np.testing.assert_allclose(drawn, of(results, "true_width").best_measure("recovered"))
     assert {text.get_text() for text in panels[next(iter(panels))].texts} == {"4"}
+    missed = [text.get_text() for text in panels["4 latents, one a feature, L1: outcome, features missed"].texts]
+    assert missed == [f"{number:.3g}" for number in of(results, "true_width").missed().mean(-1).ravel()]
+    assert missed[-2:] == ["0", "4"]
     assert all(ax.get_yscale() == "log" for ax in panels.values())
 
 
@@ -163,6 +167,9 @@ def test_features_are_found_where_the_true_dictionary_is_a_minimum(results):
     alone, correlated = (one for claim, one in claims.items() if "among the minima (lowest)" in claim)
     assert alone.holds and np.isclose(alone.measured, 1) and "1 of 1 cells" in alone.note
     assert not correlated.holds and correlated.measured < 0.95 and "1 of 1 cells" in correlated.note
+    every, some = (one for claim, one in claims.items() if claim.startswith("features recovered, with"))
+    assert every.holds and every.measured == 1 and not some.holds and some.measured == 0
+    assert "of 2 by cell: 0 at 0.05; the others miss 4 to 4" in some.note
     share = next(one for claim, one in claims.items() if claim.startswith("the true dictionary is among"))
     assert share.measured == 1.0 and share.holds
 

@@ -54,16 +54,19 @@ def test_slopes_and_constants_of_known_counts(results):
     assert [one.left for one in counts.lines()][:2] == pytest.approx([0, 0], abs=0.01)
     assert counts.lines(through_0=True)[1].intercept == 0
     assert counts.full()[:, 2].tolist() == [False, False, False] and counts.best[-1, 2] == 32
-    assert counts.constant() == pytest.approx(0.8, rel=0.03) and counts.exponent() == pytest.approx(1, abs=0.05)
-    assert np.isnan(counts.constants()[0]).all()  # 0.5 is not sparse
-    np.testing.assert_allclose(counts.constants()[1:], 0.8, rtol=0.05)
+    np.testing.assert_allclose(counts.held(), [14 / 6, 15 / 6, 32 / 6])
+    for best, single in ((counts.slopes(), counts.slopes_by_restart()), (counts.held(), counts.held_by_restart())):
+        assert counts.constant(best) == pytest.approx(0.8, rel=0.03)
+        assert counts.exponent(best) == pytest.approx(1, abs=0.05)
+        assert np.isnan(counts.constants(single)[0]).all()  # 0.5 is not sparse
+        np.testing.assert_allclose(counts.constants(single)[1:], 0.8, rtol=0.05)
     assert all(held(made(results)).values())
 
 
 def test_full_models_are_not_fitted(results):
     (counts,) = view.every(made(results, constant=1.5))
     assert counts.full()[:, 2].tolist() == [False, True, True]
-    assert np.isnan(counts.slopes()[2])
+    assert np.isnan(counts.slopes()[2]) and np.isnan(counts.held()[2]) and counts.held()[1] == 28 / 6
     (claim,) = (c for c in studies.claims(made(results, constant=1.5)) if "straight line" in c.claim)
     assert "2 cells" in claim.note
 
@@ -75,8 +78,21 @@ def test_claims_notice_counts_that_are_not_linear_or_do_not_scale(results):
     data["phase"][:, 2] = data["phase"][:, 1].values  # no more features in sparser data
     flat = held(results._replace(datasets={NAME: data}))
     failed = [claim for claim in good if good[claim] and not flat.get(claim, False)]
-    for part in ("rise from one density", "largest constant over smallest", "power of"):
+    for part in ("rise from one density", "m = 6) over 1", "line) over 1", "m = 6) follow", "line) follow"):
         assert any(part in claim for claim in failed), part
+
+
+def test_an_intercept_changes_slopes_and_not_what_models_hold(results):
+    """Two features more in every model: the same slopes, and more features per dimension."""
+    (counts,), data = view.every(made(results)), made(results).datasets[NAME].copy(deep=True)
+    phase = data["phase"].values
+    for cell in np.ndindex(phase.shape[:2]):
+        phase[cell][:, : int((phase[cell][0] == 2).sum()) + 2] = 2
+    (more,) = view.every(results._replace(datasets={NAME: data}))
+    np.testing.assert_allclose(more.slopes()[:2], counts.slopes()[:2])
+    np.testing.assert_allclose(more.held()[:2], counts.held()[:2] + 2 / 6)
+    (note,) = (c.note for c in studies.claims(made(results)) if "straight line" in c.claim)
+    assert "m −" in note and " -" not in note  # minus signs
 
 
 def test_counts_slopes_and_constants_are_drawn(results):
@@ -88,11 +104,14 @@ def test_counts_slopes_and_constants_are_drawn(results):
     for line, label, column in zip(dots, ("0.5", "0.2", "0.05"), counts.best.T, strict=True):
         assert line.get_label() == label
         np.testing.assert_array_equal(line.get_ydata(), column)
-    np.testing.assert_allclose(middle.lines[0].get_ydata(), counts.slopes())
-    curve = middle.lines[1]
-    np.testing.assert_allclose(curve.get_ydata(), counts.constant() * view.scaling(np.asarray(curve.get_xdata())))
+    for k, best in ((0, counts.held()), (2, counts.slopes())):
+        dots, curve = middle.lines[k : k + 2]
+        np.testing.assert_allclose(dots.get_ydata(), best)
+        drawn = np.asarray(curve.get_xdata())
+        np.testing.assert_allclose(curve.get_ydata(), counts.constant(best) * view.scaling(drawn))
     assert middle.get_xlim()[0] > middle.get_xlim()[1]  # sparser data to the right
-    np.testing.assert_allclose(right.lines[0].get_ydata(), counts.constants().ravel())
+    np.testing.assert_allclose(right.lines[0].get_ydata(), counts.constants(counts.held_by_restart()).ravel())
+    np.testing.assert_allclose(right.lines[2].get_ydata(), counts.constants(counts.slopes_by_restart()).ravel())
 
 
 def test_claims_can_be_recomputed_from_the_stored_dataset(results, tmp_path):

@@ -47,7 +47,8 @@ def held(results) -> dict[str, bool]:
 
 def test_what_is_known_of_the_penalty_is_found(results):
     holds = held(results)
-    for part in ("relative importance 0.3, in the optimum", "densities with superposition at the largest penalty",
+    for part in ("relative importance 0.3, in the optimum", "densities with superposition, more",
+                 "single restarts with more features", "single restarts with superposition at penalties above",
                  "loss without the penalty term", "concave in", "fall of the optimum's loss", "penalty above which",
                  "norm of the weaker", "error of the stored"):  # fmt: skip
         found = [claim for claim in holds if part in claim and CASE in claim]
@@ -60,6 +61,10 @@ def test_the_closed_form_is_the_minimum_over_the_weight():
     for factor, kept in ((0.999, True), (1.001, False)):
         loss = (1 - w**2) ** 2 / 3 + view.LARGEST * factor * w / 2
         assert (loss.min() < 1 / 3 - 1e-9) == kept
+    for factor, stays in ((0.999, True), (1.001, False)):
+        loss = (1 - w**2) ** 2 / 3 + view.STAYS * factor * w / 2
+        inner = (loss[1:-1] < loss[:-2]) & (loss[1:-1] < loss[2:])
+        assert inner.any() == stays and loss[1] > loss[0]  # no weight is a minimum too
     at = optimize.minimize_scalar(lambda w: -(2 / 3) * (2 * w - w**3), bounds=(0, 1), method="bounded")
     assert at.x == pytest.approx(view.NORM_THERE, abs=1e-5) and -at.fun == pytest.approx(view.LARGEST)
 
@@ -114,6 +119,25 @@ def test_where_superposition_ends_along_the_penalty(plane):
     assert np.isinf(made.ends(1)) and np.isnan(made.ends(2))
 
 
+def test_features_that_share_a_neuron_lose_to_features_apart(results):
+    """Two features on one neuron, another neuron idle: apart they interfere with nothing."""
+    many = view.planes(results)[1]
+    data = many.data.copy(deep=True)
+    for name in ("W", "b", "phase"):
+        data[name][...] = 0
+    data["W"].loc[{"hidden": 0, "feature": 0}] = 1.0
+    data["W"].loc[{"hidden": 0, "feature": 1}] = -1.0
+    data["phase"].loc[{"feature": [0, 1]}] = 2
+    data["phase"][{"penalty": 0}] = 2  # without a penalty there is superposition
+    made = view.Plane(many.name, many.case, data)
+    gains = made.gains_apart()
+    assert gains.shape == (len(many.density),) and (gains[many.density > 0.05] > 0).all()
+    shared = [c for c in studies.claims(results._replace(datasets={"many": data})) if "superposed features" in c.claim]
+    assert [(claim.measured, claim.holds) for claim in shared] == [(3, False), (1.0, False)]
+    data["phase"][...] = 1
+    assert view.Plane(many.name, many.case, data).gains_apart().size == 0
+
+
 def test_claims_can_be_recomputed_from_the_stored_dataset(results, tmp_path):
     first = [claim._asdict() for claim in studies.claims(results)]
     stored = {}
@@ -131,10 +155,12 @@ def test_a_claim_notices_wrong_data(results):
     data["optimum_loss"][4] = 0.0
     data["optimum_phase"][-1] = 2
     data["optimum_norm"][:] *= 0.5
+    data["phase"][-2:] = 2
     before = held(results)
     after = held(results._replace(datasets={**results.datasets, CASE: data}))
     failed = [claim for claim in before if before[claim] and not after.get(claim, False)]
-    for part in ("densities with superposition at the largest", "concave", "fall of the", "penalty above which",
+    for part in ("densities with superposition, more", "single restarts with more features",
+                 "restarts with superposition at penalties above", "concave", "fall of the", "penalty above which",
                  "error of the stored"):  # fmt: skip
         assert any(part in claim for claim in failed), part
 

@@ -155,13 +155,14 @@ def attacks(rng: np.random.Generator, dims: tuple[str, ...], lost: np.ndarray, v
     found = {"attack_excess": excess, "attack_loss": 1 + excess, "attack_vulnerability": excess.max(-1) / 0.1,
              "attack_each_vulnerability": 5 * excess.max(-1), "attack_clean_loss": np.ones(shape),
              "attack_on": rng.uniform(0, 1, (*shape, n))}  # fmt: skip
-    found |= {f"{name}_error": 0.01 * found[name] for name in ("attack_excess", "attack_vulnerability")}
+    found |= {"attack_less": excess.max(-1, keepdims=True) - excess, "attack_worst": excess.argmax(-1).astype(float)}
+    found |= {f"{name}_error": 0.01 * found[name] for name in ("attack_excess", "attack_less", "attack_vulnerability")}
     for values in found.values():
         values[lost] = value
     own = {"attack_excess": ("attack",), "attack_excess_error": ("attack",), "attack_loss": ("attack",),
-           "attack_on": ("feature",)}  # fmt: skip
+           "attack_less": ("attack",), "attack_less_error": ("attack",), "attack_on": ("feature",)}  # fmt: skip
     return {name: ((*dims, *own.get(name, ())), values) for name, values in found.items()} | {
-        "attack_baseline": (dims[:-1], np.full(shape[:-1], 0.1))
+        f"attack_{name}": (dims[:-1], np.full(shape[:-1], 0.1)) for name in ("baseline", "radius")
     }
 
 

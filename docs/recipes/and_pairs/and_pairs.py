@@ -80,8 +80,10 @@ def figures(results: Results):
     for ax, (title, values, names) in zip(axes, shown, strict=True):
         mesh = ax.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
         ax.set(title=title, xticks=range(values.shape[1]), xticklabels=list(names), yticks=[])
-    axes[0].set_ylabel("all inputs, a row each")
-    figure.colorbar(mesh, ax=axes)
+    axes[0].set(xlabel="bit", ylabel="all inputs, a row each")
+    for ax in axes[1:]:
+        ax.set_xlabel("pair of bits")
+    figure.colorbar(mesh, ax=axes, label="value of a bit or an output")
     figure.suptitle(results.sweep.title)
     return {"and_pairs": figure}
 

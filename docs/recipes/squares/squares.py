@@ -45,6 +45,7 @@ def figures(results: Results):
             ax.plot(x, y, label="computed, a line a feature" if i == 0 else None, color="#0072b2")
         ax.plot(x, x**2, "--", color="black", label="x²")
         ax.set(xlabel="x", title=f"density {float(best['density']):.2g}")
+    figure.axes[0].set_ylabel("output y of the feature")
     figure.axes[0].legend()
     figure.suptitle(results.sweep.title)
     return {"squares": figure}

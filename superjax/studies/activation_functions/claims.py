@@ -25,6 +25,9 @@ RECTIFIERS = ("relu", "leaky_relu", "gelu", "silu", "softplus")  # near 0 on one
 IMPORTANCE = 0.3  # at which boundaries are compared
 SPARSE = 0.1  # density up to which two features are seldom active at once
 SPARSE_LIMIT = ("relu", "gelu", "silu", "abs", "tanh", "identity")  # f(0) = 0, and the limit decides well before 0.01
+_GAIN = 1e-3  # relative, from which a pair is better than one feature
+_NO_WEIGHT = 0.1  # product of two weights below which one of them is none
+_NEAR = 0.1  # relative difference of two excesses that counts as none
 _CHANGES = 1.5  # factor of a boundary from which a function changes the diagram a lot
 
 
@@ -165,9 +168,14 @@ def _between(plane: Plane, column: int, optimum: float, restarts: float) -> str:
     excess = float(np.nanmedian(loss / plane.optimal_loss()[column, cells, None] - 1))
     phase = plane.data["phase"].values[column, cells]
     inside = analysis.has_superposition(phase, plane.case.n_hidden)
+    gap = float(np.nanmedian(plane.data["gap"].values[column, cells]))
+    both = plane.data["optimum_other_W"].transpose(..., "hidden", "feature").values[column, cells].prod(-1)
+    other = "an antipodal pair" if (both < -_NO_WEIGHT).all() else "another solution"
+    other = "one feature alone" if (np.abs(both) < _NO_WEIGHT).all() else other
     return (
         f"; between these boundaries {inside.mean():.0%} of the restarts have superposition, and the median loss is "
-        f"{excess:.1%} above the optimum's"
+        f"{excess:.1%} above the optimum's; {other} is a minimum there too, {gap:.1%} above it"
+        + (": most restarts end in it" if abs(excess / gap - 1) < _NEAR else "")
     )
 
 
@@ -179,7 +187,7 @@ def _sparse_limit(every: list[Plane]) -> list[Claim]:
         if plane.function not in SPARSE_LIMIT or plane.density[sparsest] > 0.02:
             continue
         pair, one = np.array([outputs.sparse_limit(plane.function, float(r)) for r in plane.importance]).T
-        expected, measured = pair < one * (1 - 1e-3), plane.superposed()[:, sparsest]
+        expected, measured = pair < one * (1 - _GAIN), plane.superposed()[:, sparsest]
         near = np.convolve(expected[1:] != expected[:-1], [1, 1]) > 0  # the cells beside the limit's boundary
         counted = ~near & _apart_from_equal(plane)
         r = plane.importance[expected]
@@ -193,7 +201,30 @@ def _sparse_limit(every: list[Plane]) -> list[Claim]:
                 "feature does there, at best",
             )
         )  # fmt: skip
+        found += _least_importance(plane, expected, measured)
     return found
+
+
+def _least_importance(plane: Plane, expected: np.ndarray, measured: np.ndarray) -> list[Claim]:
+    """The relative importance from which a pair is better in the sparse limit, of functions that have one below 1."""
+    lower = plane.importance < 1
+    if not (expected[lower].any() and measured[lower].any()) or expected[0] or measured[0]:
+        return []
+    low, high = (float(plane.importance[np.argmax(expected) + k]) for k in (-1, 0))
+    for _ in range(12):
+        middle = (low * high) ** 0.5
+        pair, one = outputs.sparse_limit(plane.function, middle)
+        low, high = (low, middle) if pair < one * (1 - _GAIN) else (middle, high)
+    at = int(np.argmax(measured))
+    cell = float(plane.importance[at] / plane.importance[at - 1])
+    return [
+        close(
+            f"{plane.name}: relative importance from which the optimum has superposition in the sparsest row",
+            "closed form of one integral, the limit of one active feature at a time", high,
+            float(plane.importance[at] / np.sqrt(cell)), relative=cell - 1, tolerance=f"one cell, {cell - 1:.0%}",
+            note=f"density {plane.density.min():.2g}",
+        )
+    ]  # fmt: skip
 
 
 def _losses(every: list[Plane]) -> list[Claim]:

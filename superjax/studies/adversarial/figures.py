@@ -48,12 +48,12 @@ def vulnerability(results: Results, shown: list[Attacked]) -> Figure:
     frame(
         figure, results,
         f"L2 attacks of {_size(shown[0])} times the mean norm of an input (inputs of 0 included). Blue: the same "
-        "attack on all inputs, the most harmful of all that were tried, scored on inputs that it was not chosen on; "
-        "dots are models, lines medians of restarts. Orange: every input gets the analytic direction that is worst for "
-        "it (other attacks may exceed it). Grey: the derived ratio of the most vulnerable feature, which counts one "
-        "output as if it were always on. "
-        "Black: second order in the attack, with how often outputs are on. The model without superposition loses "
-        f"ε² max I to either attack. Rank correlations are over all models, with 95% intervals (restarts drawn anew). "
+        "attack on all inputs, the most harmful that was found; it and its kind are scored on other inputs than they "
+        "were chosen on. Dots are models, lines medians of restarts. Orange: every input gets the analytic direction "
+        "that is worst for it (other attacks may exceed it). Grey: the derived ratio of the most vulnerable feature, "
+        "which counts one output as if it were always on. Black: second order in the attack, with how often outputs "
+        "are on. The model without superposition loses ε² max I to either attack. Rank correlations are over all "
+        "models, with 95% intervals if densities are drawn anew (if restarts are, they are narrower). "
         f"{_fits(shown)}",
         185 if len(shown) > 1 else 95,
     )  # fmt: skip
@@ -70,8 +70,8 @@ def kinds(results: Results, shown: list[Attacked]) -> Figure:
             _band(top, x, case.relative_harm[..., number], _COLOURS[kind], label)
         top.axhline(1, **_ONE)
         top.set(ylim=(0, None), title=case.name)
-        clean, under = case.of("attack_clean_loss"), case.of("attack_loss").max(-1)
-        each = clean + case.each * case.of_cells("attack_baseline")[:, None]
+        clean, baseline = case.of("attack_clean_loss"), case.of_cells("attack_baseline")[:, None]
+        under, each = (clean + values * baseline for values in (case.vulnerability, case.each))
         for values, colour, label in ((clean, "black", "without attack"), (under, BLUE, _TOGETHER),
                                       (each, VERMILION, _APART)):  # fmt: skip
             _band(bottom, x, values, colour, label)
@@ -125,11 +125,11 @@ def _against(ax: Axes, case: Attacked):
     colours = np.broadcast_to(case.density[:, None], case.known.shape)
     scale, handles = LogNorm(min(case.density.min(), 0.999), 1), []
     for values, marker, label in ((case.each, "^", _APART), (case.vulnerability, "o", _TOGETHER)):
-        rank, by_restart, _ = case.correlation(values)
+        rank, _, by_density = case.correlation(values)
         points = ax.scatter(
             case.per_dimension, values, c=colours, norm=scale, cmap="viridis", marker=marker, s=20, linewidth=0
         )
-        label = f"{label}: rank correlation {rank:.2f} ({by_restart[0]:.2f} to {by_restart[1]:.2f})"
+        label = f"{label}: rank correlation {rank:.2f} ({by_density[0]:.2f} to {by_density[1]:.2f})"
         handles.append(Line2D([], [], color="black", marker=marker, markersize=4, linestyle="", label=label))
     ax.set(yscale="log", xlabel="features per dimension ‖W‖² / m")
     ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), fontsize=9, frameon=False, borderaxespad=0.1)

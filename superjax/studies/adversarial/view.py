@@ -51,7 +51,7 @@ class Attacked:
 
     @cached_property
     def vulnerability(self) -> Float[np.ndarray, "densities restarts"]:
-        """Under the most harmful δ that all inputs have together."""
+        """Under the δ that all inputs have together and that was found the most harmful, on other inputs."""
         return self.of("attack_vulnerability")
 
     @cached_property
@@ -84,11 +84,24 @@ class Attacked:
         The gradient of the loss by δ is G times that by the bias, 0 where training has converged. So the excess of a
         small attack is δᵀ G diag(I_i p_i) G δ, but for outputs that the attack turns on or off.
         """
+        _, form = self._forms()
+        return np.where(self.known, np.linalg.eigvalsh(form)[..., -1], np.nan)
+
+    @cached_property
+    def best_row(self) -> Float[np.ndarray, "densities restarts"]:
+        """What the most harmful of the directions G_i does, to second order, relative to the most harmful direction."""
+        G, form = self._forms()
+        rows = np.einsum("...ai,...ij,...aj->...a", G, form, G)
+        square = np.square(G).sum(-1)
+        best = np.max(np.divide(rows, square, out=np.zeros_like(rows), where=square > 0), axis=-1)
+        return np.divide(best, self.second_order, out=np.full_like(best, np.nan), where=self.second_order > 0)
+
+    def _forms(self) -> tuple[np.ndarray, np.ndarray]:
+        """G and G diag(I_i p_i) G of every model, 0 where it diverged."""
         W = np.where(self.known[..., None, None], self.of("W"), 0)
         G = np.einsum("...hi,...hj->...ij", W, W)
         on = np.nan_to_num(self.of("attack_on")) * self.importance
-        found = np.linalg.eigvalsh(np.einsum("...ij,...j,...jk->...ik", G, on, G))[..., -1]
-        return np.where(self.known, found, np.nan)
+        return G, np.einsum("...ij,...j,...jk->...ik", G, on, G)
 
     @cached_property
     def relative_harm(self) -> Float[np.ndarray, "densities restarts attacks"]:

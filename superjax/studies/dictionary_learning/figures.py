@@ -38,10 +38,11 @@ MAX_WIDTHS = 5
 SHOWN = (0.5, 0.1, 0.02)  # densities of the curves
 COLOURS = (VERMILION, GREEN, BLUE)
 WIDTH_COLOURS = ("#e69f00", BLACK, "#56b4e9", "#cc79a7", GREEN)
+EQUAL = {"color": "0.6", "linewidth": 1, "zorder": 0}  # the line of latents as near to a feature as to its partner
 OUTCOMES = {
-    Outcome.FOUND: (BLUE, "features found"),
-    Outcome.STUCK: ("#f0e442", "missed, the true dictionary is better"),
-    Outcome.OTHER: (VERMILION, "missed, others are better than the true one"),
+    Outcome.FOUND: (BLUE, f"mean max cosine {FOUND:g} or more"),
+    Outcome.STUCK: ("#f0e442", "less, the true dictionary is better"),
+    Outcome.OTHER: (VERMILION, "less, others are better than the true one"),
     Outcome.MERGED: (GREY, "the model itself merges partners"),
 }
 MEASURES = {  # measure -> label, and the ends of its axis
@@ -91,7 +92,7 @@ def maps(results: Results) -> Figure:
     grid = figure.add_gridspec(n_rows + 1, COLUMNS, height_ratios=[*[1] * n_rows, 0.06])
     axes = [figure.add_subplot(grid[divmod(k, COLUMNS)]) for k in range(n_panels)]
     cosine = _map(axes[0], shown[0], shown[0].partner_cosine(), -1.0, "PuOr_r")
-    _write_counts(axes[0], shown[0])
+    _write(axes[0], shown[0], shown[0].represented(), np.abs(shown[0].partner_cosine()) > 0.6)
     axes[0].set_title("the model: cosine of partners,\nfeatures represented", fontsize=10)
     if judged:
         _map_outcomes(axes[1], *judged)
@@ -119,9 +120,10 @@ def maps(results: Results) -> Figure:
         f"m = {case.n_hidden}; at ρ = 1 partners are always active together. Recovered: fraction of the represented "
         "features whose cosine with some latent is above 0.9 (mean of restarts), at the penalty with the best mean "
         f"max cosine of features. Hatched: in the model itself partners have a cosine of {MERGED:g} or more. Second "
-        f"panel: features are found where their mean max cosine is {FOUND:g}; else the true dictionary is better where "
-        "training that starts from it stays there, and what is minimised ends below, or no more than "
-        f"{SAME:.0%} above, what random starts reach. Random directions: encoder and biases alone are trained. "
+        f"panel: means of restarts; numbers are represented features that are not recovered. Below a mean max cosine "
+        f"of {FOUND:g} the true dictionary is better where training that starts from it stays there, and what is "
+        f"minimised ends below, or no more than {SAME:.0%} above, what random starts reach. Random directions: encoder "
+        "and biases alone are trained. "
         f"{_training(shown[0])}{partly(len(shown), len(every), 'dictionaries')}",
         210,
     )  # fmt: skip
@@ -140,17 +142,17 @@ def _map_outcomes(ax: Axes, trained: Dictionaries, start: Dictionaries) -> None:
     edges = plots.cell_edges(trained.correlation, False), plots.cell_edges(trained.density, True)
     norm = BoundaryNorm(np.arange(-0.5, len(OUTCOMES)), len(OUTCOMES))
     ax.pcolormesh(*edges, outcomes(trained, start), cmap=colours, norm=norm, rasterized=True)
-    ax.set_title(f"{trained.width} latents, one a feature, L1:\nwhat becomes of them", fontsize=10)
+    _write(ax, trained, trained.missed().mean(-1), outcomes(trained, start) == Outcome.FOUND)
+    ax.set_title(f"{trained.width} latents, one a feature, L1:\noutcome, features missed", fontsize=10)
 
 
-def _write_counts(ax: Axes, one: Dictionaries) -> None:
-    """The number of represented features in every cell, if there are not too many cells."""
-    counts = one.represented()
-    if counts.size > 80:
+def _write(ax: Axes, one: Dictionaries, numbers: np.ndarray, on_dark: np.ndarray) -> None:
+    """A number in every cell (density, correlation), if there are not too many cells."""
+    if numbers.size > 80:
         return
-    for (i, j), count in np.ndenumerate(counts):
-        ax.text(one.correlation[j], one.density[i], f"{count:.3g}", ha="center", va="center", fontsize=8,
-                color="white" if abs(one.partner_cosine()[i, j]) > 0.6 else "black")  # fmt: skip
+    for (i, j), number in np.ndenumerate(numbers):
+        ax.text(one.correlation[j], one.density[i], f"{number:.3g}", ha="center", va="center", fontsize=8,
+                color="white" if on_dark[i, j] else "black")  # fmt: skip
 
 
 def _training(one: Dictionaries) -> str:
@@ -253,7 +255,7 @@ def hedging(results: Results) -> Figure:
                 ax.plot(one.correlation, shares.mean(0), "o-", color=colour)
                 ax.fill_between(one.correlation, shares.min(0), shares.max(0), color=colour, alpha=0.15, linewidth=0)
     for ax, correlation in zip(top, first.correlation[at], strict=True):
-        ax.plot([0, np.sqrt(0.5)], [0, np.sqrt(0.5)], color=GREY, linewidth=1, zorder=0)
+        ax.plot([0, np.sqrt(0.5)], [0, np.sqrt(0.5)], **EQUAL)
         ax.set(xlabel="cosine with the nearest feature", title=f"ρ = {correlation:g}", xlim=(0.3, 1.03),
                ylim=(-1.03, 1.03))  # fmt: skip
         ax.plot(1, 0, "*", color=VERMILION, markersize=12, zorder=3)
@@ -269,6 +271,7 @@ def hedging(results: Results) -> Figure:
             [], [], color=VERMILION, marker="*", markersize=12, linestyle="", label="a feature, partners orthogonal"
         ),
         Line2D([], [], color=VERMILION, marker="P", markersize=9, linestyle="", label="the sum of both"),
+        Line2D([], [], **EQUAL, label="as near to both"),
     ]
     key.legend(handles=handles, loc="center", ncols=len(handles), fontsize=10, frameon=False)
     frame(

@@ -87,6 +87,15 @@ class Dictionaries(NamedTuple):
     def best_measure(self, name: str) -> Float[np.ndarray, "density correlation"]:
         return self.at_best(self.measure(name))
 
+    def of_restarts(self, name: str) -> Float[np.ndarray, "density correlation restart"]:
+        """The same of every restart."""
+        return self.at_best(self.values(f"autoencoder_{name}"))
+
+    def missed(self) -> Float[np.ndarray, "density correlation restart"]:
+        """How many of the features that the model represents no latent of a restart has."""
+        there = analysis.represented(self.at_best(self.values("phase"))).sum(-1)
+        return np.rint((1 - self.of_restarts("recovered")) * there)
+
     def represented(self) -> Float[np.ndarray, "density correlation"]:
         """How many features the models represent (mean over restarts)."""
         return self.at_best(analysis.represented(self.values("phase")).sum(-1).mean(-1))

@@ -9,6 +9,7 @@ from superjax.plots.canvas import fitted
 from superjax.plots.maps import BLUE, GREY, VERMILION
 from superjax.studies.axes import readable_logs
 from superjax.studies.captions import frame, partly, spread, training_in_words
+from superjax.studies.features_and_dimensions.claims import held_in_words
 from superjax.studies.features_and_dimensions.view import FULL, SPARSE, Counts, every, scaling
 from superjax.studies.results import Results
 
@@ -36,11 +37,12 @@ def panels(results: Results) -> Figure:
         figure, results,
         f"n = {counts.case.n_features} alike features, {training_in_words(counts.case)}, {counts.case.restarts} "
         f"restarts; a feature is represented from norm {counts.case.phases.represented:g} on. Left: the restart of "
-        "lowest loss; lines by least squares. Features per dimension are their slopes. Hollow: at least "
+        "lowest loss; lines by least squares. Hollow: at least "
         f"{FULL:.0%} of all features are represented, so that n and not m limits the count; these are not fitted. "
-        f"Middle: dots are slopes of the best restarts, bars from the lowest to the highest of single restarts; the "
-        f"line is fitted at densities below 1/e = {SPARSE:.2f}. Right: features per dimension over 1 / (-s ln s), "
-        f"s = 1 − S, of every restart.{partly(len(shown), len(cases), 'cases')}", 250,
+        "Middle: features per dimension that a model holds, and slopes of the lines, which say how many one more "
+        "dimension adds. Dots are the best restarts, bars go from the lowest to the highest of single restarts; curves "
+        f"are fitted at densities s = 1 − S below 1/e = {SPARSE:.2f}. Right: both over 1 / (−s ln s), of every "
+        f"restart. One of two settings tried.{partly(len(shown), len(cases), 'cases')}", 250,
     )  # fmt: skip
     return figure
 
@@ -64,31 +66,43 @@ def _against_dimensions(ax: Axes, counts: Counts) -> None:
               frameon=False)  # fmt: skip
 
 
+def _measures(counts: Counts):
+    """Features per dimension by either measure: words, of the best and of single restarts, and how it is drawn."""
+    return (
+        (held_in_words(counts), counts.held(), counts.held_by_restart(), BLUE, "o", "-"),
+        ("slope of the line", counts.slopes(), counts.slopes_by_restart(), VERMILION, "^", "--"),
+    )
+
+
 def _against_density(ax: Axes, counts: Counts) -> None:
-    s, slopes, single = counts.density, counts.slopes(), counts.slopes_by_restart()
-    known = np.isfinite(single).any(1)
-    if known.any():
-        ax.vlines(s[known], np.nanmin(single[known], axis=1), np.nanmax(single[known], axis=1), color=BLUE)
-    ax.plot(s, slopes, "o", color=BLUE, label="trained models")
+    s = counts.density
     low, high = min(s.min(), 0.3), max(s.max(), 0.5)
     fine = np.geomspace(low, SPARSE, 201)
-    constant = counts.constant()
-    if np.isfinite(constant):
-        ax.plot(fine, constant * scaling(fine), color=VERMILION,
-                label=f"compressed sensing,\n{constant:.2g} / (-s ln s)")  # fmt: skip
+    for words, best, single, colour, marker, style in _measures(counts):
+        known = np.isfinite(single).any(1)
+        if known.any():
+            ends = np.nanmin(single[known], axis=1), np.nanmax(single[known], axis=1)
+            ax.vlines(s[known], *ends, color=colour)
+        ax.plot(s, best, marker, color=colour, label=words)
+        constant = counts.constant(best)
+        if np.isfinite(constant):
+            ax.plot(fine, constant * scaling(fine), style, color=colour, linewidth=1,
+                    label=f"{constant:.2g} / (−s ln s)")  # fmt: skip
     ax.axhline(1, color=GREY, zorder=0)
     ax.set(xscale="log", yscale="log", xlim=(high * 1.1, low / 1.1), xlabel="density 1 − S",
            ylabel="features per dimension", title="Sparser data: more features per dimension")  # fmt: skip
-    ax.legend(fontsize=9.5, loc="upper left", frameon=False)
+    ax.legend(fontsize=9.5, loc="upper left", frameon=False, title="curves: compressed sensing", title_fontsize=9.5)
 
 
 def _constant(ax: Axes, counts: Counts) -> None:
-    constants = counts.constants()
-    s = np.repeat(counts.density[:, None], constants.shape[1], axis=1)
-    ax.plot(s.ravel(), constants.ravel(), "o", color=BLUE, alpha=0.7)
-    if np.isfinite(counts.constant()):
-        ax.axhline(counts.constant(), color=VERMILION)
-    highest = np.nanmax(constants, initial=0)
+    highest = 0.0
+    for _, best, single, colour, marker, style in _measures(counts):
+        constants = counts.constants(single)
+        s = np.repeat(counts.density[:, None], constants.shape[1], axis=1)
+        ax.plot(s.ravel(), constants.ravel(), marker, color=colour, alpha=0.7)
+        if np.isfinite(counts.constant(best)):
+            ax.axhline(counts.constant(best), color=colour, linestyle=style, linewidth=1)
+        highest = max(highest, np.nanmax(constants, initial=0))
     ax.set(xscale="log", xlim=(max(counts.density.max(), 0.5) * 1.1, min(counts.density.min(), 0.3) / 1.1),
            ylim=(0, 1.25 * highest if highest > 0 else 1), xlabel="density 1 − S",
-           ylabel="features per dimension x (-s ln s)", title="The constant")  # fmt: skip
+           ylabel="features per dimension × (−s ln s)", title="The constant")  # fmt: skip

@@ -12,11 +12,11 @@ from superjax.studies.results import Results
 
 AXES = {"dimensions": ("n_hidden",), "density": ("data.density",)}
 FULL = 0.9  # from this fraction of all features on a model cannot show how many more it would hold
-SPARSE = float(np.exp(-1))  # -s ln s rises with s up to here: only sparser data are in the regime of the bound
+SPARSE = float(np.exp(-1))  # −s ln s rises with s up to here: only sparser data are in the regime of the bound
 
 
 def scaling(density: Float[np.ndarray, " density"]) -> Float[np.ndarray, " density"]:
-    """Features per dimension up to a constant, 1 / (-s ln s).
+    """Features per dimension up to a constant, 1 / (−s ln s).
 
     >>> scaling(np.array([0.1])).round(3).tolist()
     [4.343]
@@ -90,7 +90,7 @@ class Counts(NamedTuple):
         return [line(self.m, count, through_0) for count in self.open_counts().T]
 
     def slopes(self) -> Float[np.ndarray, " density"]:
-        """Features per dimension at every density: the slopes of the lines."""
+        """How many features a further dimension adds at every density: the slopes of the lines."""
         return np.array([one.slope for one in self.lines()])
 
     def slopes_by_restart(self) -> Float[np.ndarray, "density restart"]:
@@ -98,31 +98,43 @@ class Counts(NamedTuple):
         counts = np.where(self.full()[..., None], np.nan, self.by_restart)
         return np.array([[line(self.m, one).slope for one in at.T] for at in np.moveaxis(counts, 1, 0)])
 
-    def constants(self) -> Float[np.ndarray, "density restart"]:
-        """Features per dimension over 1 / (-s ln s), at sparse densities; NaN at others."""
+    def held(self) -> Float[np.ndarray, " density"]:
+        """How many features a dimension holds: the count over m of the largest model, NaN where that is full."""
+        return self.open_counts()[self.largest] / self.m[self.largest]
+
+    def held_by_restart(self) -> Float[np.ndarray, "density restart"]:
+        """The same of every restart alone."""
+        full = self.full()[self.largest]
+        return np.where(full[:, None], np.nan, self.by_restart[self.largest] / self.m[self.largest])
+
+    @property
+    def largest(self) -> int:
+        return int(np.argmax(self.m))
+
+    def constants(self, values: Float[np.ndarray, "density ..."]) -> Float[np.ndarray, "density ..."]:
+        """Features per dimension, by either measure, over 1 / (−s ln s), at sparse densities; NaN at others."""
         sparse = self.density < SPARSE
         per = np.where(sparse, scaling(np.where(sparse, self.density, 0.1)), np.nan)
-        return self.slopes_by_restart() / per[:, None]
+        return values / per.reshape(-1, *[1] * (values.ndim - 1))
 
-    def constant(self) -> float:
-        """The constant that fits best on a logarithmic scale, of the best restarts: the geometric mean."""
-        sparse = (self.density < SPARSE) & np.isfinite(self.slopes()) & (self.slopes() > 0)
-        if not sparse.any():
-            return float("nan")
-        return float(np.exp(np.mean(np.log(self.slopes()[sparse] / scaling(self.density[sparse])))))
+    def constant(self, values: Float[np.ndarray, " density"]) -> float:
+        """The constant that fits best on a logarithmic scale: the geometric mean."""
+        found = self.constants(values)
+        known = found > 0
+        return float(np.exp(np.mean(np.log(found[known])))) if known.any() else float("nan")
 
     def squared_norms(self) -> Float[np.ndarray, "dimensions density"]:
         """‖W‖² of the best restarts, a count of features that needs no threshold."""
         norm = self.data["norm"].isel(restart=self.data["best"])
         return np.square(norm.transpose("dimensions", "density", "feature").values.astype(float)).sum(-1)
 
-    def exponent(self, below: float = SPARSE) -> float:
-        """p of features per dimension ~ (-s ln s)^-p at densities below one, by least squares on logarithmic scales; 1
-        is the scaling."""
-        sparse = (self.density < below) & np.isfinite(self.slopes()) & (self.slopes() > 0)
-        if sparse.sum() < 2:
+    def exponent(self, values: Float[np.ndarray, " density"]) -> float:
+        """p of features per dimension ~ (−s ln s)^−p at sparse densities, by least squares on logarithmic scales; 1 is
+        the scaling."""
+        known = self.constants(values) > 0
+        if known.sum() < 2:
             return float("nan")
-        return float(np.polyfit(np.log(scaling(self.density[sparse])), np.log(self.slopes()[sparse]), 1)[0])
+        return float(np.polyfit(np.log(scaling(self.density[known])), np.log(values[known]), 1)[0])
 
 
 def every(results: Results) -> list[Counts]:

@@ -3,9 +3,10 @@
 import numpy as np
 
 from superjax import analysis
+from superjax.analysis.phases import SUPERPOSED
 from superjax.reference import boundaries, oracle
 from superjax.studies.claim import Claim, at_most, between, close, equal, more_than, vanishes
-from superjax.studies.l1_penalty.view import LARGEST, NORM_THERE, Plane, planes
+from superjax.studies.l1_penalty.view import LARGEST, NO_WEIGHT, NORM_THERE, STAYS, Plane, planes
 from superjax.studies.protocols.claims import metastable
 from superjax.studies.results import Results
 
@@ -61,21 +62,100 @@ def _without(plane: Plane) -> list[Claim]:
 
 
 def _disappears(plane: Plane) -> list[Claim]:
-    """Superposition goes as the penalty grows, in every density that has it."""
-    inside = plane.superposed()[np.argsort(plane.penalty)]
+    """Superposition goes as the penalty grows, in every density that has it: in the best models and in all restarts, as
+    more features than dimensions and as features that are superposed at all."""
+    order = np.argsort(plane.penalty)
+    inside, penalty, m = plane.superposed()[order], np.sort(plane.penalty), plane.case.n_hidden
     if not inside[0].any():
         return []
-    words = ", ".join(f"{p:.2g}: {share:.0%}" for p, share in _few(np.sort(plane.penalty), inside.mean(-1)))
-    left = int(inside[-1].sum())
+    best, every = plane.of_best("phase")[order], plane.phases()[order]
     gone = [plane.ends(k) for k in range(len(plane.density)) if inside[:, k].any()]
-    return [
+    who = _who(plane)
+    of_m, of_any = "more features than dimensions", "superposed features"
+    kinds = [(of_m, lambda phase: analysis.has_superposition(phase, m), _hysteresis(plane))]
+    at = f"at the largest penalty, {penalty[-1]:.2g}"
+    found = [
         equal(
-            f"{plane.name}: densities with superposition at the largest penalty, {plane.penalty.max():.2g}, of "
-            f"{int(inside[0].sum())} without one", SECTION, 0, left, kind="paper",
-            note=f"fraction of densities with superposition, by penalty: {words}; it ends at penalties "
-            f"{np.min(gone):.2g} to {np.max(gone):.2g}",
+            f"{plane.name}: densities with superposition, {of_m}, {at}, of {int(inside[0].sum())} without one, {who}",
+            SECTION, 0, int(inside[-1].sum()), kind="paper",
+            note=f"fraction of densities with superposition, by penalty: {_shares(penalty, inside)}; it ends at "
+            f"penalties {np.min(gone):.2g} to {np.max(gone):.2g}",
         )
     ]  # fmt: skip
+    if m > 1:
+        gains = plane.gains_apart()
+        apart = (
+            "all represented features on neurons of their own would change what the best models at the largest penalty "
+            f"minimise by {', '.join(f'{-gain:+.1%}' for gain in gains)}: these are other minima, not optima"
+        )
+        kinds.append((of_any, lambda phase: (phase == SUPERPOSED).any(-1), apart if gains.size else ""))
+        shared = kinds[-1][1](best)
+        found.append(
+            equal(
+                f"{plane.name}: densities with {of_any} {at}, {who}", SECTION, 0, int(shared[-1].sum()), kind="paper",
+                note=f"fraction of densities, by penalty: {_shares(penalty, shared)}" + (gains.size > 0) * f"; {apart}",
+            )
+        )  # fmt: skip
+    for words, rule, why in kinds:
+        shown = rule(every)
+        where = plane.density[shown[-1].any(-1)]
+        dense = f"; at the largest at densities {where.min():.2g} to {where.max():.2g}" if where.size else ""
+        found.append(
+            vanishes(
+                f"{plane.name}: single restarts with {words} {at} (fraction)", SECTION, float(shown[-1].mean()), 0,
+                kind="paper", note=f"by penalty: {_shares(penalty, shown)}{dense}" + bool(why) * f"; {why}",
+            )
+        )  # fmt: skip
+    return [*found, *_beyond(plane)]
+
+
+def _who(plane: Plane) -> str:
+    return "in the optimum" if plane.optimal else f"in the best of {plane.case.restarts} restarts"
+
+
+def _hysteresis(plane: Plane) -> str:
+    """Why restarts end elsewhere than in the optimum."""
+    words = (
+        f"a rare feature that has a weight is at a minimum up to {STAYS:.4f} of its importance, though no weight is "
+        f"better from {LARGEST:.4f} on, and no weight is a minimum at every penalty"
+    )
+    if not plane.optimal or plane.case.n_features != 2:
+        return words
+    W = plane.data["W"].transpose("penalty", "density", "restart", "hidden", "feature").values[..., 0, :]
+    without = plane.superposed()[..., None] & ~analysis.has_superposition(plane.phases(), 1)
+    none, same = np.abs(W).min(-1) < NO_WEIGHT, W.prod(-1) > 0
+    parts, zero = [], plane.penalty == 0
+    for where, cells in (("without a penalty", zero), (f"from penalty {plane.penalty[~zero].min():.2g} on", ~zero)):
+        out = without[cells]
+        if out.any():
+            parts.append(
+                f"{where}, {out.mean():.0%} of the restarts have no superposition where the optimum has it: "
+                f"{(none[cells] & out).sum() / out.sum():.0%} of them give a feature no weight, "
+                f"{(same & ~none)[cells][out].mean():.0%} have both on the same side"
+            )
+    return "; ".join([words, *parts])
+
+
+def _beyond(plane: Plane) -> list[Claim]:
+    """Beyond the penalty at which the minimum with a weight is gone no restart keeps the less important feature."""
+    end = STAYS * min(plane.case.importance_vector())
+    far = plane.penalty > end
+    if plane.case.n_features != 2 or not far.any():
+        return []
+    share = analysis.has_superposition(plane.phases()[far], plane.case.n_hidden).mean()
+    return [
+        vanishes(
+            f"{plane.name}: single restarts with superposition at penalties above {end:.3g} (fraction)",
+            f"closed form of one active feature at a time: {STAYS:.4f} of the smaller importance, where its minimum "
+            "ends", float(share), 0, note=f"{far.sum()} penalties, all densities",
+        )
+    ]  # fmt: skip
+
+
+def _shares(penalty: np.ndarray, inside: np.ndarray) -> str:
+    """The fraction of all that a penalty has, at some penalties."""
+    share = inside.reshape(len(penalty), -1).mean(-1)
+    return ", ".join(f"{p:.2g}: {value:.0%}" for p, value in _few(penalty, share))
 
 
 def _few(penalty: np.ndarray, share: np.ndarray) -> list[tuple[float, float]]:
@@ -99,7 +179,7 @@ def _higher_loss(plane: Plane) -> list[Claim]:
     return [
         more_than(
             f"{plane.name}: loss without the penalty term at the smallest penalty without superposition, over that at "
-            "penalty 0 (smallest of all densities)", SECTION, 1, float(np.min(ratios)), kind="paper",
+            f"penalty 0, {_who(plane)} (smallest of all densities)", SECTION, 1, float(np.min(ratios)), kind="paper",
             note=f"from {ratios[best]:.3g} at density {sparse[best]:.2g} to {ratios[worst]:.3g} at "
             f"{sparse[worst]:.2g}, median {np.median(ratios):.3g}",
         )
@@ -108,19 +188,19 @@ def _higher_loss(plane: Plane) -> list[Claim]:
 
 def _monotone(plane: Plane) -> list[Claim]:
     """Of optima, the objective is concave in the penalty, and the error rises with it; exact for the true optimum."""
-    if not plane.optimal or plane.case.n_features > oracle.MAX_FEATURES:
+    if not plane.known_exactly:
         return []
     order = np.argsort(plane.penalty)
-    x, found = plane.penalty[order], plane.of_best(plane.minimised)[order].astype(float)
+    x = plane.penalty[order]
     objective, error = (values[order] for values in plane.with_means())
     share = ((x[1:-1] - x[:-2]) / (x[2:] - x[:-2]))[:, None]
     chord = (1 - share) * objective[:-2] + share * objective[2:]
     concave = float(np.max((chord - objective[1:-1]) / objective[1:-1]))
     falls = float(np.max((error[:-1] - error[1:]) / plane.of_nothing()))
-    better = found / objective - 1
+    share, most = plane.silent()
     words = (
-        f"outputs that have fallen silent return the mean here, which is better in {(better > 1e-4).mean():.1%} of the "
-        f"cells, by up to {better.max():.2%}: they have no gradient, and the search leaves them so"
+        f"outputs that have fallen silent return the mean here, which is better in {share:.1%} of the cells, by up to "
+        f"{most:.2%}: they have no gradient, and the search leaves them so"
     )
     return [
         at_most(f"{plane.name}: the optimal objective is concave in the penalty (largest relative violation)",
@@ -146,13 +226,14 @@ def _sparse_limit(plane: Plane) -> list[Claim]:
     both = bool(plane.represented()[order, sparsest][-1] == 0)
     return [
         close(
-            f"{plane.name}: penalty above which there is no superposition, density {plane.density[sparsest]:.2g}",
+            f"{plane.name}: penalty above which the optimum has no superposition, density "
+            f"{plane.density[sparsest]:.2g}",
             f"closed form of one active feature at a time, {LARGEST:.4f} of the smaller importance",
             float(LARGEST * importance), end, absolute=cell, tolerance=f"one cell, {cell:.2g}",
             note=f"at the largest penalty {'no feature' if both else 'the other feature'} is represented",
         ),
         between(
-            f"{plane.name}: norm of the weaker feature in the last cell with superposition, density "
+            f"{plane.name}: norm of the weaker feature of the optimum in the last cell with superposition, density "
             f"{plane.density[sparsest]:.2g}: it does not fall to 0 smoothly", "closed form: sqrt(2/3)", NORM_THERE,
             norm, NORM_THERE - _NORM, NORM_THERE + highest,
             tolerance=f"{_NORM:g}, above {highest:.2g} for cells of {cell:.2g}",

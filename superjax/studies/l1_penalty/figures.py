@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from superjax import plots
 from superjax.plots.maps import BLACK, MEASURED_LINE
 from superjax.studies.captions import frame, partly, training_in_words
-from superjax.studies.l1_penalty.view import LARGEST, Plane, planes
+from superjax.studies.l1_penalty.view import LARGEST, STAYS, Plane, planes
 from superjax.studies.phase_diagram.figures import any_diverged
 from superjax.studies.protocols.figures import draw_single_restarts
 from superjax.studies.results import Results
@@ -58,7 +58,9 @@ def maps(results: Results) -> Figure:
         figure, results,
         f"Minimised is the squared error plus λ Σ|h|, h = Wx. {training} Feature m + 1 is the most important one "
         f"without a dimension of its own. A feature that is active alone is given up from λ = {LARGEST:.3f} of its "
-        "importance on: dotted for both features where there are two, else for feature m + 1."
+        "importance on: dotted for both features where there are two, else for feature m + 1. Single restarts may keep "
+        f"it up to {STAYS:.3f} of its importance, and may stay without a weight at any penalty: both are minima."
+        f"{_silent(shown)}"
         f"{partly(len(shown), len(every), 'cases')}", 250, 14,
     )  # fmt: skip
     return figure
@@ -106,3 +108,12 @@ def _best(plane: Plane) -> str:
     if plane.optimal:
         return "maps of the optimum of the exact loss, transplanted between neighbouring cells and polished"
     return f"maps of the best of {plane.case.restarts} restarts"
+
+
+def _silent(shown: list[Plane]) -> str:
+    """How far off the optimum may be."""
+    off = [plane.silent() for plane in shown if plane.known_exactly]
+    share, most = (max(values) for values in zip(*off, strict=True)) if off else (0.0, 0.0)
+    if not share:
+        return ""
+    return f" In {share:.1%} of a map or less the optimum is up to {most:.1%} too high, an output silent."

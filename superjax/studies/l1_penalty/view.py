@@ -2,22 +2,28 @@
 restart."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int8
 
 from superjax import analysis
+from superjax.analysis.phases import SUPERPOSED
 from superjax.reference import oracle, theory
 from superjax.studies.diagram import Diagram
 from superjax.studies.results import Results
 
 AXES = {"penalty": ("terms.l1.strength",), "density": ("data.density",)}
 
-_NO_WEIGHT = 0.02  # norm below which a feature has no weight but for the jitter of training
+_SAMPLE = 400_000
+NO_WEIGHT = 0.02  # norm below which a feature has no weight but for the jitter of training
 
 LARGEST = 8 / 9 * np.sqrt(2 / 3)
 """Times its importance, the penalty from which a feature that is active alone is given up, 0.7258. With weight w it
 loses (1 - w²)²/3 + λ w/2 for every time it is active, without 1/3: less iff λ < (2/3)(2w - w³), which is largest at
 NORM_THERE. For a ReLU in the limit of sparse data, where an antipodal partner costs nothing."""
 NORM_THERE = float(np.sqrt(2 / 3))
+STAYS = 16 / 9 / np.sqrt(3)
+"""Times its importance, the penalty up to which such a feature has a minimum with a weight beside that of no weight,
+1.0264: the slope of its loss, λ/2 - (4/3) w (1 - w²), is 0 for some w, as w (1 - w²) is 2/√27 at most. No weight is a
+minimum at any penalty: a small w costs λ w/2 and gains (2/3) w²."""
 
 
 class Plane(Diagram):
@@ -41,6 +47,11 @@ class Plane(Diagram):
         """Whether the best models are optima of the exact loss."""
         return "optimum_loss" in self.data
 
+    @property
+    def known_exactly(self) -> bool:
+        """Whether they can be compared with the float64 reference."""
+        return self.optimal and self.case.n_features <= oracle.MAX_FEATURES
+
     def of_best(self, name: str) -> np.ndarray:
         """A variable of the best model of every cell."""
         if self.optimal:
@@ -52,6 +63,32 @@ class Plane(Diagram):
     def superposed(self) -> Bool[np.ndarray, "penalty density"]:
         """Where the best model has superposition, of any features."""
         return analysis.has_superposition(self.of_best("phase"), self.case.n_hidden)
+
+    def phases(self) -> Int8[np.ndarray, "penalty density restart feature"]:
+        """The phases of all restarts."""
+        return self.data["phase"].transpose("penalty", "density", "restart", "feature").values
+
+    def gains_apart(self) -> Float[np.ndarray, " models"]:
+        """By which fraction what is minimised falls if every represented feature gets a neuron of its own, at the norm
+        that it has: of the best models at the largest penalty of which some feature is superposed and that have
+        neurons enough. Negative where it rises. On a sample, the same for both."""
+        last, found = int(np.argmax(self.penalty)), []
+        W, b, phase = (self.of_best(name)[last] for name in ("W", "b", "phase"))
+        rng = np.random.default_rng(0)
+        active, size = rng.random((2, _SAMPLE, self.case.n_features))
+        for k, density in enumerate(self.density):
+            there = np.flatnonzero(analysis.represented(phase[k]))
+            if not (phase[k] == SUPERPOSED).any() or len(there) > self.case.n_hidden:
+                continue
+            x, apart = np.where(active < density, size, 0), np.zeros_like(W[k])
+            apart[np.arange(len(there)), there] = analysis.norm(W[k])[there]
+            each = []
+            for weights in (W[k], apart):
+                h = x @ weights.T
+                error = np.square(np.maximum(h @ weights + b[k], 0) - x) @ np.array(self.case.importance_vector())
+                each.append(float(np.mean(error + self.penalty[last] * np.abs(h).sum(-1))))
+            found.append(1 - each[1] / each[0])
+        return np.array(found)
 
     def represented(self) -> Int[np.ndarray, "penalty density"]:
         """How many features the best model represents."""
@@ -81,10 +118,16 @@ class Plane(Diagram):
         importance, density = self.numbers()
         W = self.data["optimum_W"].transpose("penalty", "density", "hidden", "feature").values.astype(float)
         b = self.data["optimum_b"].transpose("penalty", "density", "feature").values.astype(float)
-        silent = analysis.norm(W) < _NO_WEIGHT
+        silent = analysis.norm(W) < NO_WEIGHT
         mended = oracle.expected_loss(W, np.where(silent, density / 2, b), importance, density)
         gain = np.where(silent.any(-1), np.maximum(self.error() - mended, 0), 0)
         return self.of_best(self.minimised).astype(float) - gain, self.error() - gain
+
+    def silent(self) -> tuple[float, float]:
+        """In which fraction of the cells the search has left an output silent, and how much lower, relative, what is
+        minimised can be there."""
+        better = self.of_best(self.minimised).astype(float) / self.with_means()[0] - 1
+        return float((better > 1e-4).mean()), float(better.max())
 
     def begins(self) -> Float[np.ndarray, " penalty"]:
         """The density below which the best model has superposition, for every penalty; NaN where there is none."""

@@ -41,7 +41,7 @@ def perturbed_feature(results: Results, views: Sequence[View]) -> Figure:
         _draw_losses(axes[-1], view)
     rows[0, -1].legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False,
                        columnspacing=1, handlelength=1.8)  # fmt: skip
-    rows[-1, -1].set_xlabel("density of the perturbed feature / density of the others", fontsize=9)
+    rows[-1, -1].set_xlabel("density of the perturbed feature /\ndensity of the others", fontsize=9)
     case = views[0].case
     frame(
         figure, results,

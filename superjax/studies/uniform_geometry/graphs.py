@@ -28,7 +28,7 @@ def feature_graphs(results: Results, shown: list[Uniform]) -> Figure:
             feature_graph(ax, row.W[cell], row.components[cell], COLOURS)
             density = row.density[cell]
             ax.set_title(
-                f"{row.name}: density {density:.3g}\n{row.represented[cell].sum()} features represented",
+                f"{row.name}\ndensity {density:.3g}\n{row.represented[cell].sum()} features represented",
                 fontsize=10,
             )
             ax.set_xlabel("\n".join(_counted(row, cell)), fontsize=9)
@@ -53,7 +53,7 @@ def _counted(shown: Uniform, cell: int) -> list[str]:
     for name, count in shown.factors(cell).items():
         if name == "other":
             features, groups = "s" * (members[name] > 1), "s" * (count > 1)
-            words.append(f"{members[name]} feature{features} in {count} group{groups} without a name")
+            words.append(f"{members[name]} feature{features} in {count} group{groups}\nwithout a name")
         else:
             words.append(f"{count} x {name}")
     return words
