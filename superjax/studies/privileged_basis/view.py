@@ -22,7 +22,8 @@ PAPER = (
 )
 POINTS = 2**12  # inputs on which a minimum is searched
 REPLICAS, WIDER = 8, 4  # samples on which minima are compared, of so many times as many inputs
-TRIED, SHOWN = 5, 2  # kinds of which the best restart is finished, and minima of different kinds that are kept
+TRIED, SHOWN = 5, 2  # kinds of which the best restart is finished, and minima of different kinds that are kept; of a
+# kind that is asked for so many restarts are finished
 BISECTIONS = 3  # between two densities
 TURNS = 20  # random rotations of the hidden space
 
@@ -94,28 +95,26 @@ def minima(case: Case, data: xr.Dataset) -> list[list[Minimum]]:
 
 
 def beside(case: Case, data: xr.Dataset, point: int, best: Minimum, kind: str) -> Minimum | None:
-    """The minimum of the best restart of a kind at a density given by its number, compared with the best minimum there;
-    None if no restart is of this kind or its minimum is of another."""
+    """The lowest minimum of the best restarts of a kind at a density given by its number, compared with the best
+    minimum there; None if no restart is of this kind or their minima are of others."""
     loss = data["loss"].transpose("density", "restart").values[point]
-    named = kinds(case, data)[point]
-    if not (named == kind).any():
-        return None
-    restart = int(np.where(named == kind, loss, np.inf).argmin())
+    named, order = kinds(case, data)[point], np.argsort(loss, kind="stable")
+    restarts = order[named[order] == kind][:TRIED].tolist()
     arrays = (data["W"].transpose("density", "restart", "hidden", "feature").values[point],
               data["b"].transpose("density", "restart", "feature").values[point])  # fmt: skip
-    found = _compared([(k, *(array[k] for array in arrays)) for k in (best.restart, restart)],
-                      tuple(case.importance_vector()), float(data["density"].values[point]))  # fmt: skip
+    found = _compared([(k, *(array[k] for array in arrays)) for k in (best.restart, *restarts)],
+                      tuple(case.importance_vector()), float(data["density"].values[point]), TRIED)  # fmt: skip
     return next((one for one in found if one.kind == kind), None)
 
 
-def _compared(models: list[tuple], importance: tuple[float, ...], density: float) -> list[Minimum]:
-    """Minima from restarts (number, W and b), each kind once."""
+def _compared(models: list[tuple], importance: tuple[float, ...], density: float, most: int = SHOWN) -> list[Minimum]:
+    """Minima from restarts (number, W and b), each kind once, at most so many."""
     if not models:
         return []
     finished = []
     for _, W, b in models:
         finished.append(_finish(W.tobytes(), b.tobytes(), W.shape, str(W.dtype), importance, density, POINTS))
-        if len({analysis.regime(_serves(one)) for one, _ in finished}) > SHOWN:
+        if len({analysis.regime(_serves(one)) for one, _ in finished}) > most:
             break
     pairs = [(W, b) for (_, W, b), _ in zip(models, finished, strict=False)] + finished
     rows = [hidden_losses.inputs(len(importance), density, WIDER * POINTS, seed + 1) for seed in range(REPLICAS)]
@@ -131,7 +130,7 @@ def _compared(models: list[tuple], importance: tuple[float, ...], density: float
         minimum = Minimum(ends[k], models[nearest][0], *finished[k], served[k], float(loss[k].mean()),
                           float(trained[nearest].mean()), error)  # fmt: skip
         found.setdefault(minimum.kind, minimum)
-    return list(found.values())[:SHOWN]
+    return list(found.values())[:most]
 
 
 def _serves(W: np.ndarray) -> np.ndarray:
@@ -191,11 +190,15 @@ def boundaries(case: Case, data: xr.Dataset, found: list[list[Minimum]]) -> list
     return result
 
 
+def rotations(number: int, size: int) -> Float[np.ndarray, "number size size"]:
+    """Random ones, the same at every call, uniform over all."""
+    Q, R = np.linalg.qr(np.random.default_rng(0).normal(size=(number, size, size)))
+    return Q * np.sign(np.diagonal(R, axis1=1, axis2=2))[:, None]  # without the signs they are not uniform
+
+
 def turned(case: Case, W: np.ndarray, b: np.ndarray, density: float) -> Float[np.ndarray, " turns"]:
     """Loss of a model whose hidden space is turned at random, relative to its own."""
-    rng, importance = np.random.default_rng(0), np.array(case.importance_vector())
-    Q, R = np.linalg.qr(rng.normal(size=(TURNS, len(W), len(W))))
-    turns = Q * np.sign(np.diagonal(R, axis1=1, axis2=2))[:, None]  # else not uniform over rotations
+    turns, importance = rotations(TURNS, len(W)), np.array(case.importance_vector())
     given = hidden_losses.inputs(len(importance), density, POINTS // 4)
     models = np.concatenate([W[None], turns @ W]).astype(float)
     loss = hidden_losses.losses(models, np.tile(b.astype(float), (len(models), 1)), importance, given,
