@@ -90,7 +90,7 @@ def test_where_two_minima_cross(results):
         return view.Minimum(regime, 0, *view._finish(*arrays), None, 0.0, 0.0, 0.0)
 
     dense, sparse = minimum("5 dedicated"), minimum("3 dedicated + 3 in 2")
-    at = view.crossing(dense, sparse, (0.7, 0.25), importance)
+    at = view.crossing([dense], [sparse], (0.7, 0.25), importance)
     assert 0.25 < at < 0.7
     given = [hidden_losses.inputs(10, s, 512) for s in (0.7, 0.25)]
     for inputs, lower in zip(given, (dense, sparse), strict=True):
@@ -98,7 +98,10 @@ def test_where_two_minima_cross(results):
             one.W, one.b, np.array(importance), inputs)), np.array(importance), inputs)[0]
             for one in (dense, sparse)}  # fmt: skip
         assert min(loss, key=loss.get) == lower.kind
-    assert np.isnan(view.crossing(dense._replace(kind="no such"), sparse, (0.7, 0.25), importance))
+    other, nothing = (one._replace(kind="no such") for one in (dense, sparse))
+    assert np.isnan(view.crossing([other], [nothing], (0.7, 0.25), importance))
+    assert 0.58 < view.crossing([other], [sparse], (0.7, 0.25), importance) < 0.7  # one that is lost is left behind
+    assert view.crossing([dense], [sparse, nothing], (0.7, 0.25), importance) == pytest.approx(at)
 
 
 def test_only_a_linear_hidden_layer_may_be_turned(results):

@@ -25,6 +25,7 @@ REPLICAS, WIDER = 8, 4  # samples on which minima are compared, of so many times
 TRIED, SHOWN = 5, 2  # kinds of which the best restart is finished, and minima of different kinds that are kept; of a
 # kind that is asked for so many restarts are finished
 BISECTIONS = 3  # between two densities
+FOLLOWED = 1  # restarts of a kind that are followed from the density at which another is best
 TURNS = 20  # random rotations of the hidden space
 
 
@@ -149,21 +150,27 @@ def _finish(W: bytes, b: bytes, shape, dtype: str, importance: tuple[float, ...]
     return hidden_losses.polish(*arrays, np.array(importance), given)
 
 
-def crossing(dense: Minimum, sparse: Minimum, between: tuple[float, float], importance: tuple[float, ...]) -> float:
-    """The density between two at which the losses of two minima cross, each followed from its own; NaN where one of
-    them becomes of another kind."""
+def crossing(
+    dense: list[Minimum], sparse: list[Minimum], between: tuple[float, float], importance: tuple[float, ...]
+) -> float:
+    """The density between two at which the losses of two kinds cross, each the lowest of some minima that are followed
+    from their own. Where those of one kind have become of another, this kind is taken to have lost; NaN where those of
+    both have."""
     high, low = between
     for _ in range(BISECTIONS):
-        middle = float(np.sqrt(high * low))
-        models = []
-        for one in (dense, sparse):
-            W, b = _finish(one.W.tobytes(), one.b.tobytes(), one.W.shape, str(one.W.dtype), importance, middle, POINTS)
-            if analysis.regime(_serves(W)) != one.kind:
-                return np.nan
-            models.append((W, b))
-        first, second = _losses(models, importance, hidden_losses.inputs(len(importance), middle, 2 * POINTS, 1))
-        dense, sparse = (one._replace(W=W, b=b) for one, (W, b) in zip((dense, sparse), models, strict=True))
-        high, low = (high, middle) if first > second else (middle, low)
+        middle, lowest = float(np.sqrt(high * low)), []
+        given = hidden_losses.inputs(len(importance), middle, 2 * POINTS, 1)
+        for side in (dense, sparse):
+            starts = [(one.W.tobytes(), one.b.tobytes(), one.W.shape, str(one.W.dtype)) for one in side]
+            models = [_finish(*start, importance, middle, POINTS) for start in starts]
+            loss = _losses(models, importance, given)
+            same = [analysis.regime(_serves(W)) == side[0].kind for W, _ in models]
+            lowest.append(np.where(same, loss, np.inf).min())
+            side[:] = [one._replace(W=W, b=b) if alike else one
+                       for one, (W, b), alike in zip(side, models, same, strict=True)]  # fmt: skip
+        if np.isinf(lowest).all():
+            return np.nan
+        high, low = (high, middle) if lowest[0] > lowest[1] else (middle, low)
     return float(np.sqrt(high * low))
 
 
@@ -185,9 +192,21 @@ def boundaries(case: Case, data: xr.Dataset, found: list[list[Minimum]]) -> list
         first, second = found[k][0], found[j][0]
         if first.kind != second.kind:
             between = (float(density[k]), float(density[j]))
-            at = crossing(first, second, between, tuple(case.importance_vector()))
+            dense, sparse = _started(case, data, j, first.kind), _started(case, data, k, second.kind)
+            at = crossing([first, *dense], [second, *sparse], between, tuple(case.importance_vector()))
             result.append(Boundary(first.kind, second.kind, at, between))
     return result
+
+
+def _started(case: Case, data: xr.Dataset, point: int, kind: str) -> list[Minimum]:
+    """The best restarts of a kind at a density given by its number, as they were trained."""
+    loss = data["loss"].transpose("density", "restart").values[point]
+    named, order = kinds(case, data)[point], np.argsort(loss, kind="stable")
+    W, b = (data[name].isel(density=point).transpose("restart", ..., "feature").values for name in ("W", "b"))
+    found = []
+    for k in order[named[order] == kind][:FOLLOWED].tolist():
+        found.append(Minimum(kind, k, W[k], b[k], _serves(W[k]), float(loss[k]), float(loss[k]), 0.0))
+    return found
 
 
 def rotations(number: int, size: int) -> Float[np.ndarray, "number size size"]:
