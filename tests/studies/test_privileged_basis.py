@@ -26,6 +26,7 @@ def few_points():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(view, "POINTS", 64)
         patch.setattr(view, "TRIED", 2)
+        patch.setattr(view, "ASKED", 2)
         patch.setattr(view, "BISECTIONS", 2)
         yield
 
@@ -152,6 +153,25 @@ def test_claims_notice_another_regime(results, tmp_path, monkeypatch):
     write_dataset(tmp_path / "x.nc", data)
     write_json(tmp_path / "claims.json", [claim._asdict() for claim in right.values()])
     assert len(json.loads((tmp_path / "claims.json").read_text())) == len(right)
+
+
+def test_a_linear_layer_of_dedicated_neurons_is_noticed(results):
+    """Weights that no training would leave: their neurons are what turned ones are not."""
+    data = results.datasets["linear_hidden"].copy(deep=True)
+    given, start = results._replace(datasets={"linear_hidden": data}), "linear_hidden: monosemantic neurons"
+    untouched = next(claim for claim in studies.claims(given) if claim.claim.startswith(start))
+    assert untouched.holds and 0 < untouched.tolerance < 0.3
+    data["W"].values[:] = np.eye(5, 10)
+    noticed = next(claim for claim in studies.claims(given) if claim.claim.startswith(start))
+    assert noticed.measured == 1 and not noticed.holds
+
+
+def test_a_figure_of_one_case_has_its_title_and_counts_its_models(results):
+    figures = privileged_basis.figures(results)
+    for name, title in (("linear_hidden_neurons", "Linear neurons"), ("relu_hidden_neurons", "ReLU neurons")):
+        written = [text.get_text() for text in figures[name].findobj(match=lambda part: hasattr(part, "get_text"))]
+        assert any(text.startswith(title) for text in written)
+        assert any(text.replace("\n", " ").endswith(" 12 models.") for text in written)
 
 
 def test_every_density_of_the_paper_has_one_regime():

@@ -7,9 +7,9 @@ from superjax import analysis
 from superjax.spec import Case
 from superjax.studies.claim import Claim, at_least, close, equal, fraction, more_than, vanishes
 from superjax.studies.privileged_basis.view import (
+    ASKED,
     PAPER,
     REPLICAS,
-    TRIED,
     TURNS,
     Minimum,
     beside,
@@ -54,6 +54,7 @@ def _relu(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
         *(_regimes(name, case, data, density, found, every) if is_paper(case) else []),
         *_counts(name, density, best),
         *_certain(name, density, found, every),
+        _heard(name, density, best),
         _turned(name, case, density, [(one.W, one.b) for one in best]),
     ]  # fmt: skip
 
@@ -76,7 +77,7 @@ def _regimes(name: str, case: Case, data: xr.Dataset, density, found, every) -> 
                 point = int(np.argmin(np.abs(data["density"].values - density[k])))
                 own = beside(case, data, point, found[k][0], regime)
                 note += f"At density {density[k]:g} " + (
-                    f"the lowest minimum of the paper's kind, of its {TRIED} best restarts, is "
+                    f"the lowest minimum of the paper's kind, of its {ASKED} best restarts, is "
                     f"{own.loss / found[k][0].loss - 1:.2%} ± "
                     f"{own.error / found[k][0].loss:.2%} above the best, both finished in float64 and compared on the "
                     f"same inputs; {(every[k] == regime).sum()} of {every[k].size} restarts end in the paper's kind. "
@@ -156,6 +157,14 @@ def _certain(name: str, density: np.ndarray, found: list[list[Minimum]], every: 
                      note="; ".join(f"{s:g}: {b.loss / a.loss - 1:.2%} ± {b.error / a.loss:.2%}" for s, a, b in pairs))
         )  # fmt: skip
     return claims
+
+
+def _heard(name: str, density: np.ndarray, best: list[Minimum]) -> Claim:
+    """An output that stays 0 has no gradient: a solution with such outputs would be one that training is stuck in."""
+    alone = [np.einsum("hi,hi->i", one.W, np.maximum(one.W, 0)) + one.b for one in best]
+    return equal(f"{name}: outputs of the best solutions that stay 0 where their feature alone is 1 (by density)",
+                 "such an output has no gradient", [0] * len(best), [int((y <= 0).sum()) for y in alone],
+                 kind="check", note=f"{_densities(density)}")  # fmt: skip
 
 
 def _turned(name: str, case: Case, density: np.ndarray, models) -> Claim:

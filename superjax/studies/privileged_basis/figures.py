@@ -149,7 +149,8 @@ def solutions(results: Results, name: str, found: list[list[Minimum]], changes: 
     frame(
         figure, only(results, name),
         f"ReLU hidden layer, n = {case.n_features}, m = {case.n_hidden}; {case.restarts} restarts at each density. "
-        "Above: of the best solution. Middle: minima of the two best kinds, finished in float64; bars are standard "
+        "Above: of the best solution. Middle: minima of the two best kinds, of each kind that of its best restart, "
+        "finished in float64; bars are standard "
         "errors of the difference; there is none where all kinds that were finished end in the best one. 2 + 3 in 3: "
         "two features with a neuron each, three that share three neurons. Dotted, with its density: the losses of the "
         "best kinds on both sides, each followed in float64, cross. Below: the kinds in which restarts end as they "

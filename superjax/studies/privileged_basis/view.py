@@ -22,8 +22,8 @@ PAPER = (
 )
 POINTS = 2**12  # inputs on which a minimum is searched
 REPLICAS, WIDER = 8, 4  # samples on which minima are compared, of so many times as many inputs
-TRIED, SHOWN = 5, 2  # kinds of which the best restart is finished, and minima of different kinds that are kept; of a
-# kind that is asked for so many restarts are finished
+TRIED, SHOWN = 5, 2  # kinds of which the best restart is finished, and minima of different kinds that are kept
+ASKED = 5  # restarts that are finished of a kind that is asked for
 BISECTIONS = 3  # between two densities
 FOLLOWED = 1  # restarts of a kind that are followed from the density at which another is best
 TURNS = 20  # random rotations of the hidden space
@@ -100,11 +100,11 @@ def beside(case: Case, data: xr.Dataset, point: int, best: Minimum, kind: str) -
     minimum there; None if no restart is of this kind or their minima are of others."""
     loss = data["loss"].transpose("density", "restart").values[point]
     named, order = kinds(case, data)[point], np.argsort(loss, kind="stable")
-    restarts = order[named[order] == kind][:TRIED].tolist()
+    restarts = order[named[order] == kind][:ASKED].tolist()
     arrays = (data["W"].transpose("density", "restart", "hidden", "feature").values[point],
               data["b"].transpose("density", "restart", "feature").values[point])  # fmt: skip
     found = _compared([(k, *(array[k] for array in arrays)) for k in (best.restart, *restarts)],
-                      tuple(case.importance_vector()), float(data["density"].values[point]), TRIED)  # fmt: skip
+                      tuple(case.importance_vector()), float(data["density"].values[point]), ASKED)  # fmt: skip
     return next((one for one in found if one.kind == kind), None)
 
 
