@@ -14,13 +14,15 @@ from superjax.plots.maps import (
     typical_map,
     value_map,
 )
-from superjax.plots.neurons import neuron_bars, neuron_handles, neuron_kinds, neuron_weights
+from superjax.plots.neurons import beyond, ends_in_words, neuron_bars, neuron_handles, neuron_kinds, neuron_weights
 from superjax.plots.weights import gram, importance_scale, interference_key, norm_bars, vectors, vectors_3d
 
 __all__ = [
     "PHASE_COLOURS",
+    "beyond",
     "canvas",
     "cell_edges",
+    "ends_in_words",
     "feature_graph",
     "gap_map",
     "gram",

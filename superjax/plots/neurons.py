@@ -67,6 +67,30 @@ def neuron_bars(
     return drawn
 
 
+def beyond(W: Float[np.ndarray, "..."], size: float) -> str:
+    """At which ends of a colour bar from -size to size there are weights that are larger, as matplotlib names them.
+
+    Example:
+        >>> beyond(np.array([0.3, -2.0]), 1.0)
+        'min'
+    """
+    low, high = W.min(initial=0.0) < -size, W.max(initial=0.0) > size
+    return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[low, high]
+
+
+def ends_in_words(W: Float[np.ndarray, "..."], size: float) -> str:
+    """A sentence of a caption that colours end before weights do; nothing if they do not.
+
+    Example:
+        >>> ends_in_words(np.array([0.3, -2.0]), 1.2)
+        ' Colours end at ±1.2; the largest weight is −2.00.'
+    """
+    if beyond(W, size) == "neither":
+        return ""
+    largest = W.ravel()[np.abs(W).argmax()]
+    return f" Colours end at ±{size:g}; the largest weight is {largest:.2f}.".replace("-", "−")
+
+
 def neuron_weights(ax: Axes, W: Float[np.ndarray, "n_hidden n_features"], size: float = 1.0) -> AxesImage:
     """W as a heat map from blue at -size over white to red at size: a row for each feature, the first on top, a column
     for each neuron."""

@@ -64,6 +64,15 @@ def known(results: Results) -> Results:
     return results._replace(sweep=sweep, datasets=datasets, every=results.every or results.datasets)
 
 
+def only(results: Results, *names: str, title: str = "") -> Results:
+    """The results of some cases, for a figure that shows no others: its caption counts the models of these. Another
+    title, if that of the sweep is not about them."""
+    sweep = replace(results.sweep, title=title or results.sweep.title)
+    every = results.every or results.datasets
+    return results._replace(sweep=sweep, datasets={name: results.datasets[name] for name in names},
+                            every={name: every[name] for name in names})  # fmt: skip
+
+
 def in_order(results: Results) -> Results:
     """The results with the values of every axis of one field rising or falling, as lines and maps need them."""
     cases, datasets = dict(results.sweep.cases), dict(results.datasets)

@@ -128,10 +128,15 @@ def test_polysemantic_neurons_are_counted(results):
         put(data, point, 0, into, back)
     assert polysemantic(at_best(data, serves(data))).tolist() == [0, 0.25, 0]
     falls = claim(results, "computation: polysemantic neurons fewer")
-    assert falls.measured == 1 and falls.holds  # within one neuron
+    assert falls.measured == [1, 1, 1] and falls.holds  # within one neuron, whatever the share
     assert claim(results, "computation: polysemantic neurons at densities 1").measured == [0]
     least = claim(results, "computation: a feature with neurons of its own")
     assert least.measured == 0.5 and not least.holds  # 0 and 5 share, 1 is alone
+    first = claim(results, "computation: the most important feature of a monosemantic neuron")
+    assert first.measured == 0.5 / 3 and not first.holds  # of three neurons alone two come after the one that shares
+    alone = claim(results, "computation: monosemantic neurons at density 0.001")
+    assert alone.measured == 4 and not alone.holds
+    assert claim(results, "computation: neurons that serve 3 features").measured == 0
     axes = absolute_value.figures(results)["computation_neurons"].axes
     texts = [text.get_text() for ax in axes for text in ax.texts]
     assert [text.split("\n")[1] for text in texts if "polysemantic" in text] == [f"{k} polysemantic" for k in (0, 1, 0)]
@@ -140,6 +145,41 @@ def test_polysemantic_neurons_are_counted(results):
     fractions = absolute_value.figures(results)["computation_counts"].axes[0]
     drawn = {line.get_label(): line.get_ydata().tolist() for line in fractions.lines}
     assert drawn[f"best restart, share {analysis.SHARE:g}"] == [0, 0.25, 0]
+
+
+def test_models_that_do_not_compute_are_noticed(results):
+    """The error is beside that of two neurons a feature, of which the shape has two and one neuron is left."""
+    case, data = results.sweep.cases["computation"], results.datasets["computation"]
+    importance = 0.8 ** np.arange(12)
+    np.testing.assert_allclose(view.by_hand(case), importance[2:].sum() / importance.sum())
+    variance = (data["density"] / 3 - data["density"] ** 2 / 4).values * importance.sum()
+    for factor, holds in ((1.05, True), (1.2, False)):
+        for point in range(3):
+            put(data, point, 0, np.zeros((5, 12)), np.zeros((12, 5)), view.by_hand(case) * factor * variance[point])
+        made = claim(results, "computation: error of the best restart")
+        np.testing.assert_allclose(made.measured, factor, rtol=1e-5)
+        assert made.holds == holds
+    axes = absolute_value.figures(results)["computation_neurons"].axes
+    written = [text.get_text().split("\n")[3] for ax in axes for text in ax.texts if "polysemantic" in text.get_text()]
+    assert written == [f"error {view.by_hand(case) * 1.2:.2g}"] * 3
+
+
+def test_the_margin_of_the_rule_is_claimed(results):
+    data, (W1, W2) = results.datasets["computation"], two_neurons(2)
+    into, back = np.zeros((5, 12)), np.zeros((12, 5))
+    into[:4, :2], back[:2, :4] = W1, W2
+    for point in range(3):
+        put(data, point, 0, into, back)
+    margin = claim(results, "computation: margin")
+    np.testing.assert_allclose(margin.measured, 4, rtol=1e-5)
+    assert margin.holds
+    into[0, 1] = 0.9 * 0.25 * into[2, 1] * back[1, 2]
+    back[1, 0] = 1  # a gain a tenth below the share
+    put(data, 1, 0, into, back)
+    margin = claim(results, "computation: margin")
+    np.testing.assert_allclose(margin.measured, 1 / 0.9, rtol=1e-5)
+    assert not margin.holds and "0.1: 1;" in margin.note.partition("other way round")[2]
+    assert view.foreign(np.eye(2, 3, dtype=bool), np.array([[1, -0.5, 0.2], [0.1, 2, 0]])) == 0.5
 
 
 def test_neurons_that_diverged_serve_nothing(results):

@@ -26,6 +26,7 @@ def few_points():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(view, "POINTS", 64)
         patch.setattr(view, "TRIED", 2)
+        patch.setattr(view, "ASKED", 2)
         patch.setattr(view, "BISECTIONS", 2)
         yield
 
@@ -90,7 +91,7 @@ def test_where_two_minima_cross(results):
         return view.Minimum(regime, 0, *view._finish(*arrays), None, 0.0, 0.0, 0.0)
 
     dense, sparse = minimum("5 dedicated"), minimum("3 dedicated + 3 in 2")
-    at = view.crossing(dense, sparse, (0.7, 0.25), importance)
+    at = view.crossing([dense], [sparse], (0.7, 0.25), importance)
     assert 0.25 < at < 0.7
     given = [hidden_losses.inputs(10, s, 512) for s in (0.7, 0.25)]
     for inputs, lower in zip(given, (dense, sparse), strict=True):
@@ -98,7 +99,10 @@ def test_where_two_minima_cross(results):
             one.W, one.b, np.array(importance), inputs)), np.array(importance), inputs)[0]
             for one in (dense, sparse)}  # fmt: skip
         assert min(loss, key=loss.get) == lower.kind
-    assert np.isnan(view.crossing(dense._replace(kind="no such"), sparse, (0.7, 0.25), importance))
+    other, nothing = (one._replace(kind="no such") for one in (dense, sparse))
+    assert np.isnan(view.crossing([other], [nothing], (0.7, 0.25), importance))
+    assert 0.58 < view.crossing([other], [sparse], (0.7, 0.25), importance) < 0.7  # one that is lost is left behind
+    assert view.crossing([dense], [sparse, nothing], (0.7, 0.25), importance) == pytest.approx(at)
 
 
 def test_only_a_linear_hidden_layer_may_be_turned(results):
@@ -149,6 +153,25 @@ def test_claims_notice_another_regime(results, tmp_path, monkeypatch):
     write_dataset(tmp_path / "x.nc", data)
     write_json(tmp_path / "claims.json", [claim._asdict() for claim in right.values()])
     assert len(json.loads((tmp_path / "claims.json").read_text())) == len(right)
+
+
+def test_a_linear_layer_of_dedicated_neurons_is_noticed(results):
+    """Weights that no training would leave: their neurons are what turned ones are not."""
+    data = results.datasets["linear_hidden"].copy(deep=True)
+    given, start = results._replace(datasets={"linear_hidden": data}), "linear_hidden: monosemantic neurons"
+    untouched = next(claim for claim in studies.claims(given) if claim.claim.startswith(start))
+    assert untouched.holds and 0 < untouched.tolerance < 0.3
+    data["W"].values[:] = np.eye(5, 10)
+    noticed = next(claim for claim in studies.claims(given) if claim.claim.startswith(start))
+    assert noticed.measured == 1 and not noticed.holds
+
+
+def test_a_figure_of_one_case_has_its_title_and_counts_its_models(results):
+    figures = privileged_basis.figures(results)
+    for name, title in (("linear_hidden_neurons", "Linear neurons"), ("relu_hidden_neurons", "ReLU neurons")):
+        written = [text.get_text() for text in figures[name].findobj(match=lambda part: hasattr(part, "get_text"))]
+        assert any(text.startswith(title) for text in written)
+        assert any(text.replace("\n", " ").endswith(" 12 models.") for text in written)
 
 
 def test_every_density_of_the_paper_has_one_regime():

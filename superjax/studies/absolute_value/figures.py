@@ -10,6 +10,7 @@ from superjax.studies.absolute_value.motif import motif
 from superjax.studies.absolute_value.view import (
     SHARES,
     at_best,
+    by_hand,
     error,
     is_sanity,
     motifs,
@@ -19,9 +20,10 @@ from superjax.studies.absolute_value.view import (
 )
 from superjax.studies.axes import readable_logs
 from superjax.studies.captions import frame, partly, spread, training_in_words
-from superjax.studies.results import Results, known
+from superjax.studies.results import Results, known, only
 
 MAX_ROWS, MAX_COLUMNS = 8, 5
+_LIMIT = 1.5  # of a weight, in colours
 RULE = (
     "A neuron serves a feature if |input weight| × output weight is at least {share:g} of the largest of that feature, "
     "whose gains sum to {represented:g} or more; it is monosemantic if it serves one, polysemantic if several."
@@ -77,7 +79,9 @@ def neurons(results: Results, name: str) -> Figure:
     case, data = results.sweep.cases[name], results.datasets[name]
     density = data["density"].values
     W1, served = at_best(data, np.abs(weights(data)[0])), at_best(data, serves(data))
-    order = np.argsort(-density)
+    lost, order = at_best(data, error(case, data)), np.argsort(-density)
+    heights = W1 / np.maximum(W1.max(-1, keepdims=True), 1e-300)
+    idle = [f"{(heights[k] * ~served[k]).sum() / max(heights[k].sum(), 1e-300):.0%}" for k in order]
     shown = [int(order[k]) for k in spread(len(order), MAX_ROWS)]
     figure = Figure(figsize=(11, 1.55 * len(shown) + 2.7), layout="constrained")
     body = _with_legend(figure, 1.55 * len(shown))
@@ -88,17 +92,21 @@ def neurons(results: Results, name: str) -> Figure:
         plots.neuron_bars(ax, W, colours, plots.neuron_kinds(own), scaled=True)
         number = own.sum(1)
         ax.set_ylabel(f"density\n{density[k]:.3g}", rotation=0, ha="right", va="center", fontsize=11, labelpad=14)
-        ax.text(1.01, 0.5, f"{(number == 1).sum()} monosemantic\n{(number > 1).sum()} polysemantic\n"
-                f"{own.any(0).sum()} features", transform=ax.transAxes, va="center", fontsize=10)  # fmt: skip
+        beside = (f"{(number == 1).sum()} monosemantic", f"{(number > 1).sum()} polysemantic",
+                  f"{own.any(0).sum()} features", f"error {lost[k]:.2g}")  # fmt: skip
+        ax.text(1.01, 0.5, "\n".join(beside), transform=ax.transAxes, va="center", fontsize=10)
         ax.spines[["top", "right"]].set_visible(False)
     axes[-1].set_xlabel("neurons", fontsize=11)
     _key(body, list(axes), case.n_features)
     frame(
-        figure, results,
+        figure, only(results, name),
         f"n = {case.n_features}, m = {case.n_hidden}, importance {_ratio(case)}ⁱ: the restart of lowest loss of "
         f"{case.restarts} at each density. A bar is a neuron: its input weights |W₁|, stacked by feature, the most "
         "important at the bottom, and scaled so that the largest is 1. "
-        f"{_rule()} {training_in_words(case).capitalize()}.{partly(len(shown), len(density), 'densities')}",
+        f"{_rule()} The part of all bars that is of features which the neuron does not serve: {', '.join(idle)} from "
+        "dense to sparse. Error: loss divided by the variance of |x|; two neurons each for the "
+        f"{case.n_hidden // 2} most important features would have {by_hand(case):.2g}. "
+        f"{training_in_words(case).capitalize()}.{partly(len(shown), len(density), 'densities')}",
         155, 13,
     )  # fmt: skip
     return figure
@@ -139,7 +147,7 @@ def counts(results: Results, name: str) -> Figure:
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=9)
     readable_logs(figure)
     frame(
-        figure, results,
+        figure, only(results, name),
         f"n = {case.n_features}, m = {case.n_hidden}, {case.restarts} restarts. {_rule()} "
         f"{training_in_words(case).capitalize()}.",
         150, 13,
@@ -154,6 +162,7 @@ def two_a_feature(results: Results, name: str) -> Figure:
     W1, W2 = (at_best(data, array) for array in weights(data))
     served, order = at_best(data, serves(data)), np.argsort(-density)
     shown = [int(order[k]) for k in spread(len(order), MAX_COLUMNS)]
+    drawn = np.stack([W1[shown], np.swapaxes(W2[shown], 1, 2)])
     figure = Figure(figsize=(2.0 * max(len(shown), 3) + 1.4, 7.0), layout="constrained")
     body = _with_legend(figure, 6.0)
     grid = body.subplots(3, len(shown), squeeze=False)
@@ -163,8 +172,8 @@ def two_a_feature(results: Results, name: str) -> Figure:
         order_of = np.lexsort((-np.take_along_axis(W1[k], np.minimum(first, case.n_features - 1)[:, None], 1)[:, 0],
                                first))  # fmt: skip
         above, middle, below = grid[:, column]
-        image = plots.neuron_weights(above, W1[k][order_of], 1.5)
-        plots.neuron_weights(middle, W2[k].T[order_of], 1.5)
+        image = plots.neuron_weights(above, W1[k][order_of], _LIMIT)
+        plots.neuron_weights(middle, W2[k].T[order_of], _LIMIT)
         plots.neuron_bars(below, np.abs(W1[k][order_of]), colours, plots.neuron_kinds(served[k][order_of]), scaled=True)
         above.set_title(f"density {density[k]:.3g}\nerror {lost[k]:.1g}", fontsize=10)
         below.set_xlabel("neurons")
@@ -173,14 +182,16 @@ def two_a_feature(results: Results, name: str) -> Figure:
             middle.set_ylabel("W₂: output")
             below.set_ylabel("|W₁|, stacked")
     if image is not None:
-        bar = body.colorbar(image, ax=list(grid[:2].ravel()), label="weight", shrink=0.6)
+        bar = body.colorbar(image, ax=list(grid[:2].ravel()), label="weight", shrink=0.6,
+                            extend=plots.beyond(drawn, _LIMIT))  # fmt: skip
         bar.set_ticks([-1, 0, 1], labels=["−1", "0", "1"])
     _key(body, list(grid[2]), case.n_features)
     frame(
-        figure, results,
+        figure, only(results, name),
         f"n = {case.n_features}, m = {case.n_hidden}: the restart of lowest loss of {case.restarts}. A column is a "
-        "neuron. Error: loss divided by the variance of |x|. Bars are input weights, scaled to the largest of each "
-        f"neuron. {_rule()} {training_in_words(case).capitalize()}.{partly(len(shown), len(density), 'densities')}",
+        f"neuron.{plots.ends_in_words(drawn, _LIMIT)} Error: loss divided by the variance of |x|. Bars are input "
+        "weights, those of features that a neuron does not serve too, scaled to the largest of each neuron. "
+        f"{_rule()} {training_in_words(case).capitalize()}.{partly(len(shown), len(density), 'densities')}",
         150, 13,
     )  # fmt: skip
     return figure

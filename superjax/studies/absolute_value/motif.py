@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from superjax.plots.maps import BLUE, GREY, VERMILION
-from superjax.studies.absolute_value.view import ASYMMETRY, INHIBITED, PAPER, Motif, response
+from superjax.studies.absolute_value.view import ASYMMETRY, INHIBITED, PAPER, Motif, in_words, response
 from superjax.studies.captions import frame
-from superjax.studies.results import Results
+from superjax.studies.results import Results, only
 
 _NAMES = ("in, a", "in, b", "out, a", "out, b")
 _LEAST = 0.1  # of the largest weight: smaller ones are not drawn
@@ -41,9 +41,9 @@ def motif(results: Results, name: str, found: Mapping[str, list[Motif]]) -> Figu
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=9)
     _draw_spread(spread, best, found)
     case = results.sweep.cases[name]
-    counted = "; ".join(f"{len(motifs)} in {_shape(results, other)}" for other, motifs in found.items())
+    counted = "; ".join(f"{in_words(motifs)}, of {_shape(results, other)}" for other, motifs in found.items())
     frame(
-        figure, results,
+        figure, only(results, *found),
         f"The motif nearest to the paper's: n = {case.n_features}, m = {case.n_hidden}, density {best.density:g}, "
         f"restart {best.restart}. A motif is a neuron that serves two features of opposite signs, whose input weights "
         f"differ by a factor of {ASYMMETRY:g} or more, and whose output weights do the other way round, while others "

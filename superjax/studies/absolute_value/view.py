@@ -13,6 +13,7 @@ from superjax.spec import Case
 PAPER = (2.0, -0.5, 0.5, 2.0)  # input weights of the neuron for its two features, and output weights to them
 ASYMMETRY = 2.0  # factor between the two input weights, and between the two output weights, of a motif
 INHIBITED = 0.5  # of the interference that other neurons take away, at least
+NEAR = 0.15  # of the paper's weights
 SHARES = (0.5, 1.0, 2.0)  # factors of the rule's share, to see what depends on it
 
 
@@ -75,18 +76,53 @@ def error(case: Case, data: xr.Dataset) -> Float[np.ndarray, "density restart"]:
     return data["loss"].transpose("density", "restart").values / variance
 
 
-def motifs(data: xr.Dataset) -> list[Motif]:
-    """All asymmetric motifs of all models, the one nearest to the paper's first."""
+def by_hand(case: Case) -> float:
+    """The error of two neurons for each of the m/2 most important features, and of a constant for the others.
+
+    Example, 20 of 100 features of importance 0.8ⁱ: about 0.8²⁰.
+        >>> importance = 0.8 ** np.arange(100)
+        >>> round(float(importance[20:].sum() / importance.sum()), 6)
+        0.011529
+    """
+    importance = np.sort(case.importance_vector())[::-1]
+    return float(importance[case.n_hidden // 2 :].sum() / importance.sum())
+
+
+def margins(data: xr.Dataset) -> Float[np.ndarray, " density"]:
+    """Of the best restart at every density: the least factor between a gain and what decides it."""
+    W1, W2 = (at_best(data, array) for array in weights(data))
+    return analysis.service(gain(W1, W2)).margin.min((-1, -2))
+
+
+def foreign(served: Bool[np.ndarray, "n_hidden n_features"], W1: Float[np.ndarray, "n_hidden n_features"]) -> float:
+    """The largest input weight that a neuron has for a feature that it does not serve, by the largest for those that it
+    does."""
+    own = np.where(served, np.abs(W1), 0).max(-1)
+    other = np.where(served, 0, np.abs(W1)).max(-1)
+    return float((other / np.where(own > 0, own, np.inf)).max(initial=0.0))
+
+
+def motifs(data: xr.Dataset, factor: float = 1.0) -> list[Motif]:
+    """All asymmetric motifs of all models, the one nearest to the paper's first; with another share, by a factor."""
     W1, W2 = weights(data)
     found = []
     for point, density in enumerate(data["density"].values):
         for restart in np.flatnonzero(np.isfinite(data["loss"].transpose("density", "restart").values[point])):
-            for parts in motifs_of(W1[point, restart], W2[point, restart]):
+            for parts in motifs_of(W1[point, restart], W2[point, restart], factor):
                 found.append(Motif(float(density), int(restart), *parts))
     return sorted(found, key=lambda motif: motif.deviation)
 
 
-def motifs_of(W1: Float[np.ndarray, "n_hidden n_features"], W2: Float[np.ndarray, "n_features n_hidden"]):
+def in_words(motifs: list[Motif]) -> str:
+    """How many there are, in how many models, and how many of them are as the paper's."""
+    models = len({(motif.density, motif.restart) for motif in motifs})
+    near = sum(motif.deviation <= NEAR for motif in motifs)
+    return f"{len(motifs)} in {models} models, {near} of them within {NEAR:.0%} of the paper's weights"
+
+
+def motifs_of(
+    W1: Float[np.ndarray, "n_hidden n_features"], W2: Float[np.ndarray, "n_features n_hidden"], factor: float = 1.0
+):
     """Neuron, inhibitor, the two features, weights and deviation of every motif of one model.
 
     Example, the paper's neuron and one that inhibits:
@@ -94,7 +130,7 @@ def motifs_of(W1: Float[np.ndarray, "n_hidden n_features"], W2: Float[np.ndarray
         >>> motifs_of(W1, W2)
         [(0, 1, 0, 1, (2.0, -0.5, 0.5, 2.0), 0.0)]
     """
-    served = analysis.service(gain(W1, W2)).serves
+    served = analysis.service(gain(W1, W2), factor * analysis.SHARE).serves
     found = []
     for k, one in zip(*np.nonzero(served), strict=True):
         for other in np.flatnonzero(served[k]):

@@ -21,7 +21,7 @@ from superjax.studies.privileged_basis.view import (
     kinds,
     minima,
 )
-from superjax.studies.results import Results, known
+from superjax.studies.results import Results, known, only
 
 COLUMNS, MAX_DENSITIES = 5, 10
 _LIMIT = 1.2  # of a weight, in colours
@@ -55,6 +55,7 @@ def neurons(results: Results, name: str, models: list[tuple[np.ndarray, np.ndarr
     grid = body.subplots(2 * blocks, columns, squeeze=False, height_ratios=[1, 1.1] * blocks)
     scale = plots.importance_scale(np.array(case.importance_vector()))
     colours, image = scale.to_rgba(case.importance_vector()), None
+    drawn = np.stack([models[k][0] for k in shown])
     top = max(np.abs(models[k][0]).sum(1).max() for k in shown)
     low, high = (max(np.maximum(sign * models[k][0], 0).sum(1).max() for k in shown) for sign in (-1, 1))
     for place, k in enumerate(shown):
@@ -76,11 +77,14 @@ def neurons(results: Results, name: str, models: list[tuple[np.ndarray, np.ndarr
     for ax in grid.ravel()[[not ax.has_data() for ax in grid.ravel()]]:
         ax.axis("off")
     if image is not None:
-        bar = body.colorbar(image, ax=list(grid.ravel()), label="weight", shrink=0.4, aspect=15)
+        bar = body.colorbar(image, ax=list(grid.ravel()), label="weight", shrink=0.4, aspect=15,
+                            extend=plots.beyond(drawn, _LIMIT))  # fmt: skip
         bar.set_ticks([-1, 0, 1], labels=["−1", "0", "1"])
     body.colorbar(scale, ax=list(grid.ravel()), label="importance of a feature", shrink=0.4, aspect=15)
     head.legend(handles=plots.neuron_handles(), loc="center", ncols=3, frameon=False)
-    frame(figure, results, _caption(case, len(shown), len(density)), 150, 13)
+    title = "" if case.model.kind == "relu_hidden" else "Linear neurons: no basis is privileged"
+    caption = _caption(case, len(shown), len(density), plots.ends_in_words(drawn, _LIMIT))
+    frame(figure, only(results, name, title=title), caption, 150, 13)
     return figure
 
 
@@ -99,7 +103,7 @@ def _order(W: np.ndarray, serves: np.ndarray) -> np.ndarray:
     return np.lexsort((first, serves.sum(1) != 1))
 
 
-def _caption(case: Case, shown: int, of: int) -> str:
+def _caption(case: Case, shown: int, of: int, ends: str) -> str:
     ratio = case.importance_vector()[-1] ** (1 / max(case.n_features - 1, 1))
     if case.model.kind == "relu_hidden":
         layer, drawn = "ReLU hidden layer, x' = ReLU(Wᵀ ReLU(Wx) + b)", "the minimum in float64 of the best kind found"
@@ -110,8 +114,8 @@ def _caption(case: Case, shown: int, of: int) -> str:
         serves = "serves a feature if the square of its weight"
     return (
         f"{layer}, n = {case.n_features}, m = {case.n_hidden}, importance {ratio:.3g}ⁱ; of {case.restarts} restarts "
-        f"{drawn}. Above: W, a column for each neuron, a row for each feature, the most important on top. Below: its "
-        f"weights as a bar, stacked by feature, the most important next to 0. A neuron {serves} is at least "
+        f"{drawn}. Above: W, a column for each neuron, a row for each feature, the most important on top.{ends} "
+        f"Below: its weights as a bar, stacked by feature, the most important next to 0. A neuron {serves} is at least "
         f"{analysis.SHARE:g} of that feature's largest; the feature is represented if these squares sum to "
         f"{analysis.REPRESENTED:g} or more. Titles: how many features have a neuron for themselves alone (dedicated), "
         f"and how many share how many neurons. {training_in_words(case).capitalize()}.{partly(shown, of, 'densities')}"
@@ -143,9 +147,10 @@ def solutions(results: Results, name: str, found: list[list[Minimum]], changes: 
     bottom.set_xticks(places, [f"{s:.3g}" for s in density])
     bottom.set(xlabel="density 1 − S", xlim=(-0.6, len(density) - 0.4))
     frame(
-        figure, results,
+        figure, only(results, name),
         f"ReLU hidden layer, n = {case.n_features}, m = {case.n_hidden}; {case.restarts} restarts at each density. "
-        "Above: of the best solution. Middle: minima of the two best kinds, finished in float64; bars are standard "
+        "Above: of the best solution. Middle: minima of the two best kinds, of each kind that of its best restart, "
+        "finished in float64; bars are standard "
         "errors of the difference; there is none where all kinds that were finished end in the best one. 2 + 3 in 3: "
         "two features with a neuron each, three that share three neurons. Dotted, with its density: the losses of the "
         "best kinds on both sides, each followed in float64, cross. Below: the kinds in which restarts end as they "

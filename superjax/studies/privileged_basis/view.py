@@ -23,7 +23,9 @@ PAPER = (
 POINTS = 2**12  # inputs on which a minimum is searched
 REPLICAS, WIDER = 8, 4  # samples on which minima are compared, of so many times as many inputs
 TRIED, SHOWN = 5, 2  # kinds of which the best restart is finished, and minima of different kinds that are kept
+ASKED = 5  # restarts that are finished of a kind that is asked for
 BISECTIONS = 3  # between two densities
+FOLLOWED = 1  # restarts of a kind that are followed from the density at which another is best
 TURNS = 20  # random rotations of the hidden space
 
 
@@ -94,28 +96,26 @@ def minima(case: Case, data: xr.Dataset) -> list[list[Minimum]]:
 
 
 def beside(case: Case, data: xr.Dataset, point: int, best: Minimum, kind: str) -> Minimum | None:
-    """The minimum of the best restart of a kind at a density given by its number, compared with the best minimum there;
-    None if no restart is of this kind or its minimum is of another."""
+    """The lowest minimum of the best restarts of a kind at a density given by its number, compared with the best
+    minimum there; None if no restart is of this kind or their minima are of others."""
     loss = data["loss"].transpose("density", "restart").values[point]
-    named = kinds(case, data)[point]
-    if not (named == kind).any():
-        return None
-    restart = int(np.where(named == kind, loss, np.inf).argmin())
+    named, order = kinds(case, data)[point], np.argsort(loss, kind="stable")
+    restarts = order[named[order] == kind][:ASKED].tolist()
     arrays = (data["W"].transpose("density", "restart", "hidden", "feature").values[point],
               data["b"].transpose("density", "restart", "feature").values[point])  # fmt: skip
-    found = _compared([(k, *(array[k] for array in arrays)) for k in (best.restart, restart)],
-                      tuple(case.importance_vector()), float(data["density"].values[point]))  # fmt: skip
+    found = _compared([(k, *(array[k] for array in arrays)) for k in (best.restart, *restarts)],
+                      tuple(case.importance_vector()), float(data["density"].values[point]), ASKED)  # fmt: skip
     return next((one for one in found if one.kind == kind), None)
 
 
-def _compared(models: list[tuple], importance: tuple[float, ...], density: float) -> list[Minimum]:
-    """Minima from restarts (number, W and b), each kind once."""
+def _compared(models: list[tuple], importance: tuple[float, ...], density: float, most: int = SHOWN) -> list[Minimum]:
+    """Minima from restarts (number, W and b), each kind once, at most so many."""
     if not models:
         return []
     finished = []
     for _, W, b in models:
         finished.append(_finish(W.tobytes(), b.tobytes(), W.shape, str(W.dtype), importance, density, POINTS))
-        if len({analysis.regime(_serves(one)) for one, _ in finished}) > SHOWN:
+        if len({analysis.regime(_serves(one)) for one, _ in finished}) > most:
             break
     pairs = [(W, b) for (_, W, b), _ in zip(models, finished, strict=False)] + finished
     rows = [hidden_losses.inputs(len(importance), density, WIDER * POINTS, seed + 1) for seed in range(REPLICAS)]
@@ -131,7 +131,7 @@ def _compared(models: list[tuple], importance: tuple[float, ...], density: float
         minimum = Minimum(ends[k], models[nearest][0], *finished[k], served[k], float(loss[k].mean()),
                           float(trained[nearest].mean()), error)  # fmt: skip
         found.setdefault(minimum.kind, minimum)
-    return list(found.values())[:SHOWN]
+    return list(found.values())[:most]
 
 
 def _serves(W: np.ndarray) -> np.ndarray:
@@ -150,21 +150,27 @@ def _finish(W: bytes, b: bytes, shape, dtype: str, importance: tuple[float, ...]
     return hidden_losses.polish(*arrays, np.array(importance), given)
 
 
-def crossing(dense: Minimum, sparse: Minimum, between: tuple[float, float], importance: tuple[float, ...]) -> float:
-    """The density between two at which the losses of two minima cross, each followed from its own; NaN where one of
-    them becomes of another kind."""
+def crossing(
+    dense: list[Minimum], sparse: list[Minimum], between: tuple[float, float], importance: tuple[float, ...]
+) -> float:
+    """The density between two at which the losses of two kinds cross, each the lowest of some minima that are followed
+    from their own. Where those of one kind have become of another, this kind is taken to have lost; NaN where those of
+    both have."""
     high, low = between
     for _ in range(BISECTIONS):
-        middle = float(np.sqrt(high * low))
-        models = []
-        for one in (dense, sparse):
-            W, b = _finish(one.W.tobytes(), one.b.tobytes(), one.W.shape, str(one.W.dtype), importance, middle, POINTS)
-            if analysis.regime(_serves(W)) != one.kind:
-                return np.nan
-            models.append((W, b))
-        first, second = _losses(models, importance, hidden_losses.inputs(len(importance), middle, 2 * POINTS, 1))
-        dense, sparse = (one._replace(W=W, b=b) for one, (W, b) in zip((dense, sparse), models, strict=True))
-        high, low = (high, middle) if first > second else (middle, low)
+        middle, lowest = float(np.sqrt(high * low)), []
+        given = hidden_losses.inputs(len(importance), middle, 2 * POINTS, 1)
+        for side in (dense, sparse):
+            starts = [(one.W.tobytes(), one.b.tobytes(), one.W.shape, str(one.W.dtype)) for one in side]
+            models = [_finish(*start, importance, middle, POINTS) for start in starts]
+            loss = _losses(models, importance, given)
+            same = [analysis.regime(_serves(W)) == side[0].kind for W, _ in models]
+            lowest.append(np.where(same, loss, np.inf).min())
+            side[:] = [one._replace(W=W, b=b) if alike else one
+                       for one, (W, b), alike in zip(side, models, same, strict=True)]  # fmt: skip
+        if np.isinf(lowest).all():
+            return np.nan
+        high, low = (high, middle) if lowest[0] > lowest[1] else (middle, low)
     return float(np.sqrt(high * low))
 
 
@@ -186,16 +192,32 @@ def boundaries(case: Case, data: xr.Dataset, found: list[list[Minimum]]) -> list
         first, second = found[k][0], found[j][0]
         if first.kind != second.kind:
             between = (float(density[k]), float(density[j]))
-            at = crossing(first, second, between, tuple(case.importance_vector()))
+            dense, sparse = _started(case, data, j, first.kind), _started(case, data, k, second.kind)
+            at = crossing([first, *dense], [second, *sparse], between, tuple(case.importance_vector()))
             result.append(Boundary(first.kind, second.kind, at, between))
     return result
 
 
+def _started(case: Case, data: xr.Dataset, point: int, kind: str) -> list[Minimum]:
+    """The best restarts of a kind at a density given by its number, as they were trained."""
+    loss = data["loss"].transpose("density", "restart").values[point]
+    named, order = kinds(case, data)[point], np.argsort(loss, kind="stable")
+    W, b = (data[name].isel(density=point).transpose("restart", ..., "feature").values for name in ("W", "b"))
+    found = []
+    for k in order[named[order] == kind][:FOLLOWED].tolist():
+        found.append(Minimum(kind, k, W[k], b[k], _serves(W[k]), float(loss[k]), float(loss[k]), 0.0))
+    return found
+
+
+def rotations(number: int, size: int) -> Float[np.ndarray, "number size size"]:
+    """Random ones, the same at every call, uniform over all."""
+    Q, R = np.linalg.qr(np.random.default_rng(0).normal(size=(number, size, size)))
+    return Q * np.sign(np.diagonal(R, axis1=1, axis2=2))[:, None]  # without the signs they are not uniform
+
+
 def turned(case: Case, W: np.ndarray, b: np.ndarray, density: float) -> Float[np.ndarray, " turns"]:
     """Loss of a model whose hidden space is turned at random, relative to its own."""
-    rng, importance = np.random.default_rng(0), np.array(case.importance_vector())
-    Q, R = np.linalg.qr(rng.normal(size=(TURNS, len(W), len(W))))
-    turns = Q * np.sign(np.diagonal(R, axis1=1, axis2=2))[:, None]  # else not uniform over rotations
+    turns, importance = rotations(TURNS, len(W)), np.array(case.importance_vector())
     given = hidden_losses.inputs(len(importance), density, POINTS // 4)
     models = np.concatenate([W[None], turns @ W]).astype(float)
     loss = hidden_losses.losses(models, np.tile(b.astype(float), (len(models), 1)), importance, given,
