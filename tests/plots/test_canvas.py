@@ -141,7 +141,13 @@ def test_letters_can_be_read_in_a_page():
         space = figure.add_axes((0, 0, 0.2, 0.2), projection="3d")
         canvas.legible(figure)
         canvas.png(figure, 40.0)
-        texts = [*space.get_zticklabels(), ax.xaxis.label, ax.get_legend().get_texts()[0], *ax.get_xticklabels(), *ax.get_yticklabels()]
+        texts = [
+            *space.get_zticklabels(),
+            ax.xaxis.label,
+            ax.get_legend().get_texts()[0],
+            *ax.get_xticklabels(),
+            *ax.get_yticklabels(),
+        ]
         pixels = [text.get_fontsize() / 72 * 1000 / inches for text in texts]
         assert min(pixels) >= 8 * 96 / 72 - 1e-6
         assert (ax.get_yticklabels()[0].get_fontsize() == 5) == (inches == 6)

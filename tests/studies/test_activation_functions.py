@@ -138,7 +138,7 @@ def test_a_pair_is_better_from_some_importance_on(results):
         pair, one = outputs.sparse_limit("silu", factor * claim.expected)
         assert (pair < one * (1 - 2e-3)) == better
     data = results.datasets["silu"].copy(deep=True)
-    data["optimum_phase"][:3] = 1  # none up to importance 0.3
+    data["optimum_phase"][:3] = 0  # none up to importance 0.3
     (claim,) = (c for c in studies.claims(results._replace(datasets={"silu": data})) if "importance from" in c.claim)
     assert not claim.holds
 

@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from scipy.stats import spearmanr
 
 import superjax
-from superjax import analysis, studies
+from superjax import studies
 from superjax.problem.data import Independent
 from superjax.problem.models import MODELS
 from superjax.runs import reading
@@ -207,18 +207,6 @@ def test_the_size_may_be_an_axis(sizes):
     assert (large["attack_excess"].max("attack") > 2 * small["attack_excess"].max("attack")).all()
     assert data["attack_excess"].dims == ("density", "size", "restart", "attack")
     assert all(data[name].attrs["long_name"] for name in data if str(name).startswith("attack"))
-
-
-def test_rank_correlation_is_spearmans():
-    rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 5, (2, 40)).astype(float)
-    np.testing.assert_allclose(analysis.rank_correlation(x, y), spearmanr(x, y).statistic, rtol=1e-12)
-    assert np.isnan(analysis.rank_correlation(x, np.ones(40)))
-    related = x.reshape(8, 5) + rng.random((8, 5))
-    low, high = analysis.bootstrap_interval(x.reshape(8, 5), related)
-    assert low < spearmanr(x, related.ravel()).statistic < high < 1
-    assert analysis.bootstrap_interval(x.reshape(8, 5), related) == (low, high)
-    assert np.isnan(analysis.bootstrap_interval(np.ones((3, 2)), np.ones((3, 2)))).all()
 
 
 def test_derived_ratios_are_those_of_the_matrix(results):

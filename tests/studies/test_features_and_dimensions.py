@@ -91,7 +91,9 @@ def test_an_intercept_changes_slopes_and_not_what_models_hold(results):
     (more,) = view.every(results._replace(datasets={NAME: data}))
     np.testing.assert_allclose(more.slopes()[:2], counts.slopes()[:2])
     np.testing.assert_allclose(more.held()[:2], counts.held()[:2] + 2 / 6)
-    (note,) = (c.note for c in studies.claims(made(results)) if "straight line" in c.claim)
+    for cell in np.ndindex(phase.shape[:2]):
+        phase[cell][:, int((phase[cell][0] == 2).sum()) - 4 :] = 0  # now two fewer than they were
+    (note,) = (c.note for c in studies.claims(results._replace(datasets={NAME: data})) if "straight line" in c.claim)
     assert "m −" in note and " -" not in note  # minus signs
 
 

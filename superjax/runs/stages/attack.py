@@ -37,6 +37,7 @@ KINDS = ("analytic", "ascent", "linear", "random")
 _STRIDE = 0.2  # of a step of ascent, in radii
 _SHORTLIST = 10  # random directions that are compared with more inputs
 _KEY = 2  # of the random numbers of attacks; 0 has initial weights, 1 minibatches
+_PARTS = ("", "_error")  # of what is measured: the mean and its standard error
 _AT_ONCE = 16  # models of a device in one call
 
 
@@ -142,25 +143,19 @@ class Attacks(Stage):
         baseline = radius**2 * importance.max(-1)
         most = np.take_along_axis(found.excess, found.worst[:, None, None], axis=1)[:, 0]
         vulnerability, each = (excess / baseline[trained.cell][:, None] for excess in (most, found.each))
-        models = {
-            "perturbation": found.perturbation, "feature": found.feature, "on": found.on,
-            "worst": found.worst.astype(np.int8),
-            **_with_error("clean_loss", found.clean), **_with_error("loss", found.loss),
-            **_with_error("excess", found.excess), **_with_error("less", found.less),
-            **_with_error("vulnerability", vulnerability), **_with_error("each_vulnerability", each),
-        }  # fmt: skip
+        measured = {"clean_loss": found.clean, "loss": found.loss, "excess": found.excess, "less": found.less,
+                    "vulnerability": vulnerability, "each_vulnerability": each}  # fmt: skip
+        models = {"perturbation": found.perturbation, "feature": found.feature, "on": found.on,
+                  "worst": found.worst.astype(np.int8)}  # fmt: skip
+        models |= {f"{name}{part}": both[..., k] for name, both in measured.items() for k, part in enumerate(_PARTS)}
         own = {"perturbation": ("attack", "feature"), "on": ("feature",)}
-        own |= {f"{name}{error}": ("attack",) for name in ("loss", "excess", "less") for error in ("", "_error")}
+        own |= {f"{name}{error}": ("attack",) for name in ("loss", "excess", "less") for error in _PARTS}
         cells = {"input_norm": norm, "radius": radius, "baseline": baseline}
         variables = {f"attack_{name}": (grid.dims, grid.unflatten(values)) for name, values in cells.items()} | {
             f"attack_{name}": ((*grid.dims, "restart", *own.get(name, ())), by_restart(values))
             for name, values in models.items()
         }
         return Found(variables, {"attack": list(KINDS)})
-
-
-def _with_error(name: str, values: Float[np.ndarray, "models *n 2"]) -> dict[str, np.ndarray]:
-    return {name: values[..., 0], f"{name}_error": values[..., 1]}
 
 
 def attack_all(running: Running, trained: Trainee, sizes: Float[np.ndarray, " cells"]) -> Attacked:
@@ -171,8 +166,7 @@ def attack_all(running: Running, trained: Trainee, sizes: Float[np.ndarray, " ce
     models, each = PartitionSpec("models"), PartitionSpec()
 
     def some(models: PyTree, data: PyTree, importance: Any, size: Any, draws: Draws) -> Attacked:
-        one = functools.partial(attack_one, steps=options.steps, draws=draws)
-        return lax.map(lambda own: one(*own), (models, data, importance, size))
+        return lax.map(lambda own: attack_one(*own, steps=options.steps, draws=draws), (models, data, importance, size))
 
     compiled = jax.jit(
         jax.shard_map(some, mesh=mesh, in_specs=(*[models] * 4, each), out_specs=models, check_vma=False)
