@@ -22,6 +22,8 @@ SUPERPOSED: Mapping[tuple[int, int], Mapping[float, float | None]] = {
 """By (n_features, n_hidden) and relative importance of the last feature: the density below which more features than
 dimensions are represented in the optimum. None where that is so at every density."""
 
+BEGINS: Mapping[tuple[int, int], Mapping[float, float]] = {(2, 1): {}, (3, 2): {}}
+
 ANTIPODAL: Mapping[float, Mapping[float, float | None]] = {
     -1.0: {0.1: 0.5281, 0.3: 0.5793, 1.0: 0.9418},
     -0.5: {0.1: 0.3190, 0.3: 0.5214, 1.0: 0.9015},

@@ -17,7 +17,18 @@ from superjax.problem.options import Count, Frozen, Powers, is_per_feature, vect
 from superjax.problem.user_code import tried
 from superjax.spec.axis import Axis
 from superjax.spec.emit import dotted, toml
-from superjax.spec.fields import Attack, Autoencoder, Boundary, Dimension, Family, Importance, Model, Phases, Plot, Train
+from superjax.spec.fields import (
+    Attack,
+    Autoencoder,
+    Boundary,
+    Dimension,
+    Family,
+    Importance,
+    Model,
+    Phases,
+    Plot,
+    Train,
+)
 from superjax.spec.messages import unknown, untagged, wanted
 from superjax.spec.names import Text
 from superjax.spec.parts import Data, Target, Term
@@ -333,7 +344,7 @@ class Case(Frozen):
                 raise refusal(f"needs {dotted(parts[:-1])} = {{{parts[-1]} = ...}}", *at)
         if parts == ("n_hidden",):
             return self._masked(values, at_values)
-        tree, target = self.model_dump(exclude={"axes", "families"}, exclude_none=True), parts
+        tree, target = self.model_dump(exclude={"axes", "families", "boundary"}, exclude_none=True), parts
         for value in {min(values), max(values), min((abs(v), v) for v in values if v or v == min(values))[1]}:
             try:
                 new: Any = value

@@ -230,7 +230,7 @@ class Boundary(Frozen):
         "ends at larger squares, and the run says so",
     )
     x: Text = Field("", description="the first of the two axes; the last but one by default")
-    y: Text = Field("", description="the second; the last by default. Each point of further axes has a plane of its own")
+    y: Text = Field("", description="the second; the last by default. Points of further axes have a plane each")
 
 
 class Phases(Frozen):

@@ -80,8 +80,8 @@ def decisive(case: Case, alone: bool = False) -> dict[str, str]:
 
     Phases (but with a `boundary`), drawing and labels are none, nor are title, section and study of the sweep: they can
     be changed at any time. The order of axes and of families is one, as it is that of the results; the order of other
-    keys is not, nor is 1 against 1.0. Values that are written otherwise (a range, a list) differ, even where the numbers
-    are equal.
+    keys is not, nor is 1 against 1.0. Values that are written otherwise (a range, a list) differ, even where the
+    numbers are equal.
 
     `alone`: those that decide the results of a model alone, not how many restarts and points there are besides, nor
     what is searched between them.

@@ -37,6 +37,11 @@ class Classes:
         self._of = own(of) if OWN.fullmatch(of) else self._built_in(of)
         self._alike = _alike(problem, laws_of(problem, Grid(case))) if of == "phases" else []
         self._own = bool(OWN.fullmatch(of))
+        self._coordinates = {
+            path: name
+            for dim, axis in case.axes.items()
+            for path, name in zip(axis.names, axis.coordinates(dim), strict=True)
+        }
         if of not in ("diverged",) and not self._own:
             array, n = case.phases.array, case.n_features
             if {*problem.model.dims.get(array, ())} != {"hidden", "feature"}:
@@ -48,12 +53,10 @@ class Classes:
         """The classes of models, leaves (models, ...), in cells of a grid; DIVERGED where a loss is not finite, but for
         a function of the user's, which sees all."""
         n_hidden = grid.fields.get("n_hidden", np.full(grid.n_cells, self.case.n_hidden))[cell]
-        arrays = {name: (("model", *dims), np.asarray(getattr(models, name))) for name, dims in type(models).dims.items()}
-        swept = {path.replace("[-1]", "_last"): ("model", values[cell]) for path, values in grid.fields.items()}
-        data = xr.Dataset(
-            {**arrays, "loss": ("model", np.asarray(loss)), "n_hidden": ("model", n_hidden)},
-            {name: values for name, values in swept.items() if name != "n_hidden"},
-        )
+        own = type(models).dims
+        arrays = {name: (("model", *dims), np.asarray(getattr(models, name))) for name, dims in own.items()}
+        swept = {self._coordinates[path]: ("model", values[cell]) for path, values in grid.fields.items()}
+        data = xr.Dataset({**arrays, "loss": ("model", np.asarray(loss)), "n_hidden": ("model", n_hidden)}, swept)
         found, lost = self._of(data), ~np.isfinite(data["loss"].values)
         if self._own:
             return self._checked(found, len(cell))

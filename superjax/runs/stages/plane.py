@@ -45,7 +45,7 @@ class Plane:
         tables = self.table(place[:, 0].astype(int), place[:, 1:])
         fields = [path for axis in self.case.axes.values() for path in axis.names]
         rows = np.concatenate([tables[name] for name in self.case.axes], axis=1)
-        axis = Axis.model_construct(fields=fields, values=rows.tolist())  # they may differ by less than float32 can tell
+        axis = Axis.model_construct(fields=fields, values=rows.tolist())  # not validated: they may be near as float32
         return Grid(self.case.model_copy(update={"axes": {"point": axis}}))
 
     def table(
