@@ -164,9 +164,8 @@ class Boundaries(Stage):
         options, lattice = self._options, self._plane.lattice
         if followed := self._followed:
             mesh = analysis.refine(lattice, followed.begin(trained), followed.classify, options.points)
-            count, (best, other) = len(mesh.points), followed.loss[:, :2].T
-            other = np.where(np.isfinite(other), other, np.nan)
-            return mesh, np.where(np.isfinite(best), best, np.nan)[:count], other[:count], followed.trained
+            found, trained_models = (followed.loss[:, 0], followed.other_loss()), followed.trained
+            return mesh, *(np.where(np.isfinite(one), one, np.nan) for one in found), trained_models
         restarts = Restarts(self._running, self._classes, self._plane, "boundary")
         restarts.begin(trained)
         labels = restarts.best if options.by == "best" else restarts.most
