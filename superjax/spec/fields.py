@@ -220,7 +220,7 @@ class Boundary(Frozen):
         "logarithm, else as a fraction of the axis's length",
     )
     band: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.03,
+        0.1,
         description="the same for the band of the restarts, the lines inside of which 10% and 90% of them have a "
         "class; 0 for no band",
     )
