@@ -34,7 +34,6 @@ class Line(NamedTuple):
     curve: analysis.Curve
     classes: tuple[int, int]
     share: float
-    plane: Plane
 
 
 class Restarts:
@@ -129,7 +128,7 @@ class Boundaries(Stage):
     def run(self, trained: Trainee) -> Found:
         running, options, plane = self._running, self._options, self._plane
         mesh, loss, other, models = self._search(trained)
-        lines = [Line(curve, curve.classes, np.nan, plane) for curve in analysis.trace(mesh)]
+        lines = [Line(curve, curve.classes, np.nan) for curve in analysis.trace(mesh) if not _around_a_point(curve)]
         band_resolution = np.nan
         if options.band and running.case.restarts > 1:
             band, more, band_resolution = self._band(trained, np.unique(mesh.labels))
@@ -164,8 +163,7 @@ class Boundaries(Stage):
         options, lattice = self._options, self._plane.lattice
         if followed := self._followed:
             mesh = analysis.refine(lattice, followed.begin(trained), followed.classify, options.points)
-            found, trained_models = (followed.loss[:, 0], followed.other_loss()), followed.trained
-            return mesh, *(np.where(np.isfinite(one), one, np.nan) for one in found), trained_models
+            return mesh, _known(followed.loss[:, 0]), _known(followed.other_loss()), followed.trained
         restarts = Restarts(self._running, self._classes, self._plane, "boundary")
         restarts.begin(trained)
         labels = restarts.best if options.by == "best" else restarts.most
@@ -178,7 +176,7 @@ class Boundaries(Stage):
         loss = np.where(np.isfinite(restarts.loss), restarts.loss, np.inf)
         others = np.where(restarts.label == mesh.labels, np.inf, loss).min(1)
         best = np.where(restarts.label == mesh.labels, loss, np.inf).min(1)
-        return mesh, *(np.where(np.isfinite(one), one, np.nan) for one in (best, others)), restarts.trained
+        return mesh, _known(best), _known(others), restarts.trained
 
     def _band(self, trained: Trainee, seen: Int[np.ndarray, " classes"]) -> tuple[list[Line], int, float]:
         """The ends of the bands of classes, how many models were trained for them, and their resolution. Of two classes
@@ -197,11 +195,23 @@ class Boundaries(Stage):
 
         mesh = analysis.refine(plane.lattice, restarts.inside(classes).astype(np.int64), classify, self._options.points)
         lines = [
-            Line(curve, (int(label), int(label)), share, plane)
+            Line(curve, (int(label), int(label)), share)
             for end, (share, label) in enumerate(itertools.product(SHARES, classes))
             for curve in analysis.trace(mesh, end)
+            if not _around_a_point(curve)
         ]
         return lines, restarts.trained, mesh.size * plane.widest / plane.lattice.side
+
+
+def _known(loss: np.ndarray) -> np.ndarray:
+    """Losses, NaN where there is none."""
+    return np.where(np.isfinite(loss), loss, np.nan)
+
+
+def _around_a_point(curve: analysis.Curve) -> bool:
+    """Whether a curve encloses a single point: smaller than what the search resolves, as where both sides of a boundary
+    are equal to the last digits."""
+    return curve.closed and len(curve.points) <= 5
 
 
 def _of_lines(lines: list[Line], seen: Int[np.ndarray, " classes"], plane: Plane) -> Variables:

@@ -10,7 +10,6 @@ import xarray as xr
 from jaxtyping import Int, PyTree
 
 from superjax import analysis
-from superjax.errors import SweepError
 from superjax.problem import source
 from superjax.problem.problem import Problem
 from superjax.problem.user_code import one_line, refusal, tried
@@ -42,7 +41,7 @@ class Classes:
             for dim, axis in case.axes.items()
             for path, name in zip(axis.names, axis.coordinates(dim), strict=True)
         }
-        if of not in ("diverged",) and not self._own:
+        if of != "diverged" and not self._own:
             array, n = case.phases.array, case.n_features
             if {*problem.model.dims.get(array, ())} != {"hidden", "feature"}:
                 raise refusal("boundary.of", of, f"needs a model with an array {array} (hidden, feature)")
@@ -102,7 +101,7 @@ class Classes:
         return analysis.classify(self._weights(data), **self.case.phases.thresholds())[0]
 
     def _superposition(self, data: xr.Dataset) -> np.ndarray:
-        return analysis.represented(self._phases(data)).sum(-1) > data["n_hidden"].values
+        return np.asarray(analysis.represented(self._phases(data)).sum(-1) > data["n_hidden"].values)
 
     def _antipodal(self, data: xr.Dataset) -> np.ndarray:
         return analysis.antipodal(self._weights(data), self.case.phases.represented).any(-1)
@@ -164,6 +163,3 @@ def code_of(case: Case) -> dict[str, str]:
     own(of)
     module, _, name = of.partition(":")
     return {"boundary.of": source.digest(functools.reduce(getattr, name.split("."), modules.load(module)), module)}
-
-
-__all__ = ["DIVERGED", "Classes", "SweepError", "code_of", "own"]

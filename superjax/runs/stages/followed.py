@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int, PyTree, Shaped, UInt64
 
 from superjax import analysis
-from superjax.problem.expectation import Exact
-from superjax.runs.problems import cells_of
+from superjax.runs.problems import boundary_objective, cells_of
 from superjax.runs.stages.base import Running, Trainee
 from superjax.runs.stages.classes import DIVERGED, Classes
 from superjax.runs.stages.optimum import Solutions, find_optimum
@@ -19,12 +18,11 @@ from superjax.spec import Train
 from superjax.spec.grid import Grid
 
 POLISH = Train(steps=200, learning_rate=0.003)
-FINISH = Train(steps=500, learning_rate=0.01)
-SETTLE = Train(steps=1000, learning_rate=0.001)
+FINISH = Train(steps=300, learning_rate=0.01)
+SETTLE = Train(steps=600, learning_rate=0.001)
 # A solution moves by about the distance to the point where it is tried, and the first steps of Adam are as long as the
 # learning rate: longer ones would only take it away from where it was at rest.
 STEPS, PER_DISTANCE = 300, 1 / 30
-MOST_ROWS = 128  # with so many the loss is minimised as it is evaluated; few nodes move a boundary by up to 0.3%
 KEPT = 5  # solutions of different kinds per point
 
 
@@ -39,9 +37,7 @@ class Followed:
     def __init__(self, running: Running, classes: Classes, plane: Plane):
         self._running, self._classes, self._plane = running, classes, plane
         self._refinement, self._tasks, self.trained = Refinement(running), itertools.count(1), 0
-        finest = self._refinement.program.fine
-        affordable = isinstance(finest, Exact) and finest.n_rows <= MOST_ROWS
-        self._objective = finest if affordable else self._refinement.fine
+        self._objective = boundary_objective(running.problem, running.case)
         running.chunk(
             "boundary", self._refinement.program, self._objective, running.grid.n_cells,
             self._refinement.under(POLISH),
@@ -76,9 +72,7 @@ class Followed:
         self._models, self._points = None, self._plane.lattice.coarse()
         return self._keep(grid.n_cells, order[cell], models, loss, self._classes(models, loss, cell, grid))
 
-    def classify(
-        self, points: Int[np.ndarray, "new 3"], beside: Int[np.ndarray, "new 9"]
-    ) -> Int[np.ndarray, "new 1"]:
+    def classify(self, points: Int[np.ndarray, "new 3"], beside: Int[np.ndarray, "new 9"]) -> Int[np.ndarray, "new 1"]:
         """The classes of new points, which are tried with the nearest solution of every class of those beside."""
         grid = self._plane.grid(points)
         row, number, rank = self._nearest(beside)
@@ -126,7 +120,7 @@ class Followed:
         rank = np.arange(len(best)) - np.repeat(start, count)
         best, rank = best[rank < KEPT], rank[rank < KEPT]
 
-        def table(values: Shaped[np.ndarray, "models ..."], empty: float) -> np.ndarray:
+        def table(values: Shaped[np.ndarray, "models ..."], empty: int | float) -> np.ndarray:
             whole = np.full((points, KEPT, *values.shape[1:]), empty, values.dtype)
             whole[row[best], rank] = values[best]
             return whole
