@@ -102,7 +102,10 @@ def test_two_classes_that_alternate_are_not_lost():
 
 def test_search_ends_at_larger_squares_where_points_are_too_many():
     lattice = Lattice(1, 9, 9, 6)
-    inside = lambda _, x, y: np.sin(40 * x) * np.sin(40 * y) > 0  # noqa: E731
+
+    def inside(_, x, y):
+        return np.sin(40 * x) * np.sin(40 * y) > 0
+
     whole, _ = searched(inside, lattice)
     mesh, asked = searched(inside, lattice, most=len(whole.points) // 3)
     assert whole.size == 1 and mesh.size > 1

@@ -8,6 +8,7 @@ import pytest
 import superjax
 from superjax.reference import boundaries
 from superjax.runs import runner
+from superjax.runs.netcdf import open_dataset, write_dataset
 from superjax.runs.stages.plane import Plane
 from superjax.spec import SweepError
 from superjax.studies.boundaries import crossings
@@ -125,6 +126,7 @@ def test_function_of_ones_own_over_planes_of_a_further_axis(tmp_path):
         superjax.boundary(superjax.load(path), of=lambda models: 0)
 
 
+@pytest.mark.heavy
 def test_where_training_diverges(make_case):
     """A learning rate from which plain gradient descent explodes."""
     own = """
@@ -158,6 +160,21 @@ def test_search_that_needs_too_many_points_says_so(make_case, capsys):
     assert "boundary.points = 90" in capsys.readouterr().err
 
 
+def test_boundary_is_stored_and_read_again(data, make_case, tmp_path):
+    """Also where there is none."""
+    case = make_case(text=text("resolution = 0.004\nband = 0.3"))
+    none = {dim: slice(0, 0) for dim in ("boundary_line", "boundary_vertex")}
+    for lines in ({}, none):
+        write_dataset(tmp_path / "case.nc", data.isel(lines))
+        read = open_dataset(tmp_path / "case.nc", case)
+        assert read.identical(data.isel(lines))
+        assert len(superjax.boundary_lines(read)) == len(superjax.boundary_lines(data)) * (not lines)
+    with pytest.raises(SweepError, match="boundary_point_class"):
+        write_dataset(tmp_path / "case.nc", data.drop_vars("boundary_point_class"))
+        open_dataset(tmp_path / "case.nc", case)
+
+
+@pytest.mark.heavy
 def test_run_in_a_folder_is_kept_and_made_finer(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(text("resolution = 0.3\nband = 0", steps=60))
@@ -167,8 +184,9 @@ def test_run_in_a_folder_is_kept_and_made_finer(tmp_path):
     finer = superjax.run(sweep.override("boundary.resolution=0.1"), out=tmp_path)["mine"]
     assert json.loads((tmp_path / "mine" / "manifest.json").read_text())["cases"]["mine"]["taken_over"] == 144
     assert finer["loss"].equals(first["loss"]) and finer["boundary_resolution"] < first["boundary_resolution"]
-    with pytest.raises(SweepError, match=r"phases.represented = 0.4, was 0.5"):
-        superjax.run(sweep.override("boundary.resolution=0.1", "phases.represented=0.4"), out=tmp_path)
+    other = superjax.run(sweep.override("boundary.resolution=0.1", "phases.represented=0.4"), out=tmp_path)["mine"]
+    assert other["loss"].equals(first["loss"])  # searched again under other thresholds, with the same models
+    assert not np.array_equal(other["boundary_density"], finer["boundary_density"])
 
 
 def test_points_of_a_plane(make_case):
