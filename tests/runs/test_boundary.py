@@ -9,8 +9,11 @@ import superjax
 from superjax.reference import boundaries
 from superjax.runs import runner
 from superjax.runs.netcdf import open_dataset, write_dataset
+from superjax.runs.problems import problem_of
+from superjax.runs.stages.classes import Classes
 from superjax.runs.stages.plane import Plane
 from superjax.spec import SweepError
+from superjax.spec.grid import Grid
 from superjax.studies.boundaries import crossings
 
 TEXT = """
@@ -187,6 +190,39 @@ def test_run_in_a_folder_is_kept_and_made_finer(tmp_path):
     other = superjax.run(sweep.override("boundary.resolution=0.1", "phases.represented=0.4"), out=tmp_path)["mine"]
     assert other["loss"].equals(first["loss"])  # searched again under other thresholds, with the same models
     assert not np.array_equal(other["boundary_density"], finer["boundary_density"])
+
+
+class Weights:
+    """Three features in two dimensions: one left out, a digon and a single, three that share, and one that diverged."""
+
+    dims = {"W": ("hidden", "feature")}
+    W = np.array([[[1, 0, 0], [0, 1, 0]], [[0, 1, -1], [1, 0, 0]], [[1, -0.5, -0.5], [0, 0.8, -0.8]],
+                  [[np.nan] * 3] * 2], np.float32)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("of", "names"),
+    [
+        ("superposition", ["no superposition", "superposition", "superposition", "diverged"]),
+        ("phases", ["dedicated, dedicated, not represented", "dedicated, superposed, superposed",
+                    "superposed, superposed, superposed", "diverged"]),
+        ("phase[1]", ["dedicated", "superposed", "superposed", "diverged"]),
+        ("antipodal", ["no antipodal pair", "antipodal pair", "no antipodal pair", "diverged"]),
+        ("solution", ["2 singles", "digon + single", "triangle", "diverged"]),
+        ("diverged", ["converged", "converged", "converged", "diverged"]),
+    ],
+)  # fmt: skip
+def test_classes_of_known_weights(of, names, make_case):
+    own = f"by = 'best'\nof = '{of}'"
+    case = make_case(text=text(own).replace("n_features = 2\nn_hidden = 1", "n_features = 3\nn_hidden = 2"))
+    classes, grid = Classes(case, problem_of(case)), Grid(case)
+    loss, cell = np.array([0.1, 0.1, 0.1, np.nan], np.float32), np.array([0, 7, 14, 35])
+    found = classes(Weights(), loss, cell, grid)
+    assert [classes.name(int(label)) for label in found] == names
+    turned = Weights()
+    turned.W = Weights.W[:, :, [1, 0, 2]]  # features 0 and 1 are alike in every cell
+    same = classes(turned, loss, cell, grid).tolist() == found.tolist()
+    assert same or of == "phase[1]"
 
 
 def test_points_of_a_plane(make_case):

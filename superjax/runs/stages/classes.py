@@ -104,7 +104,7 @@ class Classes:
         return np.asarray(analysis.represented(self._phases(data)).sum(-1) > data["n_hidden"].values)
 
     def _antipodal(self, data: xr.Dataset) -> np.ndarray:
-        return analysis.antipodal(self._weights(data), self.case.phases.represented).any(-1)
+        return np.asarray(analysis.antipodal(self._weights(data), self.case.phases.represented).any(-1))
 
     def _solution(self, data: xr.Dataset) -> np.ndarray:
         found = analysis.solutions(self._weights(data), self.case.phases.represented)
