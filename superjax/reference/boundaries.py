@@ -36,7 +36,7 @@ BEGINS: Mapping[tuple[int, int], Mapping[float, float]] = {
         7.0795: 0.71312, 8.9125: 0.71312,
     },
 }  # fmt: skip
-"""The same at other importances, 20 in equal steps of their logarithm, at which no search was tuned."""
+"""The same at other importances, 20 in equal steps of their logarithm."""
 
 ANTIPODAL: Mapping[float, Mapping[float, float | None]] = {
     -1.0: {0.1: 0.5281, 0.3: 0.5793, 1.0: 0.9418},

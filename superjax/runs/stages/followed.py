@@ -21,8 +21,9 @@ POLISH = Train(steps=200, learning_rate=0.003)
 FINISH = Train(steps=300, learning_rate=0.01)
 SETTLE = Train(steps=600, learning_rate=0.001)
 # A solution moves by about the distance to the point where it is tried, and the first steps of Adam are as long as the
-# learning rate: longer ones would only take it away from where it was at rest.
-STEPS, PER_DISTANCE = 300, 1 / 30
+# learning rate: longer ones would only take it away from where it was at rest. Directions in which the loss is flat take
+# the more steps the more numbers a model has.
+STEPS_PER_NUMBER, PER_DISTANCE = 38, 1 / 20
 KEPT = 5  # solutions of different kinds per point
 
 
@@ -37,6 +38,7 @@ class Followed:
     def __init__(self, running: Running, classes: Classes, plane: Plane):
         self._running, self._classes, self._plane = running, classes, plane
         self._refinement, self._tasks, self.trained = Refinement(running), itertools.count(1), 0
+        self._steps = STEPS_PER_NUMBER * sum(array.size for array in jax.tree.leaves(self._refinement.program.model))
         self._objective = boundary_objective(running.problem, running.case)
         running.chunk(
             "boundary", self._refinement.program, self._objective, running.grid.n_cells,
@@ -79,7 +81,7 @@ class Followed:
         models = jax.tree.map(lambda x: x[number, rank], self._models)
         moved = np.abs(points[row, 1:] - self._points[number, 1:]).max(initial=0) / self._plane.lattice.side
         rate = min(POLISH.learning_rate, PER_DISTANCE * float(moved) * self._plane.widest)
-        trained, loss = self._train(Train(steps=STEPS, learning_rate=rate), models, row, grid)
+        trained, loss = self._train(Train(steps=self._steps, learning_rate=rate), models, row, grid)
         self._points = np.concatenate([self._points, points])
         return self._keep(len(points), row, trained, loss, self._classes(trained, loss, row, grid))
 
