@@ -20,14 +20,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from superjax import analysis, export, plots
     from superjax.reference import oracle, theory
-    from superjax.runs.api import run
+    from superjax.runs.api import boundary, run
     from superjax.runs.netcdf import open_dataset as open
     from superjax.spec import Case, Sweep, SweepError, available
     from superjax.spec.loading import load_from_python as load
+    from superjax.studies.boundaries import boundary_lines
 
 __version__ = "0.2.0"
 __all__ = [
-    "Case", "Sweep", "SweepError", "analysis", "available", "export", "load", "open", "oracle", "plots", "run", "theory"
+    "Case", "Sweep", "SweepError", "analysis", "available", "boundary", "boundary_lines", "export", "load", "open",
+    "oracle", "plots", "run", "theory",
 ]  # fmt: skip
 
 _HOMES = {
@@ -35,6 +37,8 @@ _HOMES = {
     "Sweep": "superjax.spec:Sweep",
     "SweepError": "superjax.spec:SweepError",
     "available": "superjax.spec:available",
+    "boundary": "superjax.runs.api:boundary",
+    "boundary_lines": "superjax.studies.boundaries:boundary_lines",
     "load": "superjax.spec.loading:load_from_python",
     "open": "superjax.runs.netcdf:open_dataset",
     "oracle": "superjax.reference.oracle",

@@ -19,7 +19,7 @@ from superjax.problem.options import Powers
 from superjax.spec import reference
 from superjax.spec.axis import Axis
 from superjax.spec.case import Case
-from superjax.spec.fields import Attack, Autoencoder, Family, Head, Model, Phases, Plot, Train
+from superjax.spec.fields import Attack, Autoencoder, Boundary, Family, Head, Model, Phases, Plot, Train
 from superjax.spec.parts import Data, Target, Term
 from superjax.spec.schema import schema
 from superjax.sweep import main, parser
@@ -27,7 +27,8 @@ from superjax.sweep import main, parser
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
-TABLES = [Head, Case, Axis, Powers, Model, Data, Target, Term, Train, Family, Autoencoder, Attack, Phases, Plot]
+TABLES = [Head, Case, Axis, Powers, Model, Data, Target, Term, Train, Family, Autoencoder, Attack, Boundary, Phases,
+          Plot]  # fmt: skip
 TINY = ["axes.importance.points=3", "axes.density.points=3", "train.steps=30", "optimum=false", "study=''"]
 page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 
@@ -206,7 +207,7 @@ def test_the_page_has_every_field():
     text = (DOCS / "sweep_file.md").read_text()
     fields = {name for table in TABLES for name, field in table.model_fields.items()}
     fields -= {"model", "data", "target", "terms", "train", "phases", "families", "autoencoder", "attack", "plot"}
-    fields -= {"axes"}
+    fields -= {"axes", "boundary"}
     assert not [name for name in fields if not re.search(rf"^\| `([\w.]+\.)?{name}` \|", text, re.MULTILINE)]
 
 

@@ -78,8 +78,14 @@ def of_dictionaries(data):
     assert data["autoencoder_recovered"].mean("restart").max() > 0.8
 
 
+def of_sharing(data):
+    lines = superjax.boundary_lines(data)
+    assert {word for line in lines for word in (line.lower, line.upper)} <= {f"class {k}" for k in range(4)}
+    assert max(len(line.at["density"]) for line in lines) > 100
+
+
 CHECKS = {"absolute": of_absolute, "and_pairs": of_and_pairs, "counts": of_counts, "dictionaries": of_dictionaries,
-          "magnitudes": of_magnitudes, "penalty": of_penalty, "squares": of_squares}  # fmt: skip
+          "magnitudes": of_magnitudes, "penalty": of_penalty, "sharing": of_sharing, "squares": of_squares}  # fmt: skip
 
 
 QUICK = ("absolute", "penalty")

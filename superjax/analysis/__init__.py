@@ -3,6 +3,7 @@
 Everything here takes plain arrays, trained by superjax or not.
 """
 
+from superjax.analysis.adaptive import Lattice, Mesh, refine
 from superjax.analysis.boundary import (
     at_importance,
     band,
@@ -12,6 +13,7 @@ from superjax.analysis.boundary import (
     superposition_excess,
 )
 from superjax.analysis.canonical import canonical, canonical_rotation
+from superjax.analysis.curves import Curve, trace
 from superjax.analysis.dictionaries import Mixing, Recovery, mixing, recovery
 from superjax.analysis.dynamics import drops, largest_change, smooth, speed
 from superjax.analysis.geometry import (
@@ -29,6 +31,7 @@ from superjax.analysis.neurons import REPRESENTED, SHARE, Service, gains, groups
 from superjax.analysis.phases import (
     PHASES,
     Measures,
+    antipodal,
     classify,
     dimensionality,
     interference,
@@ -60,13 +63,17 @@ __all__ = [
     "SHARE",
     "TOLERANCE",
     "Component",
+    "Curve",
+    "Lattice",
     "Measures",
+    "Mesh",
     "Mixing",
     "Polytope",
     "Recovery",
     "Service",
     "Solutions",
     "agreement",
+    "antipodal",
     "at_importance",
     "band",
     "best_restart",
@@ -98,6 +105,7 @@ __all__ = [
     "reached",
     "recognise",
     "recovery",
+    "refine",
     "regime",
     "represented",
     "service",
@@ -108,6 +116,7 @@ __all__ = [
     "standard_error",
     "superposition_excess",
     "take_restart",
+    "trace",
     "typical_outcome",
     "typical_phase",
     "units",

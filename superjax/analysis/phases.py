@@ -135,6 +135,26 @@ def merged(
         >>> merged(np.array([[1.0, 0.8, -1.0, 0.1]])).tolist()
         [True, True, False, False]
     """
+    return _with_partner(W, represented, cosine, 1)
+
+
+@_quiet
+def antipodal(
+    W: Float[np.ndarray, "... n_hidden n_features"], represented: float = 0.5, cosine: float = 0.95
+) -> Bool[np.ndarray, "... n_features"]:
+    """Whether a feature has an antipode: both are represented, and Ŵ_i·Ŵ_j is at most -`cosine`.
+
+    Example:
+        >>> antipodal(np.array([[1.0, 0.8, -1.0, 0.1]])).tolist()
+        [True, True, True, False]
+    """
+    return _with_partner(W, represented, cosine, -1)
+
+
+def _with_partner(
+    W: Float[np.ndarray, "... n_hidden n_features"], represented: float, cosine: float, sign: int
+) -> Bool[np.ndarray, "... n_features"]:
+    """Whether a represented feature has another with sign * Ŵ_i·Ŵ_j of at least `cosine`."""
     n_hidden, n = W.shape[-2:]
     models = W.reshape(-1, n_hidden, n)
     found = np.zeros((len(models), n), bool)
@@ -143,7 +163,7 @@ def merged(
         present = np.where(norm(models[part])[:, None, :] >= represented, units(models[part]), 0)
         for first in range(0, n, width):
             some = present[:, :, first : first + width]
-            near = np.einsum("mhi,mhj->mij", some, present) >= cosine
+            near = sign * np.einsum("mhi,mhj->mij", some, present) >= cosine
             own = np.arange(some.shape[-1])
             near[:, own, first + own] = False
             found[part, first : first + width] = near.any(-1)

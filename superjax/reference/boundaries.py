@@ -22,6 +22,22 @@ SUPERPOSED: Mapping[tuple[int, int], Mapping[float, float | None]] = {
 """By (n_features, n_hidden) and relative importance of the last feature: the density below which more features than
 dimensions are represented in the optimum. None where that is so at every density."""
 
+BEGINS: Mapping[tuple[int, int], Mapping[float, float]] = {
+    (2, 1): {
+        0.1122: 0.19785, 0.1413: 0.23412, 0.1778: 0.27395, 0.2239: 0.31715, 0.2818: 0.36288, 0.3548: 0.41063,
+        0.4467: 0.45988, 0.5623: 0.51100, 0.7079: 0.56490, 0.8913: 0.63341, 1.122: 0.63341, 1.4125: 0.56494,
+        1.7783: 0.51100, 2.2387: 0.45988, 2.8184: 0.41066, 3.5481: 0.36291, 4.4668: 0.31713, 5.6234: 0.27397,
+        7.0795: 0.23407, 8.9125: 0.19787,
+    },
+    (3, 2): {
+        0.1122: 0.19785, 0.1413: 0.23412, 0.1778: 0.27395, 0.2239: 0.31715, 0.2818: 0.36288, 0.3548: 0.41063,
+        0.4467: 0.45988, 0.5623: 0.51100, 0.7079: 0.58790, 0.8913: 0.71906, 1.122: 0.79753, 1.4125: 0.71312,
+        1.7783: 0.71312, 2.2387: 0.71312, 2.8184: 0.71312, 3.5481: 0.71312, 4.4668: 0.71312, 5.6234: 0.71312,
+        7.0795: 0.71312, 8.9125: 0.71312,
+    },
+}  # fmt: skip
+"""The same at other importances, 20 in equal steps of their logarithm."""
+
 ANTIPODAL: Mapping[float, Mapping[float, float | None]] = {
     -1.0: {0.1: 0.5281, 0.3: 0.5793, 1.0: 0.9418},
     -0.5: {0.1: 0.3190, 0.3: 0.5214, 1.0: 0.9015},

@@ -2,13 +2,14 @@
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from superjax.errors import SweepError, in_python
+from superjax.problem.members import OWN
 from superjax.runs import one_sweep, runner
 from superjax.runs.options import Options
 from superjax.runs.planning import Todo
@@ -58,6 +59,46 @@ def run(
         if out is None:
             return _in_memory(sweep, init, devices, progress)
         return _in_folder(sweep, Options(Path(out).expanduser(), devices, fresh, same_code=True), progress)
+
+
+def boundary(
+    sweep: Sweep,
+    of: str | Callable[[xr.Dataset], Any] | None = None,
+    by: str | None = None,
+    resolution: float | None = None,
+    x: str | None = None,
+    y: str | None = None,
+    **settings: Any,
+) -> dict[str, xr.Dataset]:
+    """Where a classification of models changes over two axes of a sweep, in every case.
+
+    The grid of the sweep is the coarse one; `superjax.boundary_lines` gives the lines of a dataset.
+
+    Args:
+        of: what is classified, as `boundary.of` of a sweep file; or a function of a script, a notebook or a module:
+            a dataset of models (dimension `model`; the arrays of the model, its `loss`, the values of the axes) -> a
+            whole number for each.
+        by, resolution, x, y: as in the table `[boundary]`. What is None is that of the sweep, else the default.
+        settings: as for `run`.
+
+    Returns:
+        What `run` returns.
+
+    Raises:
+        SweepError: as `run`; or `of` is a function without a name of its own, as a lambda.
+    """
+    if callable(of):
+        name = f"{of.__module__}:{of.__qualname__}"
+        if not OWN.fullmatch(name):
+            raise SweepError(f"boundary: of = {name}: must be a function that its module knows by name, no lambda")
+        of = name
+    given = {"of": of, "by": by, "resolution": resolution, "x": x, "y": y}
+    wanted: list[str | tuple[str, object]] = [
+        (f"boundary.{key}", value) for key, value in given.items() if value is not None
+    ]
+    if not wanted and any(case.boundary is None for case in sweep.cases.values()):
+        wanted = [("boundary.of", "superposition")]
+    return run(sweep.override(*wanted) if wanted else sweep, **settings)
 
 
 def _in_memory(

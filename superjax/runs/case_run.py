@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -26,7 +26,7 @@ from superjax.runs.chunks import Scored, Trained, Training, Tried
 from superjax.runs.dataset import assemble, derive, merged
 from superjax.runs.faults import check_problem
 from superjax.runs.growth import Earlier, mixed, same_models
-from superjax.runs.problems import closed_form, evaluation_objectives, laws_of, problem_of, training_parts
+from superjax.runs.problems import cells_of, closed_form, evaluation_objectives, problem_of, training_parts
 from superjax.runs.prolonging import STARTED_FROM, check_same_start, starting_weights
 from superjax.runs.stages import Trainee, stages_of
 from superjax.runs.starting import draws, given_weights, initial, with_arrays
@@ -122,21 +122,45 @@ class CaseRun:
             with terminal.doing(f"{name}: compiling the evaluation"):
                 self.chunks["evaluate"] = compiled.evaluated_models(side_by_side, self.cells)
         self._plan = Plan(parts, schedule_factors(case.train), case.seed, self._steps)
-        init_std, init_bias = initial(case, grid)
-        numbers = draws(case, grid, cell, restart)
-
-        def first(index: Int[np.ndarray, "..."]) -> PyTree:
-            flat = index.ravel()
-            models = compiled.initialise(case.seed, numbers[flat], init_std[cell[flat]], init_bias[cell[flat]], chunk)
-            models = with_arrays(models, {array: values[flat] for array, values in given.items()})
-            return jax.tree.map(lambda x: x.reshape(*index.shape, *x.shape[1:]), models)
-
         self._training = Training(
-            compiled, self._plan, self.cells, cell, restart % case.train.streams, chunk, first, self._evaluate,
+            compiled, self._plan, self.cells, cell, restart % case.train.streams, chunk,
+            self._starts(grid, cell, restart, given), self._evaluate,
             (compiled.evaluation, jax.ShapeDtypeStruct((len(self._steps),), np.float32) if self._steps else None),
         )  # fmt: skip
         self._kept = self.kept_in("train", self._training, *others)
         self._stages = [stage(self) for stage in stages_of(case)]
+
+    def _starts(
+        self, grid: Grid, cell: np.ndarray, restart: np.ndarray, given: Mapping[str, np.ndarray]
+    ) -> Callable[[Int[np.ndarray, "..."]], PyTree]:
+        """Model numbers of any shape -> the weights that they start from, in the cells of a grid."""
+        case, compiled = self.case, self.program
+        init_std, init_bias = initial(case, grid)
+        numbers = draws(case, grid, cell, restart)
+
+        def first(index: Int[np.ndarray, "..."]) -> PyTree:
+            flat, chunk = index.ravel(), self.chunks["train"]
+            models = compiled.initialise(case.seed, numbers[flat], init_std[cell[flat]], init_bias[cell[flat]], chunk)
+            models = with_arrays(models, {array: values[flat] for array, values in given.items()})
+            return jax.tree.map(lambda x: x.reshape(*index.shape, *x.shape[1:]), models)
+
+        return first
+
+    def trained_at(self, task: str, grid: Grid) -> Trainee:
+        """The restarts of the case at other points, trained as its own are, from the same starts."""
+        case, cells = self.case, cells_of(self.problem, grid)
+        cell = np.repeat(np.arange(grid.n_cells, dtype=np.int32), case.restarts)
+        restart = np.tile(np.arange(case.restarts, dtype=np.int32), grid.n_cells)
+        training = Training(
+            self.program, replace(self._plan, snapshots=()), cells, cell, restart % case.train.streams,
+            self.chunks["train"], self._starts(grid, cell, restart, {}),
+            lambda trained, cell: self.program.loss(trained.models, cells, cell, self.chunks["evaluate"]),
+            jax.ShapeDtypeStruct((), np.float32),
+        )  # fmt: skip
+        keep = self.kept_in(task, training, *grid.fields.values())
+        training.run(keep)
+        (models, _, _), loss = training.gather(keep)
+        return Trainee(models, cell, loss)
 
     def kept_in(self, task: str, training: Training, *inputs: np.ndarray) -> Keep:
         keep = self._keep(task, self._key(task, training, *inputs))
@@ -290,16 +314,6 @@ class CaseRun:
 def key_of(case: Case, code: str) -> str:
     """A digest of what decides the results of a case: its settings and the code of its model."""
     return hashlib.sha256(json.dumps([sorted(decisive(case).items()), code]).encode()).hexdigest()
-
-
-def cells_of(problem: Problem, grid: Grid) -> Cell:
-    """All numbers of all cells, leaves (cells, ...), those of the optimiser that no axis sweeps scalars."""
-    numbers, n_hidden = grid.numbers(), grid.fields.get("n_hidden")
-    return Cell(
-        laws_of(problem, grid),
-        {name: np.asarray(numbers[name], np.float32) for name in HYPER},
-        None if n_hidden is None else n_hidden.astype(np.float32),
-    )
 
 
 def numbers_of(problem: Problem, grid: Grid) -> dict[str, Any]:

@@ -166,7 +166,7 @@ def derive(dataset: xr.Dataset, case: Case) -> xr.Dataset:
     for stage in STAGES:
         data |= stage.derive(dataset, case)
     dataset = dataset.assign(data).assign_coords(phase_kind=list(analysis.PHASES))
-    labels = {**_LABELS, **{name: label for stage in STAGES for name, label in stage.labels.items()}} | {
+    labels = {**_LABELS, **{name: label for stage in STAGES for name, label in stage.labels_of(case).items()}} | {
         coordinate: case.axes[dim].label or f"{' and '.join(case.axes[dim].names)}"
         for coordinate, (dim, _) in grid.coordinates.items()
     }

@@ -27,7 +27,7 @@ def write_dataset(path: Path, dataset: "xr.Dataset", announce: Callable[[str], o
     """netCDF-4 with a checksum of everything in it, read back before it replaces what is at `path`; `announce` is told
     the checksum of the file then. Raises OSError as `write_atomically` does, also if the file holds something else
     than was written."""
-    encoding = {name: _storage(v) for name, v in dataset.variables.items() if v.ndim and v.dtype.kind != "U"}
+    encoding = {name: _storage(v) for name, v in dataset.variables.items() if v.size and v.ndim and v.dtype.kind != "U"}
     sealed = dataset.assign_attrs({_SEAL: _digest_of(dataset)})
 
     size = int(1.1 * dataset.nbytes) + 2**19

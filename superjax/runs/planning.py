@@ -9,6 +9,7 @@ import xarray as xr
 
 from superjax import studies
 from superjax.errors import clip
+from superjax.problem.source import combined
 from superjax.runs.case_run import CaseRun, key_of
 from superjax.runs.checkpoint import Folder
 from superjax.runs.folder import Run, chunk_folder
@@ -17,6 +18,7 @@ from superjax.runs.netcdf import open_dataset
 from superjax.runs.options import Options
 from superjax.runs.problems import code_of_case
 from superjax.runs.prolonging import dataset_of
+from superjax.runs.stages import classes
 from superjax.spec import Sweep, SweepError
 from superjax.system import terminal
 from superjax.system.modules import beside
@@ -82,7 +84,9 @@ def codes_of(sweep: Sweep, names: Iterable[str], needed: Iterable[str]) -> dict[
     for name in names:
         try:
             with beside(sweep.path):
-                codes[name] = code_of_case(sweep.cases[name])
+                case = sweep.cases[name]
+                parts = {"parts": code_of_case(case), **classes.code_of(case)}
+                codes[name] = combined({path: code for path, code in parts.items() if code})
         except SweepError:
             if name in needed:
                 raise

@@ -237,7 +237,7 @@ def misfit(dataset: "xr.Dataset", case: Case) -> str:
     from superjax.spec.grid import Grid
 
     grid = Grid(case)
-    models, text = (*grid.dims, "restart"), ("family", "phase_kind", "attack")
+    models, text = (*grid.dims, "restart"), ("family", "phase_kind", "attack", "boundary_kind")
     sizes = dict(zip(grid.dims, grid.shape, strict=True))
     sizes |= {"restart": case.restarts, "feature": case.n_features, "hidden": case.n_hidden}
     output = "feature" if case.n_outputs == case.n_features else "output"
@@ -259,6 +259,9 @@ def misfit(dataset: "xr.Dataset", case: Case) -> str:
             return "has other families"
     if case.attack:
         needed |= {"attack_vulnerability": models, "attack_excess": (*models, "attack")}
+    if case.boundary:
+        text_dim, point = ("boundary_kind",), ("boundary_point",)
+        needed |= {"boundary_kind": text_dim, "boundary_point_class": point, "boundary_vertices": ("boundary_line",)}
     for name, size in sizes.items():
         if dataset.sizes.get(name, size) != size:
             return f"has {dataset.sizes[name]} of {name}, must have {size}"

@@ -1,6 +1,7 @@
 """One case of a sweep, and what its axes may set."""
 
 import copy
+import itertools
 import keyword
 import math
 import re
@@ -16,7 +17,18 @@ from superjax.problem.options import Count, Frozen, Powers, is_per_feature, vect
 from superjax.problem.user_code import tried
 from superjax.spec.axis import Axis
 from superjax.spec.emit import dotted, toml
-from superjax.spec.fields import Attack, Autoencoder, Dimension, Family, Importance, Model, Phases, Plot, Train
+from superjax.spec.fields import (
+    Attack,
+    Autoencoder,
+    Boundary,
+    Dimension,
+    Family,
+    Importance,
+    Model,
+    Phases,
+    Plot,
+    Train,
+)
 from superjax.spec.messages import unknown, untagged, wanted
 from superjax.spec.names import Text
 from superjax.spec.parts import Data, Target, Term
@@ -30,7 +42,7 @@ RESERVED = frozenset(  # what a dataset can have, besides names that begin with 
     " interference dimensionality phase margin typical_norm typical_interference typical_phase phase_fraction gap"
     " has_superposition superposition_fraction success agreement".split()
 )
-RESERVED_STEMS = ("optimum", "family", "term_", "autoencoder", "attack")
+RESERVED_STEMS = ("optimum", "family", "term_", "autoencoder", "attack", "boundary")
 _NO_SUCH_KEY = object()
 _POWERS = frozenset({"ratio", "zipf", "first"})
 
@@ -68,6 +80,9 @@ class Case(Frozen):
         None, description="trains a dictionary on the hidden activations of every model"
     )
     attack: Attack | None = Field(None, description="attacks every model")
+    boundary: Boundary | None = Field(
+        None, description="searches where a classification of the models changes, between the points of the grid too"
+    )
     plot: Plot = Field(Plot(), description="drawing")
     axes: dict[str, Axis] = Field({}, description="the axes of the grid, `[axes.NAME]` each")
 
@@ -281,12 +296,47 @@ class Case(Frozen):
                 raise refusal("must be the name of an axis of one field", "families", name, "along")
         return self
 
+    @model_validator(mode="after")
+    def _check_boundary(self) -> "Case":
+        """The axes of a boundary are lines of numbers, and restarts start alike at every point of it."""
+        if (wanted := self.boundary) is None:
+            return self
+        if len(self.axes) < 2:
+            raise refusal("needs two axes at least", "boundary")
+        for key, name in zip("xy", self.plane, strict=True):
+            values = self.axes[name].table()[:, 0] if name in self.axes else None
+            if values is None or name == self.plane[key == "x"]:
+                raise refusal(f"must be the name of an axis, another than {'y' if key == 'x' else 'x'}",
+                              "boundary", key)  # fmt: skip
+            rises = [a < b for a, b in itertools.pairwise(values)]
+            if len(values) < 2 or "n_hidden" in self.axes[name].names or any(rises) != all(rises):
+                raise refusal(f"is along {name}, must be an axis of numbers that rise or fall, not n_hidden",
+                              "boundary", *([key] if getattr(wanted, key) else []))  # fmt: skip
+        if wanted.by == "optimum" and wanted.of == "diverged":
+            raise refusal('must be "best" or "most" with boundary.of = "diverged": the optimum does not', "boundary",
+                          "by")  # fmt: skip
+        if wanted.by != "optimum" or wanted.band:
+            if self.train.starts != "common":
+                text = 'needs train.starts = "common": else chance decides the class of every point'
+                raise refusal(text + (" (or boundary.band = 0)" if wanted.by == "optimum" else ""), "boundary")
+            if self.start_from:
+                raise refusal("trains new points, which have no weights in start_from (boundary.band = 0 with "
+                              'by = "optimum" trains none)', "boundary")  # fmt: skip
+        return self
+
+    @property
+    def plane(self) -> tuple[str, str]:
+        """The names of the two axes of the boundary."""
+        names, wanted = list(self.axes), self.boundary or Boundary()
+        y = wanted.y or [name for name in names if name != wanted.x][-1]
+        return wanted.x or [name for name in names if name != y][-1], y
+
     def _target(self, path: str, values: list[float], at: Location, at_values: Location) -> Location:
         """What an axis on `path` sets, after trying its extreme values there: a field, or one entry of it.
         Refused, at the path or at the values, if that is no sweepable field or no value for it."""
         key = re.fullmatch(r"([\w.]+)(\[-?\d+\])?", path)
         parts = tuple(key[1].split(".")) if key else (path,)
-        if parts[0] in ("phases", "plot", "axes", "families"):
+        if parts[0] in ("phases", "plot", "axes", "families", "boundary"):
             raise refusal("does not concern training, cannot be swept", *at)
         if parts[-1] in _POWERS and parts[:-1] in self.per_feature():
             value = lookup_field(self, parts[:-1])
@@ -294,7 +344,7 @@ class Case(Frozen):
                 raise refusal(f"needs {dotted(parts[:-1])} = {{{parts[-1]} = ...}}", *at)
         if parts == ("n_hidden",):
             return self._masked(values, at_values)
-        tree, target = self.model_dump(exclude={"axes", "families"}, exclude_none=True), parts
+        tree, target = self.model_dump(exclude={"axes", "families", "boundary"}, exclude_none=True), parts
         for value in {min(values), max(values), min((abs(v), v) for v in values if v or v == min(values))[1]}:
             try:
                 new: Any = value

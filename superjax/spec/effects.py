@@ -18,7 +18,7 @@ from superjax.problem.numbers import single
 from superjax.spec.axis import Axis
 from superjax.spec.case import Case
 from superjax.spec.emit import dotted, toml
-from superjax.spec.fields import Attack, Autoencoder
+from superjax.spec.fields import Attack, Autoencoder, Boundary
 from superjax.spec.messages import Source, source, validate
 from superjax.spec.overrides import Override
 from superjax.spec.presets import PRESETS
@@ -249,7 +249,7 @@ def _value(tree: dict[str, Any], path: str) -> Any:
 def _default(keys: Keys) -> Any:
     if keys == ("study",):
         return ""
-    tables: dict[str, Any] = {"autoencoder": Autoencoder(width=1), "attack": Attack()}
+    tables: dict[str, Any] = {"autoencoder": Autoencoder(width=1), "attack": Attack(), "boundary": Boundary()}
     value: Any = tables[keys[0]] if keys[0] in tables else Case.model_fields[keys[0]].default
     for key in keys[1:]:
         value = getattr(value, key, None)

@@ -199,6 +199,40 @@ class Attack(Frozen):
     )
 
 
+class Boundary(Frozen):
+    """Where a classification of models changes over two axes. The grid of the case is refined there: squares whose
+    corners differ in class are halved until they are small."""
+
+    of: Text = Field(
+        "superposition",
+        description="what is classified: `superposition`, `phases` (of all features), `phase[i]` (of one feature, as "
+        '`phase[-1]`), `antipodal`, `solution`, `diverged`, or a function of yours, `"pkg.module:function"`',
+    )
+    by: Literal["optimum", "best", "most"] = Field(
+        "optimum",
+        description="which model has the class of a point: `optimum`, the best solution that is found by following "
+        "those of both sides of the boundary; `best`, the best of the restarts, which are trained at every new point; "
+        "`most`, the class that most restarts have",
+    )
+    resolution: Annotated[float, Field(gt=0, lt=1)] = Field(
+        1e-3,
+        description="the largest side of the smallest squares: along an axis with `scale = \"log\"` in its natural "
+        "logarithm, else as a fraction of the axis's length",
+    )
+    band: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1,
+        description="the same for the band of the restarts, the lines inside of which 10% and 90% of them have a "
+        "class; 0 for no band",
+    )
+    points: Count = Field(
+        100_000,
+        description="how many points are tried at most; a search that needs more, as of a boundary that is a fractal, "
+        "ends at larger squares, and the run says so",
+    )
+    x: Text = Field("", description="the first of the two axes; the last but one by default")
+    y: Text = Field("", description="the second; the last by default. Points of further axes have a plane each")
+
+
 class Phases(Frozen):
     """Thresholds of the phases, and what they are phases of."""
 

@@ -11,7 +11,7 @@ from superjax.problem.options import KINDS, Must, Powers
 from superjax.spec.aliases import ALIASES
 from superjax.spec.axis import AXIS, Axis
 from superjax.spec.emit import dotted, toml
-from superjax.spec.fields import Attack, Autoencoder, Family, Head
+from superjax.spec.fields import Attack, Autoencoder, Boundary, Family, Head
 from superjax.spec.trees import Location, lookup
 
 M = TypeVar("M", bound=BaseModel)
@@ -156,6 +156,8 @@ def _model(root: type[BaseModel], loc: Location) -> type[BaseModel]:
         return Autoencoder
     if loc[:1] == ("attack",):
         return Attack
+    if loc[:1] == ("boundary",):
+        return Boundary
     if loc[:1] == ("terms",):
         return get_args(root.model_fields["terms"].annotation)[1]
     if loc == ("importance",) or len(loc) > 1:

@@ -24,7 +24,7 @@ from superjax.spec.axis import Axis
 from superjax.spec.case import Case
 from superjax.spec.effects import MATTERS
 from superjax.spec.emit import toml
-from superjax.spec.fields import Attack, Autoencoder, Family, Head, Model, Phases, Plot, Train
+from superjax.spec.fields import Attack, Autoencoder, Boundary, Family, Head, Model, Phases, Plot, Train
 from superjax.spec.parts import Data, Term
 from superjax.spec.schema import schema
 
@@ -42,6 +42,7 @@ _TABLES: dict[str, tuple[str, Any]] = {
     "family": ("families.NAME.", Family),
     "autoencoder": ("autoencoder.", Autoencoder),
     "attack": ("attack.", Attack),
+    "boundary": ("boundary.", Boundary),
     "phases": ("phases.", Phases),
     "plot": ("plot.", Plot),
 }

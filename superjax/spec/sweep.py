@@ -78,16 +78,20 @@ def decisive(case: Case, alone: bool = False) -> dict[str, str]:
     """The settings that decide results, as TOML by dotted key: two cases with equal ones have the same models, cell by
     cell, and may share what was trained.
 
-    Phases, drawing and labels are none, nor are title, section and study of the sweep: they can be changed at any
-    time. The order of axes and of families is one, as it is that of the results; the order of other keys is not, nor
-    is 1 against 1.0. Values that are written otherwise (a range, a list) differ, even where the numbers are equal.
+    Phases (but with a `boundary`), drawing and labels are none, nor are title, section and study of the sweep: they can
+    be changed at any time. The order of axes and of families is one, as it is that of the results; the order of other
+    keys is not, nor is 1 against 1.0. Values that are written otherwise (a range, a list) differ, even where the
+    numbers are equal.
 
-    `alone`: those that decide the results of a model alone, not how many restarts and points there are besides.
+    `alone`: those that decide the results of a model alone, not how many restarts and points there are besides, nor
+    what is searched between them.
     """
     number = {"points", "range", "values", "scale"} if alone else set()
-    others = {"phases": True, "plot": True, "axes": {"__all__": {"label", *number}}}
+    others: dict[str, Any] = {"plot": True, "axes": {"__all__": {"label", *number}}}
+    if case.boundary is None or alone:  # a boundary is searched under the thresholds of the run
+        others["phases"] = True
     if alone:
-        others["restarts"] = True
+        others |= {"restarts": True, "boundary": True}
     tree = case.model_dump(exclude=others, exclude_none=True)
     order = {name: toml(list(getattr(case, name))) for name in ("axes", "families")}
     return {**order, **{dotted(path): toml(value) for path, value in flatten(tree)}}

@@ -246,13 +246,18 @@ class Diagram(NamedTuple):
 
 
 def check(case: Case) -> None:
+    """Raise SweepError unless the case spans the phase diagram's two axes and has the optimum."""
+    check_plane(case)
+    check_optimum(case)
+
+
+def check_plane(case: Case) -> None:
     """Raise SweepError unless the case spans the phase diagram's two axes, in a shape whose theory is known."""
     axes = {name: axis.names for name, axis in case.axes.items()}
     if list(axes.items()) != [("importance", ("importance[-1]",)), ("density", ("data.density",))]:
         raise SweepError("needs exactly the axes importance (importance[-1]) and density (data.density), in this order")
     if case.data.kind != "independent":
         raise SweepError('knows the theory of data.kind = "independent" only')
-    check_optimum(case)
     if (case.n_features, case.n_hidden) not in ((2, 1), (3, 2)):
         raise SweepError("knows the theory of n_features, n_hidden = 2, 1 and 3, 2 only")
 
@@ -267,6 +272,11 @@ def check_optimum(case: Case) -> None:
         raise SweepError("needs at least 3 points on both axes")
     if not case.optimum:
         raise SweepError("needs optimum = true")
+    check_relative(case)
+
+
+def check_relative(case: Case) -> None:
+    """Raise SweepError unless importances are relative."""
     if any(value != 1 for value in case.importance_vector()[:-1]):
         raise SweepError("needs importance 1 of all features but the last: the axis is the relative importance")
 

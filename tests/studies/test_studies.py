@@ -46,6 +46,7 @@ SMALL = {  # overrides that keep data and drawings small
     "learning_dynamics": ["restarts=2", "train.snapshots=12", "train.steps=2000"],
     "perturbed_feature": ["restarts=2", "axes.perturbed.points=5", "cases=density_02,density_05"],
     "phase_diagram": ["restarts=2", "axes.importance.points=4", "axes.density.points=4"],
+    "phase_boundary": ["restarts=2", "axes.importance.points=4", "axes.density.points=4"],
     "privileged_basis": ["restarts=2", "axes.density.values=[1, 0.15, 0.02]"],
     "protocols": ["restarts=2", "axes.importance.points=4", "axes.density.points=4",
                   "cases=n2_m1_minibatch,n3_m2_notebook"],
@@ -70,6 +71,7 @@ ONE_POINT = {  # the smallest grid that a study takes, and a single case
     "learning_dynamics": ["restarts=1", "train.snapshots=[1, 5, 9]", "cases=octahedron"],
     "perturbed_feature": ["restarts=1", "axes.perturbed.points=1", "cases=density_05"],
     "phase_diagram": ["restarts=1", "axes.importance.points=3", "axes.density.points=3", "cases=n3_m2"],
+    "phase_boundary": ["restarts=1", "axes.importance.points=2", "axes.density.points=2", "cases=n3_m2"],
     "privileged_basis": ["restarts=1", "axes.density.values=[0.1]", "cases=relu_hidden"],
     "protocols": ["restarts=1", "axes.importance.points=3", "axes.density.points=3", "cases=n2_m1_notebook"],
     "uniform_geometry": ["restarts=1", "n_features=8", "n_hidden=4", "axes.density.points=1", "cases=n400_m30"],
@@ -144,6 +146,13 @@ def made_up(case: Case, wild: str = "none", value: float = np.nan, weights: floa
     if case.attack:
         data |= attacks(rng, dims, lost, value, n)
         coordinates["attack"] = list(KINDS)
+    if case.boundary:
+        data |= lines(case, grid, lost.all())
+        phases = ("not represented", "dedicated", "superposed")
+        coordinates["boundary_kind"] = (
+            ["diverged", *(", ".join([phases[k], *phases[: n - 1]]) for k in range(3))]
+            if case.boundary.of == "phases" else ["diverged", "no superposition", "superposition"]
+        )  # fmt: skip
     dataset = xr.Dataset(data, coordinates)
     dataset["loss"].attrs["loss_error"] = 0.0
     return derive(dataset, case)
@@ -164,6 +173,29 @@ def attacks(rng: np.random.Generator, dims: tuple[str, ...], lost: np.ndarray, v
     return {name: ((*dims, *own.get(name, ())), values) for name, values in found.items()} | {
         f"attack_{name}": (dims[:-1], np.full(shape[:-1], 0.1)) for name in ("baseline", "radius")
     }
+
+
+def lines(case: Case, grid: Grid, lost: bool) -> dict:
+    """A boundary from one side of the plane to the other, a closed one and an end of a band; none if all are lost."""
+    share = np.linspace(0, 1, 9)
+    around = np.stack([0.5 + 0.2 * np.sin(2 * np.pi * share), 0.5 + 0.2 * np.cos(2 * np.pi * share)])
+    drawn = [] if lost else [np.stack([share, 0.2 + 0.5 * share]), around, np.stack([share, 0.3 * share])]
+    places = np.concatenate([np.zeros((2, 0)), *drawn], axis=1)
+    found = {}
+    for (name, (_, values)), place in zip(grid.coordinates.items(), places, strict=True):
+        ends = np.log([values[0], values[-1]])
+        found[f"boundary_{name}"] = (("boundary_vertex",), np.exp(ends[0] + (ends[1] - ends[0]) * place))
+        found[f"boundary_point_{name}"] = (("boundary_point",), values)
+    points = len(case.axes["importance"].table())
+    of_lines = {"vertices": [9, 9, 9], "lower": [1, 1, 2], "upper": [2, 2, 2], "share": [np.nan, np.nan, 0.1],
+                "closed": [0, 1, 0]}  # fmt: skip
+    found |= {
+        f"boundary_{name}": (("boundary_line",), np.array(values[: len(drawn)], np.float32 if name == "share" else int))
+        for name, values in of_lines.items()
+    }
+    found["boundary_point_class"] = (("boundary_point",), np.arange(points) % 3 * (not lost))
+    numbers = {"resolution": 0.001, "band_resolution": 0.03, "models": 1000, "full_grid": 1e6}
+    return found | {f"boundary_{name}": ((), value) for name, value in numbers.items()}
 
 
 def results_of(sweep: Sweep, *wild) -> Results:

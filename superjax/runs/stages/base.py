@@ -65,6 +65,10 @@ class Running(Protocol):
         """A task has chunks of the size of another's, where that spares compiling."""
         ...
 
+    def trained_at(self, task: str, grid: Grid) -> Trainee:
+        """The restarts of the case at other points, trained as its own are, from the same starts."""
+        ...
+
     def kept_in(self, task: str, training: Training, *inputs: np.ndarray) -> Keep:
         """Where the chunks of a training are kept; `inputs` decide its numbers beside the settings of the case."""
         ...
@@ -99,6 +103,11 @@ class Stage(ABC):
     @abstractmethod
     def run(self, trained: Trainee) -> Found:
         """Do it, once all models are trained."""
+
+    @classmethod
+    def labels_of(cls, case: Case) -> Mapping[str, str]:
+        """What its variables of a case are, in words, by name."""
+        return cls.labels
 
     @staticmethod
     def derive(dataset: xr.Dataset, case: Case) -> Variables:

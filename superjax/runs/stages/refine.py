@@ -29,9 +29,9 @@ class Refinement:
             shape, Method(), *evaluation_objectives(problem, case), running.devices, running.own
         )
 
-    def under(self, train: Train) -> Cell:
-        """The cells with the optimiser's numbers of a training."""
-        return self._running.cells._replace(hyper=hyper_of(train))
+    def under(self, train: Train, cells: Cell | None = None) -> Cell:
+        """The cells of the case, or others, with the optimiser's numbers of a training."""
+        return (self._running.cells if cells is None else cells)._replace(hyper=hyper_of(train))
 
     def run(
         self,
@@ -41,10 +41,12 @@ class Refinement:
         objective: Objective,
         models: PyTree,
         cell: Int[np.ndarray, " models"],
+        cells: Cell | None = None,
     ) -> tuple[PyTree, Float[np.ndarray, " models"]]:
-        """Given weights trained in given cells, and what is minimised of them; `chunks` names the size of the
-        chunks."""
-        running, cells = self._running, self.under(train)
+        """Given weights trained in given cells, those of the case or others, and what is minimised of them; `chunks`
+        names the size of the chunks."""
+        elsewhere = jax.tree.leaves((cells.laws, cells.n_hidden)) if cells else []
+        running, cells = self._running, self.under(train, cells)
         training = Training(
             self.program, Plan([Part(objective, train.steps)], schedule_factors(train), running.case.seed), cells, cell,
             np.zeros(len(cell), np.int32), running.chunks[chunks],
@@ -52,7 +54,7 @@ class Refinement:
             lambda trained, cell: self.loss(trained.models, cells, cell),
             jax.ShapeDtypeStruct((), np.float32),
         )  # fmt: skip
-        keep = running.kept_in(task, training, cell, *jax.tree.leaves(models))
+        keep = running.kept_in(task, training, cell, *jax.tree.leaves(models), *elsewhere)
         training.run(keep)
         (refined, _, _), loss = training.gather(keep)
         return refined, loss
