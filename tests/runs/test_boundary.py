@@ -48,8 +48,12 @@ def data(make_case):
 
 
 def test_boundary_of_the_optimum_is_that_of_the_reference(data):
-    """From a grid of 36 points, whose squares are a third of an e-fold; every position is known to half a square."""
-    (line,) = [line for line in superjax.boundary_lines(data) if not line.is_band]
+    """From a grid of 36 points, whose squares are up to two thirds of an e-fold; every position is known to half a
+    square. At importance 1 any direction is an optimum where data are dense, so there may be islands there."""
+    lines = [line for line in superjax.boundary_lines(data) if not line.is_band]
+    line, *islands = sorted(lines, key=lambda line: -len(line.at["density"]))
+    for island in islands:
+        assert np.abs(np.log(island.at["importance"])).max() <= float(data["boundary_resolution"])
     assert {line.lower, line.upper} == {"no superposition", "superposition"} and not line.closed
     known = {r: s for r, s in boundaries.BEGINS[2, 1].items() if 0.2 < r < 5}
     found = np.concatenate([crossings(line, "importance", r, "density") for r in known])

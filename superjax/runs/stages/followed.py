@@ -21,8 +21,8 @@ POLISH = Train(steps=200, learning_rate=0.003)
 FINISH = Train(steps=300, learning_rate=0.01)
 SETTLE = Train(steps=600, learning_rate=0.001)
 # A solution moves by about the distance to the point where it is tried, and the first steps of Adam are as long as the
-# learning rate: longer ones would only take it away from where it was at rest. Directions in which the loss is flat take
-# the more steps the more numbers a model has.
+# learning rate: longer ones would only take it away from where it was at rest. Directions in which the loss is flat
+# take the more steps the more numbers a model has.
 STEPS_PER_NUMBER, PER_DISTANCE = 38, 1 / 20
 KEPT = 5  # solutions of different kinds per point
 

@@ -21,7 +21,7 @@ def claims(results: Results) -> list[Claim]:
 
 
 def _reference(search: Search) -> list[Claim]:
-    """At importances that nothing was tuned on."""
+    """At importances that were chosen beforehand."""
     importance, deviation = search.deviation()
     if not importance.size:
         return []
