@@ -39,7 +39,8 @@ class Attacked:
 
     def of(self, variable: str) -> np.ndarray:
         """A variable of the dataset (density, restart, ...)."""
-        return self.data[variable].sel(density=self.density).transpose("density", "restart", ...).values.astype(float)
+        found = self.data[variable].sel(density=self.density).transpose("density", "restart", ...).values.astype(float)
+        return np.where(np.isfinite(found), found, np.nan)
 
     def of_cells(self, variable: str) -> Float[np.ndarray, " densities"]:
         """The same of a number that a cell has."""
