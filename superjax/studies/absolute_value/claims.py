@@ -48,7 +48,7 @@ def claims(results: Results) -> list[Claim]:
             continue
         motif_of[name] = motifs(data)
         if case.n_features > 2 * case.n_hidden:
-            found += _trained(name, case, data) + _computation(name, data)
+            found += _trained(name, case, data) + _computation(name, case, data)
     best = min((name for name in motif_of if motif_of[name]), key=lambda name: motif_of[name][0].deviation, default="")
     return found + (_motif(best, results.datasets[best], motif_of) if best else [])
 
@@ -85,12 +85,17 @@ def _trained(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
     less, more = (at_best(data, serves(data, f))[order].sum(-1) for f in (1 / _MARGIN, _MARGIN))
     unsure = ((np.minimum(less, 2) != np.minimum(more, 2)) & ((less > 1) | (more > 1))).sum(-1)
     return [
-        at_most(f"{name}: error of the best restart, relative to that of a model made by hand (largest of any density)",
-                f"two neurons each for the {case.n_hidden // 2} most important features", 1, float(best.max() / hand),
-                _SAME, note=f"error by the variance of |x|, by hand {hand:.4f}; best restart and median of all: "
+        at_most(f"{name}: error of the best restart by that of a model made by hand, at densities "
+                + ", ".join(f"{s:g}" for s in density),
+                f"two neurons each for the {case.n_hidden // 2} most important features", 1, (best / hand).tolist(),
+                _SAME, note=f"by hand {hand:.4f} of the variance of |x|; best restart and median of all: "
                 + "; ".join(f"{s:g}: {one:.4f}, {np.median(all):.4f}"
                             for s, one, all in zip(density, best, every, strict=True))
-                + ". Tolerance: less than one neuron is worth, which is half a feature's error"),
+                + "; neurons that serve a feature, and features: "
+                + "; ".join(f"{s:g}: {own.any(1).sum()}, {own.any(0).sum()}"
+                            for s, own in zip(density, at_best(data, serves(data))[order], strict=True))
+                + ". Tolerance: less than one neuron is worth, half a feature's error. The sweep file says how "
+                "settings were chosen"),
         at_least(f"{name}: margin of what neurons serve (least factor between a gain and what decides it)",
                  "the rule's own margin", _MARGIN, float(margin.min()), kind="check",
                  note="; ".join(f"{s:g}: {m:.3f}" for s, m in zip(density, margin, strict=True))
@@ -100,7 +105,7 @@ def _trained(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
     ]  # fmt: skip
 
 
-def _computation(name: str, data: xr.Dataset) -> list[Claim]:
+def _computation(name: str, case: Case, data: xr.Dataset) -> list[Claim]:
     """Neurons become polysemantic as data get sparser, those of the least important features first."""
     order = np.argsort(-data["density"].values, kind="stable")
     density, served = data["density"].values[order], at_best(data, serves(data))[order]
@@ -134,10 +139,17 @@ def _computation(name: str, data: xr.Dataset) -> list[Claim]:
     sparse = int(np.argmin(density))
     if density[sparse] <= SPARSE * 1.001 and used[sparse]:
         each = counts[sparse][counts[sparse] > 0]
+        alone = np.flatnonzero(served[sparse][counts[sparse] == 1].any(0)) + 1
+        of_restarts = zip(
+            error(case, data)[order][sparse], (serves(data)[order][sparse].sum(-1) == 1).sum(-1), strict=True
+        )
         found += [
             equal(f"{name}: monosemantic neurons at density {density[sparse]:g}", SECTION, 0, int((each == 1).sum()),
-                  tolerance=RULE, kind="paper", note=f"{used[sparse]} neurons serve a feature; "
-                  + "; ".join(f"with a share of {f:g}: {(n[sparse] == 1).sum()}" for f, n in by_share.items())),
+                  tolerance=RULE, kind="paper", note=f"{used[sparse]} neurons serve a feature; the features of "
+                  f"monosemantic ones, the most important is 1: {alone.tolist()}; "
+                  + "; ".join(f"with a share of {f:g}: {(n[sparse] == 1).sum()}" for f, n in by_share.items())
+                  + "; restarts, error and monosemantic neurons: "
+                  + "; ".join(f"{lost:.4f}, {number}" for lost, number in sorted(of_restarts))),
             fraction(f"{name}: neurons that serve {HIGHLY} features or more at density {density[sparse]:g} (fraction)",
                      f"{SECTION}: highly polysemantic", float((each >= HIGHLY).mean()), kind="paper",
                      note=f"of neurons that serve any; features a neuron: mean {each.mean():.1f}, most {each.max()}"),
@@ -147,7 +159,7 @@ def _computation(name: str, data: xr.Dataset) -> list[Claim]:
 
 def _least_important_first(name: str, density: np.ndarray, served: np.ndarray) -> list[Claim]:
     """Where both are there, features whose neurons serve no other are more important than those that share."""
-    by_feature, by_neuron = {}, {}
+    by_feature, by_neuron, numbers = {}, {}, []
     for s, own in zip(density, served, strict=True):
         crowded = (own & (own.sum(-1, keepdims=True) > 1)).any(0)
         alone, shared = np.flatnonzero(own.any(0) & ~crowded), np.flatnonzero(crowded)
@@ -157,10 +169,11 @@ def _least_important_first(name: str, density: np.ndarray, served: np.ndarray) -
         if (number == 1).any() and (number > 1).any():
             later = first[None, number > 1] - first[number == 1, None]
             by_neuron[s] = float((later > 0).mean() + (later == 0).mean() / 2)
+            numbers.append(f"{s:g}: {(number == 1).sum()} and {(number > 1).sum()}")
     claims = []
     for one, other, found, note in (
         ("the most important feature of a monosemantic neuron", "that of a polysemantic one", by_neuron,
-         "the measure that was taken first; the same feature counts half"),
+         f"the measure that was taken first; the same feature counts half; neurons of both: {', '.join(numbers)}"),
         ("a feature with neurons of its own", "one that shares a neuron", by_feature,
          "added later, since a polysemantic neuron may serve an important feature too"),
     ):  # fmt: skip
