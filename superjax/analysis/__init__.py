@@ -52,6 +52,7 @@ from superjax.analysis.restarts import (
     typical_outcome,
     typical_phase,
 )
+from superjax.analysis.transitions import Coexistence, Onset, coexistences, jump_at, meeting, onsets
 
 __all__ = [
     "PHASES",
@@ -59,9 +60,11 @@ __all__ = [
     "REPRESENTED",
     "SHARE",
     "TOLERANCE",
+    "Coexistence",
     "Component",
     "Measures",
     "Mixing",
+    "Onset",
     "Polytope",
     "Recovery",
     "Service",
@@ -75,6 +78,7 @@ __all__ = [
     "canonical",
     "canonical_rotation",
     "classify",
+    "coexistences",
     "crossings",
     "dimensionality",
     "dropped",
@@ -84,11 +88,14 @@ __all__ = [
     "has_superposition",
     "ideal",
     "interference",
+    "jump_at",
     "largest_change",
     "measure",
+    "meeting",
     "merged",
     "mixing",
     "norm",
+    "onsets",
     "own_sets",
     "phase_fractions",
     "phase_signature",

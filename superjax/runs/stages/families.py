@@ -1,11 +1,13 @@
-"""Families of solutions, each followed along an axis from weights of its own.
+"""Families of solutions, each followed along an axis from weights of its own, or from the best that training found.
 
 A local minimum moves as the axis does, and so far as it remains one it can be followed: the weights of one cell are
-the start of the next. So the losses of two kinds of solution can be compared where training would only find one.
+the start of the next. So the losses of two kinds of solution can be compared where training would only find one. Two
+families that begin with the best at either end of an axis show hysteresis: where they differ, each is a minimum that
+the other side does not lead to.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -26,6 +28,8 @@ from superjax.spec.grid import Grid
 # Small steps without momentum: a feature that is left out has a bias of half its density, and once that is negative
 # its output is dead for good.
 FOLLOW = Train(steps=1000, learning_rate=0.001, b1=0.0, b2=0.9)
+BEST = "best"  # as the start of a family: the restart of lowest loss in the cell where it begins
+_KICKS = 3  # of the random numbers of kicks; 0 has initial weights, 1 minibatches, 2 attacks
 
 
 class Followed(NamedTuple):
@@ -36,14 +40,16 @@ class Followed(NamedTuple):
 
 
 Start = Callable[[Int[np.ndarray, " models"], Int[np.ndarray, " models"]], PyTree]
+Kick = Callable[[PyTree, Int[np.ndarray, " models"], int], PyTree]
 Refine = Callable[[PyTree, Int[np.ndarray, " models"]], tuple[PyTree, Float[np.ndarray, " models"]]]
 
 
 def starts(case: Case) -> Float[np.ndarray, "families n_hidden n_features"]:
-    """The weights from which the families of a case start. Raises SweepError if there are no such solutions."""
+    """The weights from which the families of a case start, 0 where that is the best that is found. Raises SweepError if
+    there are no such solutions."""
     found = []
     for name, family in case.families.items():
-        given = family.W
+        given = family.W if family.W != BEST else [[0.0] * case.n_features] * case.n_hidden
         try:
             rows = analysis.ideal(given, case.n_hidden, case.n_features) if isinstance(given, str) else given
         except ValueError as error:
@@ -52,11 +58,12 @@ def starts(case: Case) -> Float[np.ndarray, "families n_hidden n_features"]:
     return np.stack(found)
 
 
-def follow(grid: Grid, first: Start, refine: Refine) -> Followed:
+def follow(grid: Grid, first: Start, kick: Kick, refine: Refine) -> Followed:
     """Follow all families both ways at once, in all cells of the other axes.
 
     Args:
         first: families and cells -> weights with which these families start in these cells.
+        kick: weights, their families and the number of the step -> weights that are disturbed a little.
         refine: weights and their cells -> weights trained there, and their losses.
     """
     paths = [_path(grid, family) for family in grid.case.families.values()]
@@ -67,12 +74,42 @@ def follow(grid: Grid, first: Start, refine: Refine) -> Followed:
         family = np.concatenate([np.full(len(cells), number) for number, cells, _ in now])
         cell, before = (np.concatenate(arrays) for arrays in list(zip(*now, strict=True))[1:])
         given = first(family, cell) if models is None else jax.tree.map(lambda x, i=(before, family): x[i], models)
-        found, loss[cell, family] = refine(given, cell.astype(np.int32))
+        found, loss[cell, family] = refine(kick(given, family, step), cell.astype(np.int32))
         if models is None:
             models = jax.tree.map(lambda x: np.zeros((*shape, *x.shape[1:]), x.dtype), found)
         for kept, new in zip(jax.tree.leaves(models), jax.tree.leaves(found), strict=True):
             kept[cell, family] = new
     return Followed(models, loss)
+
+
+def slopes(
+    grid: Grid,
+    families: Sequence[Family],
+    loss: Float[np.ndarray, "cells families"],
+    loss_in: Callable[[Int[np.ndarray, " models"]], Float[np.ndarray, " models"]],
+) -> Float[np.ndarray, "cells families"]:
+    """The derivative of the loss along the axis of each family, at fixed weights: from the losses of its weights in the
+    cells on either side, to second order. At a minimum it is that of the loss of the family itself. At an end of the
+    axis the difference to the one neighbour; NaN if there is none.
+
+    Args:
+        loss: of the families, in their cells.
+        loss_in: a cell for every family of every cell -> the losses that its weights have there.
+    """
+    x, cells = np.empty((3, *loss.shape)), np.empty((3, *loss.shape), np.int32)
+    for k, family in enumerate(families):
+        values, axis = grid.case.axes[family.along].table()[:, 0], grid.dims.index(family.along)
+        order = np.argsort(values, kind="stable")
+        number = np.moveaxis(np.arange(grid.n_cells).reshape(grid.shape), axis, 0).reshape(len(values), -1)[order]
+        for place, distance in enumerate((-1, 0, 1)):
+            beside = np.clip(np.arange(len(values)) + distance, 0, len(values) - 1)
+            cells[place, number, k], x[place, number, k] = number[beside], values[order][beside][:, None]
+    below, above = (loss_in(cells[place].ravel()).reshape(loss.shape).astype(float) for place in (0, 2))
+    here = loss.astype(float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        left, right = (here - below) / (x[1] - x[0]), (above - here) / (x[2] - x[1])
+        middle = ((x[2] - x[1]) * left + (x[1] - x[0]) * right) / (x[2] - x[0])
+    return np.where(x[0] == x[1], right, np.where(x[1] == x[2], left, middle)).astype(np.float32)
 
 
 def _path(grid: Grid, family: Family) -> list[tuple[Int[np.ndarray, " cells"], Int[np.ndarray, " cells"]]]:
@@ -102,6 +139,7 @@ class Families(Stage):
         "family_loss": "loss of the family's solution",
         "family_objective": "all terms that are minimised, of the family's solution",
         "family_grad_norm": "norm of the gradient at the family's solution, near 0 where it is a minimum",
+        "family_slope": "derivative of what is minimised along the family's axis, at fixed weights",
         "family_norm": "norm of the feature's direction in the family's solution",
         "family_solution": "polytopes that the represented features of the family's solution form",
         "family_solution_deviation": "largest deviation of a component of the family's solution from its polytope",
@@ -123,12 +161,14 @@ class Families(Stage):
         self._running, self._refinement, self._starts = running, Refinement(running), starts(running.case)
         if running.case.train.objective == "exact":  # spares compiling for another size
             running.shares_chunks("polish", "train")
-        refinement, several = self._refinement, 2 * len(running.case.families)
+        families, grid = running.case.families.values(), running.grid
+        several = sum(2 * grid.n_cells // grid.case.axes[family.along].size for family in families)
+        refinement = self._refinement
         running.chunk("follow", refinement.program, refinement.fine, several, refinement.under(FOLLOW))
 
     def run(self, trained: Trainee) -> Found:
         grid, variables = self._running.grid, {}
-        followed, dims = self.follow(), (*self._running.grid.dims, "family")
+        followed, dims = self.follow(trained), (*self._running.grid.dims, "family")
         loss, under = followed.loss, self._refinement.under(FOLLOW)
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), followed.models)
         cell = np.repeat(np.arange(grid.n_cells, dtype=np.int32), loss.shape[1])
@@ -138,15 +178,23 @@ class Families(Stage):
         variables["family_loss"] = (dims, grid.unflatten(loss))
         gradient = self._refinement.gradient(flat, under, cell).reshape(loss.shape)
         variables["family_grad_norm"] = (dims, grid.unflatten(gradient))
+        families, minimised = list(grid.case.families.values()), followed.loss
+        along = slopes(grid, families, minimised, lambda cells: self._refinement.loss(flat, under, cells))
+        variables["family_slope"] = (dims, grid.unflatten(along))
         for name, own in type(followed.models).dims.items():
             variables[f"family_{name}"] = ((*dims, *own), grid.unflatten(getattr(followed.models, name)))
         return Found(variables, {"family": list(self._running.case.families)})
 
-    def follow(self) -> Followed:
-        """Biases, where the model has them, start at 0, those of features that are left out at their mean: a ReLU at 0
-        would be dead."""
+    def follow(self, trained: Trainee) -> Followed:
+        """Biases, where the model has them and weights are given, start at 0, those of features that are left out at
+        their mean: a ReLU at 0 would be dead."""
         W, rounds, running, refinement = self._starts, itertools.count(1), self._running, self._refinement
         mean, _ = refinement.program.moments(running.cells.laws)
+        families = list(running.case.families.values())
+        is_best = np.array([family.W == BEST for family in families])
+        strength = np.array([family.kick or 0.0 for family in families], np.float32)
+        by_cell = np.where(np.isfinite(trained.loss), trained.loss, np.inf).reshape(running.grid.n_cells, -1)
+        best = np.arange(len(trained.loss)).reshape(by_cell.shape)[np.arange(len(by_cell)), by_cell.argmin(-1)]
 
         def first(family: Int[np.ndarray, " models"], cell: Int[np.ndarray, " models"]) -> PyTree:
             numbers, one = np.arange(len(family), dtype=np.int32), np.ones(len(family), np.float32)
@@ -154,12 +202,29 @@ class Families(Stage):
             given = {"W": W[family]}
             if type(models).dims.get("b") == ("feature",):
                 given["b"] = np.where(analysis.norm(W[family]) == 0, mean[cell], np.float32(0))
-            return with_arrays(models, given)
+            models = with_arrays(models, given)
+            own = jax.tree.map(lambda x: x[best[cell]], trained.models)
+            chosen = is_best[family]
+            return jax.tree.map(lambda a, b: np.where(chosen.reshape(-1, *[1] * (a.ndim - 1)), b, a), models, own)
+
+        def kick(models: PyTree, family: Int[np.ndarray, " models"], step: int) -> PyTree:
+            if not strength.any():
+                return models
+            rng = np.random.default_rng([running.case.seed, _KICKS, step])
+
+            def kicked(x: np.ndarray) -> np.ndarray:
+                """Weights, not biases: one that a kick makes negative may be that of an output that is then dead."""
+                if x.ndim < 3:
+                    return x
+                by = strength[family].reshape(-1, *[1] * (x.ndim - 1))
+                return x + by * rng.standard_normal(x.shape[1:]).astype(np.float32)
+
+            return jax.tree.map(kicked, models)
 
         def refine(models: PyTree, cell: Int[np.ndarray, " models"]) -> tuple[PyTree, Float[np.ndarray, " models"]]:
             return refinement.run(f"follow-{next(rounds)}", "follow", FOLLOW, refinement.fine, models, cell)
 
-        return follow(running.grid, first, refine)
+        return follow(running.grid, first, kick, refine)
 
     @staticmethod
     def derive(dataset: xr.Dataset, case: Case) -> Variables:
