@@ -93,15 +93,15 @@ class Minima(NamedTuple):
 def relaxed(
     W: Float[np.ndarray, "*models hidden feature"],
     b: Float[np.ndarray, "*models feature"],
-    importance: Float[np.ndarray, "*models feature"],
-    density: Float[np.ndarray, "*models feature"],
+    importance: Float[np.ndarray, "*#models feature"],
+    density: Float[np.ndarray, "*#models feature"],
     tolerance: float = 1e-9,
     evaluations: int = 200,
 ) -> Minima:
     """The minima into which given weights fall, all models side by side, by BFGS on the exact loss.
 
     Args:
-        W, b: weights (..., hidden, feature) and biases; importance and density (..., feature).
+        W, b: weights (..., hidden, feature) and biases; importance and density (..., feature) broadcast.
         tolerance: largest entry of the gradient, in units as in `Minima`.
 
     One feature alone is a minimum where the other is unimportant and data are dense:

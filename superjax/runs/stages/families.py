@@ -161,8 +161,8 @@ class Families(Stage):
         self._running, self._refinement, self._starts = running, Refinement(running), starts(running.case)
         if running.case.train.objective == "exact":  # spares compiling for another size
             running.shares_chunks("polish", "train")
-        families, grid = running.case.families.values(), running.grid
-        several = sum(2 * grid.n_cells // grid.case.axes[family.along].size for family in families)
+        paths = [_path(running.grid, family) for family in running.case.families.values()]
+        several = max(sum(len(cells) for cells, _ in now) for now in itertools.zip_longest(*paths, fillvalue=((), ())))
         refinement = self._refinement
         running.chunk("follow", refinement.program, refinement.fine, several, refinement.under(FOLLOW))
 
