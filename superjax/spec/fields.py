@@ -151,10 +151,15 @@ class Family(Frozen):
     )
     along: str = Field(description="the name of the axis that it is followed along")
     start: Normal = Field(description="the value of the axis to begin at, or the nearest one")
+    method: Literal["newton"] | None = Field(
+        None,
+        description="how it is followed: by gradient steps; or by damped Newton steps on the loss as it is stored, "
+        "which converge also where a minimum begins or ceases to exist, for models of up to 64 numbers",
+    )
     kick: Positive | None = Field(
         None,
-        description="standard deviation of random numbers that are added to its weights in every cell before they are "
-        "trained there, so that it leaves what is no minimum any more; by default none",
+        description="standard deviation of random numbers that are added to its weights in every cell, and subtracted, "
+        "before it is followed there, so that it leaves what is no minimum any more; by default none",
     )
 
 

@@ -1,4 +1,4 @@
-"""Families of solutions, each followed along an axis from weights of its own, or from the best that training found.
+"""Families of solutions, each followed along an axis from weights of its own, or from the best of the restarts.
 
 A local minimum moves as the axis does, and so far as it remains one it can be followed: the weights of one cell are
 the start of the next. So the losses of two kinds of solution can be compared where training would only find one. Two
@@ -16,6 +16,7 @@ import xarray as xr
 from jaxtyping import Float, Int, PyTree
 
 from superjax import analysis
+from superjax.engine.newton import MAX_NUMBERS
 from superjax.errors import SweepError
 from superjax.problem.problem import Problem
 from superjax.runs.problems import optimum_objectives
@@ -29,6 +30,7 @@ from superjax.spec.grid import Grid
 # its output is dead for good.
 FOLLOW = Train(steps=1000, learning_rate=0.001, b1=0.0, b2=0.9)
 BEST = "best"  # as the start of a family: the restart of lowest loss in the cell where it begins
+_OTHERS = 16  # cells whose best restarts are tried besides, where a family begins
 _KICKS = 3  # of the random numbers of kicks; 0 has initial weights, 1 minibatches, 2 attacks
 
 
@@ -40,8 +42,9 @@ class Followed(NamedTuple):
 
 
 Start = Callable[[Int[np.ndarray, " models"], Int[np.ndarray, " models"]], PyTree]
-Kick = Callable[[PyTree, Int[np.ndarray, " models"], int], PyTree]
-Refine = Callable[[PyTree, Int[np.ndarray, " models"]], tuple[PyTree, Float[np.ndarray, " models"]]]
+Refine = Callable[
+    [PyTree, Int[np.ndarray, " models"], Int[np.ndarray, " models"]], tuple[PyTree, Float[np.ndarray, " models"]]
+]
 
 
 def starts(case: Case) -> Float[np.ndarray, "families n_hidden n_features"]:
@@ -58,13 +61,12 @@ def starts(case: Case) -> Float[np.ndarray, "families n_hidden n_features"]:
     return np.stack(found)
 
 
-def follow(grid: Grid, first: Start, kick: Kick, refine: Refine) -> Followed:
+def follow(grid: Grid, first: Start, refine: Refine) -> Followed:
     """Follow all families both ways at once, in all cells of the other axes.
 
     Args:
         first: families and cells -> weights with which these families start in these cells.
-        kick: weights, their families and the number of the step -> weights that are disturbed a little.
-        refine: weights and their cells -> weights trained there, and their losses.
+        refine: weights, their families and cells -> weights trained there, and their losses.
     """
     paths = [_path(grid, family) for family in grid.case.families.values()]
     shape = (grid.n_cells, len(paths))
@@ -74,7 +76,7 @@ def follow(grid: Grid, first: Start, kick: Kick, refine: Refine) -> Followed:
         family = np.concatenate([np.full(len(cells), number) for number, cells, _ in now])
         cell, before = (np.concatenate(arrays) for arrays in list(zip(*now, strict=True))[1:])
         given = first(family, cell) if models is None else jax.tree.map(lambda x, i=(before, family): x[i], models)
-        found, loss[cell, family] = refine(kick(given, family, step), cell.astype(np.int32))
+        found, loss[cell, family] = refine(given, family, cell.astype(np.int32))
         if models is None:
             models = jax.tree.map(lambda x: np.zeros((*shape, *x.shape[1:]), x.dtype), found)
         for kept, new in zip(jax.tree.leaves(models), jax.tree.leaves(found), strict=True):
@@ -112,7 +114,17 @@ def slopes(
     return np.where(x[0] == x[1], right, np.where(x[1] == x[2], left, middle)).astype(np.float32)
 
 
-def _path(grid: Grid, family: Family) -> list[tuple[Int[np.ndarray, " cells"], Int[np.ndarray, " cells"]]]:
+Path = list[tuple[Int[np.ndarray, " cells"], Int[np.ndarray, " cells"]]]
+
+
+def _most_at_once(grid: Grid, families: Sequence[Family]) -> int:
+    """Models of some families that are followed side by side, 0 without any."""
+    steps = itertools.zip_longest(*(_path(grid, family) for family in families), fillvalue=((), ()))
+    both_ways = 2 if any(family.kick for family in families) else 1
+    return both_ways * max((sum(len(cells) for cells, _ in now) for now in steps), default=0)
+
+
+def _path(grid: Grid, family: Family) -> Path:
     """The cells that are reached with every step of a family, and those that they are reached from, itself at first."""
     values = grid.case.axes[family.along].table()[:, 0]
     number = np.moveaxis(np.arange(grid.n_cells).reshape(grid.shape), grid.dims.index(family.along), 0)
@@ -156,15 +168,24 @@ class Families(Stage):
         for name, family in case.families.items():
             if "n_hidden" in case.axes[family.along].names:
                 raise SweepError(f"families.{name}.along: no solution can be followed to other numbers of dimensions")
+            size = sum(array.size for array in jax.tree.leaves(problem.shapes()))
+            if family.method == "newton" and size > MAX_NUMBERS:
+                raise SweepError(
+                    f"families.{name}.method: newton takes models of {MAX_NUMBERS} numbers, this has {size}"
+                )
 
     def __init__(self, running: Running):
         self._running, self._refinement, self._starts = running, Refinement(running), starts(running.case)
         if running.case.train.objective == "exact":  # spares compiling for another size
             running.shares_chunks("polish", "train")
-        paths = [_path(running.grid, family) for family in running.case.families.values()]
-        several = max(sum(len(cells) for cells, _ in now) for now in itertools.zip_longest(*paths, fillvalue=((), ())))
+        families = running.case.families.values()
+        self._newton, by_steps = (
+            _most_at_once(running.grid, [family for family in families if (family.method == "newton") == newton])
+            for newton in (True, False)
+        )
         refinement = self._refinement
-        running.chunk("follow", refinement.program, refinement.fine, several, refinement.under(FOLLOW))
+        if by_steps:
+            running.chunk("follow", refinement.program, refinement.fine, by_steps, refinement.under(FOLLOW))
 
     def run(self, trained: Trainee) -> Found:
         grid, variables = self._running.grid, {}
@@ -188,7 +209,13 @@ class Families(Stage):
     def follow(self, trained: Trainee) -> Followed:
         """Biases, where the model has them and weights are given, start at 0, those of features that are left out at
         their mean: a ReLU at 0 would be dead."""
-        W, rounds, running, refinement = self._starts, itertools.count(1), self._running, self._refinement
+        W, running, refinement, rounds, kicks = (
+            self._starts,
+            self._running,
+            self._refinement,
+            itertools.count(1),
+            itertools.count(),
+        )
         mean, _ = refinement.program.moments(running.cells.laws)
         families = list(running.case.families.values())
         is_best = np.array([family.W == BEST for family in families])
@@ -202,29 +229,68 @@ class Families(Stage):
             given = {"W": W[family]}
             if type(models).dims.get("b") == ("feature",):
                 given["b"] = np.where(analysis.norm(W[family]) == 0, mean[cell], np.float32(0))
-            models = with_arrays(models, given)
-            own = jax.tree.map(lambda x: x[best[cell]], trained.models)
-            chosen = is_best[family]
-            return jax.tree.map(lambda a, b: np.where(chosen.reshape(-1, *[1] * (a.ndim - 1)), b, a), models, own)
+            models = jax.tree.map(np.array, with_arrays(models, given))
+            for number in np.flatnonzero(is_best):
+                found = best_among(int(number), cell[family == number])
+                for kept, new in zip(jax.tree.leaves(models), jax.tree.leaves(found), strict=True):
+                    kept[family == number] = new
+            return models
 
-        def kick(models: PyTree, family: Int[np.ndarray, " models"], step: int) -> PyTree:
-            if not strength.any():
-                return models
-            rng = np.random.default_rng([running.case.seed, _KICKS, step])
+        def best_among(number: int, cell: Int[np.ndarray, " cells"]) -> PyTree:
+            """For every cell the best of its restarts and of those of some other cells, which may have found what it
+            missed, each followed to where it comes to rest in the cell."""
+            others = best[cell[np.unique(np.linspace(0, len(cell) - 1, _OTHERS).round().astype(int))]]
+            own = np.arange(len(trained.loss)).reshape(by_cell.shape)[cell]
+            tried = np.concatenate([own, np.tile(others, (len(cell), 1))], axis=1)
+            models = jax.tree.map(lambda x: x[tried.ravel()], trained.models)
+            where = np.repeat(cell, tried.shape[1]).astype(np.int32)
+            found, loss = settle(models, np.full(len(where), number), where)
+            loss = np.where(np.isfinite(loss), loss, np.inf).reshape(tried.shape)
+            lowest = np.arange(len(cell)) * tried.shape[1] + loss.argmin(-1)
+            return jax.tree.map(lambda x: x[lowest], found)
+
+        newton = np.array([family.method == "newton" for family in families])
+
+        def settle(
+            models: PyTree, family: Int[np.ndarray, " models"], cell: Int[np.ndarray, " models"]
+        ) -> tuple[PyTree, Float[np.ndarray, " models"]]:
+            found, loss, number = jax.tree.map(np.array, models), np.zeros(len(cell), np.float32), next(rounds)
+            for which in (newton[family], ~newton[family]):
+                if not which.any():
+                    continue
+                own = jax.tree.map(lambda x, w=which: x[w], models)
+                if newton[family][which].all():
+                    under = refinement.under(FOLLOW)
+                    refined, loss[which] = refinement.program.relax(own, under, cell[which], self._newton)
+                else:
+                    task = f"follow-{number}"
+                    refined, loss[which] = refinement.run(task, "follow", FOLLOW, refinement.fine, own, cell[which])
+                for kept, new in zip(jax.tree.leaves(found), jax.tree.leaves(refined), strict=True):
+                    kept[which] = new
+            return found, loss
+
+        def refine(
+            models: PyTree, family: Int[np.ndarray, " models"], cell: Int[np.ndarray, " models"]
+        ) -> tuple[PyTree, Float[np.ndarray, " models"]]:
+            """Kicked both ways, where a family is kicked, and the better one kept: at a kink of the loss a solution may
+            cease to be a minimum on one side alone."""
+            if not strength[family].any():
+                return settle(models, family, cell)
+            rng = np.random.default_rng([running.case.seed, _KICKS, next(kicks)])
 
             def kicked(x: np.ndarray) -> np.ndarray:
                 """Weights, not biases: one that a kick makes negative may be that of an output that is then dead."""
                 if x.ndim < 3:
-                    return x
-                by = strength[family].reshape(-1, *[1] * (x.ndim - 1))
-                return x + by * rng.standard_normal(x.shape[1:]).astype(np.float32)
+                    return np.concatenate([x, x])
+                by = strength[family].reshape(-1, *[1] * (x.ndim - 1)) * rng.standard_normal(x.shape[1:])
+                return np.concatenate([x + by, x - by]).astype(x.dtype)
 
-            return jax.tree.map(kicked, models)
+            found, loss = settle(jax.tree.map(kicked, models), np.tile(family, 2), np.tile(cell, 2))
+            one, other = loss.reshape(2, -1)
+            better = np.arange(len(cell)) + len(cell) * ~(one <= other)  # the other one of NaN
+            return jax.tree.map(lambda x: x[better], found), loss[better]
 
-        def refine(models: PyTree, cell: Int[np.ndarray, " models"]) -> tuple[PyTree, Float[np.ndarray, " models"]]:
-            return refinement.run(f"follow-{next(rounds)}", "follow", FOLLOW, refinement.fine, models, cell)
-
-        return follow(running.grid, first, kick, refine)
+        return follow(running.grid, first, refine)
 
     @staticmethod
     def derive(dataset: xr.Dataset, case: Case) -> Variables:

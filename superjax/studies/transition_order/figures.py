@@ -21,7 +21,7 @@ LABELS = {"importance": "relative importance", "density": "density 1 − S"}
 COLOURS = {"rising": BLUE, "falling": VERMILION}
 MAX_CASES = 4
 _WIDEST = 3.0  # of the panels: a coexistence with so much of its width (in ln x) on either side
-_PURPLE = "#cc79a7"
+_PURPLE, _YELLOW = "#cc79a7", "#f0e442"
 _LINE = {"color": "black", "linewidth": 1.0}
 
 
@@ -63,21 +63,24 @@ def _draw_map(ax: Axes, shown: Sequence[View]) -> None:
     end = branches.CRITICAL_END
     for r, s, marker in ((*end, "s"), *((*point, "D") for point in branches.tricritical_points())):
         for importance in (r, 1 / r):
-            ax.plot(importance, s, marker, markersize=8, color="black", markerfacecolor="#f0e442", zorder=5)
+            ax.plot(importance, s, marker, markersize=8, color="black", markerfacecolor=_YELLOW, zorder=5)
     ax.set_xlabel(LABELS["importance"], fontsize=11)
     ax.set_ylabel(LABELS["density"], fontsize=11)
     handles = [
-        Line2D([], [], color=VERMILION, marker="o", linestyle="", label=f"first order, latent jump {NEGLIGIBLE:g} or more"),
-        Line2D([], [], color=_PURPLE, marker="o", linestyle="", label="first order, a smaller jump"),
-        Line2D([], [], color=BLUE, marker="o", markerfacecolor="white", linestyle="", label="continuous onset"),
+        _dot("o", VERMILION, VERMILION, f"first order, latent jump {NEGLIGIBLE:g} or more"),
+        _dot("o", _PURPLE, _PURPLE, "first order, a smaller jump"),
+        _dot("o", BLUE, "white", "the weaker feature begins, continuously"),
         Line2D([], [], color=GREY, linewidth=3, label="both branches are minima"),
         Line2D([], [], **_LINE, label="one feature alone ceases to be a minimum (closed form)"),
-        Line2D([], [], color="black", marker="D", markerfacecolor="#f0e442", linestyle="", label="tricritical (closed form)"),
-        Line2D([], [], color="black", marker="s", markerfacecolor="#f0e442", linestyle="",
-               label="the first departure changes its order"),
+        _dot("D", "black", _YELLOW, "there that changes its order (closed form)"),
+        _dot("s", "black", _YELLOW, "critical end: both meet"),
     ]  # fmt: skip
     ax.legend(handles=handles, loc="lower center", fontsize=8.5, framealpha=0.95)
     ax.set_title("Transitions on every line", fontsize=11)
+
+
+def _dot(marker: str, edge: str, face: str, label: str) -> Line2D:
+    return Line2D([], [], color=edge, marker=marker, markerfacecolor=face, linestyle="", label=label)
 
 
 def _place(view: View, line: Line, x: float) -> tuple[float, float]:
@@ -134,8 +137,8 @@ def _caption(shown: Sequence[View]) -> str:
         "Every line has two branches of minima, rising and falling, from the best solution at its lowest and highest "
         "point; each point starts from the weights of the one before. Where the losses of both cross the transition "
         "is of first order. The latent jump is how much steeper the one loss is than the other, in d ln(loss) / d "
-        f"ln(coordinate). Branches are drawn where the gradient is at most {CONVERGED:.0%} of the loss, and differ where "
-        f"an entry of WᵀW does by more than {APART:g}. A continuous onset is where the norm of the weaker feature "
+        f"ln(coordinate). Branches count where the gradient is at most {CONVERGED:g} of the loss, and differ where an "
+        f"entry of WᵀW does by more than {APART:g}. A continuous onset is where the norm of the weaker feature "
         f"grows from 0; jumps of the slope below {_LEAST:g} are drawn there. Each restart: {training_in_words(case)}."
     )
 
@@ -157,7 +160,7 @@ def hysteresis(results: Results, shown: Sequence[View]) -> Figure:
         rows[0, 0].set_ylabel("norm of the weaker feature", fontsize=9.5)
         rows[1, 0].set_ylabel("loss above the better\nbranch (relative)", fontsize=9.5)
         handles = [
-            *(Line2D([], [], color=colour, linewidth=1.6, label=f"{family} branch") for family, colour in COLOURS.items()),
+            *(Line2D([], [], color=colour, linewidth=2, label=f"{name} branch") for name, colour in COLOURS.items()),
             Line2D([], [], color=VERMILION, linestyle=(0, (4, 2)), linewidth=1.0, label="the losses cross"),
             Line2D([], [], color="0.5", linestyle=":", linewidth=1.2, label="a branch ceases to exist"),
             Line2D([], [], color=GREEN, linestyle="-.", linewidth=1.2, label="continuous onset"),

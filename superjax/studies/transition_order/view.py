@@ -14,8 +14,8 @@ from superjax.studies.results import Results
 
 FAMILIES = ("rising", "falling")
 # Norm of the gradient, relative to the loss, up to which a solution is a minimum: weights that move by 0.1 then change
-# the loss by 0.1%.
-CONVERGED = 0.01
+# the loss by 0.01%.
+CONVERGED = 1e-3
 APART = 0.02  # largest difference of two entries of WᵀW from which solutions are different ones
 NEGLIGIBLE = 0.02  # a latent jump below this counts as none
 
@@ -31,6 +31,7 @@ class Line:
         norm: of both features.
         W, b: weights and biases.
         fits: lowest loss of all restarts.
+        alike: whether the features are, all along.
     """
 
     at: float
@@ -41,6 +42,7 @@ class Line:
     W: Float[np.ndarray, "2 points hidden features"]
     b: Float[np.ndarray, "2 points features"]
     fits: Float[np.ndarray, " points"]
+    alike: bool = False
 
     @property
     def weaker(self) -> Float[np.ndarray, "2 points"]:
@@ -57,9 +59,13 @@ class Line:
 
     @cached_property
     def apart(self) -> Bool[np.ndarray, " points"]:
-        """Where the families are different solutions, whatever their direction: by WᵀW."""
+        """Where the families are different solutions, whatever their direction: by WᵀW. On a line of equal features
+        those are not different that differ by an exchange of features."""
         one, other = np.einsum("fphi,fphj->fpij", self.W, self.W)
-        return np.asarray(np.abs(one - other).max((-1, -2)) > APART)
+        apart = np.abs(one - other).max((-1, -2))
+        if self.alike:
+            apart = np.minimum(apart, np.abs(one - other[:, ::-1, ::-1]).max((-1, -2)))
+        return np.asarray(apart > APART)
 
     @cached_property
     def coexistences(self) -> list[Coexistence]:
@@ -70,6 +76,11 @@ class Line:
     def changes(self) -> list[Coexistence]:
         """The transitions of first order: those of the coexistences in which the losses cross."""
         return [found for found in self.coexistences if np.isfinite(found.position)]
+
+    @property
+    def large(self) -> list[Coexistence]:
+        """Those of them with a latent jump that counts."""
+        return [change for change in self.changes if change.jump >= NEGLIGIBLE]
 
     @cached_property
     def main(self) -> Coexistence | None:
@@ -133,7 +144,12 @@ class View:
             slope = np.where(settled, slope * x / loss, np.nan)
         loss = np.where(settled, loss, np.nan)
         return [
-            Line(float(at), x, *(values[k] for values in (loss, slope, norm, W, b, fits)))
+            Line(
+                float(at),
+                x,
+                *(values[k] for values in (loss, slope, norm, W, b, fits)),
+                alike=self.across == "importance" and bool(abs(np.log(at)) < 1e-6),
+            )
             for k, at in enumerate(data[self.across].values)
         ]
 
