@@ -8,10 +8,12 @@ Coordinates are positive and increase along the last axis. Slopes are d ln(loss)
 no unit: at 0.1, a coordinate that is larger by 1% changes the two losses by amounts that differ by 0.1% of the loss.
 """
 
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from superjax.analysis.boundary import crossings
 
@@ -51,7 +53,8 @@ def coexistences(
     """Every part of a line on which the branches differ.
 
     The rising branch is expected to be the better one at the lower end of such a part, and the falling one at the
-    upper end. If the part is so short that no two points lie beside the crossing, it is found from the slopes.
+    upper end. Where it becomes the better one again, one of them has changed to another minimum: there a part ends and
+    the next begins. If a part is so short that no two points lie beside the crossing, it is found from the slopes.
 
     Args:
         loss: of the rising branch, which is followed with the coordinate, and of the falling one, which is followed
@@ -62,8 +65,8 @@ def coexistences(
     x, known = np.log(coordinate), np.asarray(np.isfinite(loss).all(0))
     points = np.flatnonzero(known)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], apart[points], [False]]).astype(int)))
-    found = []
-    for begin, end in edges.reshape(-1, 2):
+    found, better = [], loss[0, points] < loss[1, points]
+    for begin, end in _parts(edges.reshape(-1, 2), better):
         part = points[begin:end]
         first, last = int(part[0]), int(part[-1])
         excess = np.log(loss[0, part]) - np.log(loss[1, part])
@@ -73,6 +76,13 @@ def coexistences(
         high = np.exp((x[last] + x[last + 1]) / 2) if end < len(points) else np.nan
         found.append(Coexistence(first, last, float(np.exp(position)), jump, float(low), float(high)))
     return found
+
+
+def _parts(parts: Int[np.ndarray, "parts 2"], better: Bool[np.ndarray, " points"]) -> Iterator[tuple[int, int]]:
+    """Parts, first point and the one beyond the last, divided where the rising branch becomes the better one again."""
+    for begin, end in parts:
+        again = begin + 1 + np.flatnonzero(~better[begin : end - 1] & better[begin + 1 : end])
+        yield from itertools.pairwise([int(begin), *again.tolist(), int(end)])
 
 
 def _crossing(

@@ -82,6 +82,16 @@ def test_a_coexistence_that_is_too_short_for_its_crossing():
         assert np.isnan(found.position) and np.isnan(found.jump)
 
 
+def test_a_branch_that_changes_within_a_coexistence():
+    """The rising one jumps to a third minimum at x = 4.5 and is the better one again: two transitions."""
+    x = np.exp(np.arange(9.0))
+    excess = np.array([0, -2, -1, 1, 2, -1, -0.5, 0.5, 0])
+    loss = np.exp(0.01 * np.stack([excess, 0 * excess]))
+    found = analysis.coexistences(x, loss, np.gradient(np.log(loss), axis=-1), excess != 0)
+    assert [(part.first, part.last) for part in found] == [(1, 4), (5, 7)]
+    np.testing.assert_allclose(np.log([[p.low, p.position, p.high] for p in found]), [[0.5, 2.5, 4.5], [4.5, 6.5, 7.5]])
+
+
 def test_points_that_are_not_known_end_no_coexistence():
     """NaN in between, and beside: a branch under way. A coexistence up to the end of a line has no end there."""
     x, loss, slope, squares = landau(-1.0)

@@ -92,11 +92,11 @@ def _critical_end(view: View) -> list[Claim]:
     jumps = np.array([_departure(line) for line in lines])
     with_jump, without = at[jumps >= NEGLIGIBLE], at[jumps < NEGLIGIBLE]
     expected, density = branches.CRITICAL_END
-    parted = len(with_jump) > 0 and len(without) > 0 and with_jump.max() < without.min()
+    parted = bool(len(with_jump) and len(without) and with_jump.max() < without.min())
     ends = f"{with_jump.max(initial=0):.3g} and from {without.min(initial=np.inf):.3g} on"
     return [
         close(f"{view.name}: importance at which the first departure from one feature alone changes its order",
-              REFERENCE, expected, importance, relative=5e-3, also=parted,
+              REFERENCE, expected, importance, relative=max(5e-3, 2 * off / expected), also=parted,
               note=f"± {off:.1g}: where the onset, at which one feature alone ceases to be a minimum, meets the "
               f"transition to the pair (reference: density {density:g}). "
               f"Coming from dense data, the first departure has a latent "
@@ -156,13 +156,13 @@ def _exchange(view: View) -> list[Claim]:
     two, to the pair and from it."""
     found = []
     for words, lines, count in (
-        (f"above {DENSE:g} with a single", [line for line in view.lines if line.at > DENSE], 1),
-        (f"below {DENSE - 0.01:g} with two", [line for line in view.lines if line.at < DENSE - 0.01], 2),
+        (f"above {DENSE:g} with one transition", [line for line in view.lines if line.at > DENSE], 1),
+        (f"below {DENSE - 0.01:g} with two transitions", [line for line in view.lines if line.at < DENSE - 0.01], 2),
     ):
         if lines:
             right = [line for line in lines if len(line.large) == count]
             found.append(
-                equal(f"{view.name}: densities {words} transition(s) of first order along importance, of {len(lines)}",
+                equal(f"{view.name}: densities {words} of first order along importance, of {len(lines)}",
                       SOURCE, len(lines), len(right))
             )  # fmt: skip
     dense = [(line, change) for line in view.lines if line.at > DENSE for change in line.large]

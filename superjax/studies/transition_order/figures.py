@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from superjax import plots
 from superjax.analysis import Coexistence
@@ -22,6 +23,12 @@ COLOURS = {"rising": BLUE, "falling": VERMILION}
 MAX_CASES = 4
 _WIDEST = 3.0  # of the panels: a coexistence with so much of its width (in ln x) on either side
 _PURPLE, _YELLOW = "#cc79a7", "#f0e442"
+_REGIONS = (  # words, a point of the region, and where the words are
+    ("the extra feature\nis left out", (0.2, 0.72), (0.2, 0.72)),
+    ("the other feature\nis left out", (5.0, 0.72), (5.0, 0.72)),
+    ("antipodal pair,\nlarge norms", (1.0, 0.36), (1.0, 0.36)),
+    ("uneven pair", (1.1, 0.72), (2.3, 0.93)),
+)
 _LINE = {"color": "black", "linewidth": 1.0}
 
 
@@ -36,7 +43,7 @@ def figures(results: Results) -> dict[str, Figure]:
 def transition_order(results: Results, shown: Sequence[View]) -> Figure:
     """The map of the transitions of every line, and latent jumps and norms along the lines of every case."""
     figure = Figure(figsize=(8.4 + 3.6 * len(shown), 7.4), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[8.0, 3.8 * len(shown)])
+    left, right = np.atleast_1d(figure.subfigures(1, 2, width_ratios=[8.0, 3.8 * len(shown)]))
     _draw_map(left.subplots(), shown)
     columns = right.subplots(2, len(shown), squeeze=False, sharex="col")
     for view, axes in zip(shown, columns.T, strict=True):
@@ -49,7 +56,7 @@ def transition_order(results: Results, shown: Sequence[View]) -> Figure:
 
 def _draw_map(ax: Axes, shown: Sequence[View]) -> None:
     x, y = (np.concatenate([view.data[name].values for view in shown]) for name in ("importance", "density"))
-    ax.set(xscale="log", yscale="log", xlim=(x.min(), x.max()), ylim=(y.min(), max(1.0, y.max())))
+    ax.set(xscale="log", yscale="log", xlim=(x.min() / 1.05, 1.05 * x.max()), ylim=(y.min(), max(1.0, y.max())))
     density = np.linspace(1e-3, 1, 2000)
     onset = branches.onset_importance(density)
     for of in (onset, 1 / onset):
@@ -64,6 +71,10 @@ def _draw_map(ax: Axes, shown: Sequence[View]) -> None:
     for r, s, marker in ((*end, "s"), *((*point, "D") for point in branches.tricritical_points())):
         for importance in (r, 1 / r):
             ax.plot(importance, s, marker, markersize=8, color="black", markerfacecolor=_YELLOW, zorder=5)
+    for words, at, place in _REGIONS:
+        if x.min() < place[0] < x.max() and y.min() < place[1] < y.max():
+            arrow = {"arrowstyle": "-", "color": "0.3", "linewidth": 0.8} if at != place else None
+            ax.annotate(words, at, place, ha="center", va="center", fontsize=10, arrowprops=arrow)
     ax.set_xlabel(LABELS["importance"], fontsize=11)
     ax.set_ylabel(LABELS["density"], fontsize=11)
     handles = [
@@ -118,11 +129,20 @@ def _least(jump: float) -> float:
     return max(abs(jump), _LEAST)
 
 
+def _main(view: View, line: Line) -> Coexistence | None:
+    """The transition with the largest jump; along importance of those at importances up to 1, of which the others are
+    the mirror images."""
+    if view.along == "density":
+        return line.main
+    return max((change for change in line.changes if change.position < 1.001), key=lambda one: one.jump, default=None)
+
+
 def _draw_norms(ax: Axes, view: View) -> None:
     """Norm of the weaker feature on either side of the transition with the largest jump."""
     for family, colour in COLOURS.items():
         k = list(COLOURS).index(family)
-        found = [(line.at, line.beside(line.main, line.weaker)[k]) for line in view.lines if line.main]
+        mains = [(line, _main(view, line)) for line in view.lines]
+        found = [(line.at, line.beside(change, line.weaker)[k]) for line, change in mains if change]
         if found:
             ax.plot(*np.array(found).T, "o-", color=colour, markersize=3, linewidth=0.8, label=f"{family} branch")
     ax.set(xscale="log", ylim=(-0.03, 1.1))
@@ -203,6 +223,9 @@ def _draw_line(view: View, line: Line, top: Axes, bottom: Axes) -> None:
     low, high = _window(line)
     ends = (high, low) if view.along == "density" else (low, high)  # dense data first
     top.set_xlim(*ends)
+    if high < 2 * low:
+        top.set_xscale("linear")
+        top.xaxis.set_major_locator(MaxNLocator(4))
     bottom.set_xlabel(LABELS[view.along], fontsize=9.5)
     inside = (line.x >= low) & (line.x <= high)
     excess = (line.loss / lowest - 1)[:, inside & line.apart]

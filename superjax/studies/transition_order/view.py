@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from superjax import analysis
 from superjax.analysis import Coexistence, Onset
@@ -50,7 +50,7 @@ class Line:
         return self.norm.min(-1)
 
     @cached_property
-    def best(self) -> Float[np.ndarray, " points"]:
+    def best(self) -> Int[np.ndarray, " points"]:
         """The number of the family with the lower loss; where that is known of none, the first."""
         return np.where(np.isfinite(self.loss), self.loss, np.inf).argmin(0)
 
