@@ -71,7 +71,9 @@ def coexistences(
         first, last = int(part[0]), int(part[-1])
         excess = np.log(loss[0, part]) - np.log(loss[1, part])
         steeper = slope[0, part] - slope[1, part]
-        position, jump = _crossing(x[part], excess, steeper, float(np.diff(x).max(initial=0.0)))
+        step = float(np.diff(x).max(initial=0.0))
+        within = max(x[0], x[first] - step), min(x[-1], x[last] + step)
+        position, jump = _crossing(x[part], excess, steeper, within)
         low = np.exp((x[first] + x[first - 1]) / 2) if begin > 0 else np.nan
         high = np.exp((x[last] + x[last + 1]) / 2) if end < len(points) else np.nan
         found.append(Coexistence(first, last, float(np.exp(position)), jump, float(low), float(high)))
@@ -89,9 +91,10 @@ def _crossing(
     x: Float[np.ndarray, " points"],
     excess: Float[np.ndarray, " points"],
     steeper: Float[np.ndarray, " points"],
-    step: float,
+    within: tuple[float, float],
 ) -> tuple[float, float]:
-    """Where an excess changes from negative to positive, and how much steeper the rising branch is there."""
+    """Where an excess changes from negative to positive, in points or `within` reach, and how much steeper the rising
+    branch is there."""
     up = np.flatnonzero((excess[:-1] < 0) & (excess[1:] >= 0))
     if len(up):
         k = int(up[0])
@@ -100,7 +103,7 @@ def _crossing(
     nearest = int(np.argmin(np.abs(excess)))
     with np.errstate(divide="ignore", invalid="ignore"):
         position = float(x[nearest] - excess[nearest] / steeper[nearest])
-    near = x[0] - step <= position <= x[-1] + step and steeper[nearest] > 0
+    near = within[0] <= position <= within[1] and steeper[nearest] > 0
     return (position, float(steeper[nearest])) if near else (np.nan, np.nan)
 
 

@@ -22,7 +22,7 @@ _STEPS = 60
 _DIFFERENCE = 5e-4  # of weights, over which gradients are subtracted
 _LONGEST = 0.05  # step: a longer one may leave a basin for the next but one
 _ROUNDING = 3e-7  # relative, of a loss in float32
-_SETTLED = 3e-7  # norm of the gradient, relative to the loss, at which a model is at rest
+_SETTLED = 3e-6  # norm of the gradient, relative to the loss, at which a model is at rest unless it is on a saddle
 _LEAST, _MOST = 1e-6, 1e4  # damping
 
 
@@ -62,7 +62,7 @@ def relax_one(
     around = jnp.concatenate([0 * moves[:1], moves, -moves])  # where the loss is evaluated for every step, all at once
 
     def under_way(walk: _Walk) -> Bool[Array, ""]:
-        settled = jnp.linalg.norm(walk.gradient) <= _SETTLED * walk.loss
+        settled = (jnp.linalg.norm(walk.gradient) <= _SETTLED * walk.loss) & (walk.curvature[0] > 0)
         return (walk.left == _STEPS) | (walk.left > 0) & ~settled & (walk.damping < _MOST)
 
     def step(walk: _Walk) -> _Walk:

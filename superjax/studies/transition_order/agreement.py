@@ -38,7 +38,7 @@ def _relaxed(view: View, points: Sequence[Point], move: float = 0.0) -> branches
     weaker, models = np.abs(W[:, 0]).argmin(-1), np.arange(len(W))
     W[models, 0, weaker] -= move * np.sign(W[models, 0, 1 - weaker])
     importance = np.array([[1.0, view.importance(point.line, point.x)] for point in points])
-    density = np.array([[view.density(point.line, point.x)] * 2 for point in points])
+    density = np.array([[min(view.density(point.line, point.x), 1.0)] * 2 for point in points])
     return branches.relaxed(W, b, importance, density)
 
 

@@ -14,7 +14,7 @@ from superjax.plots.maps import BLUE, GREEN, GREY, VERMILION
 from superjax.reference import branches
 from superjax.studies.axes import readable_logs
 from superjax.studies.captions import frame, nearest, partly, training_in_words
-from superjax.studies.results import Results
+from superjax.studies.results import Results, known
 from superjax.studies.transition_order.view import APART, CONVERGED, NEGLIGIBLE, Line, View, views
 
 SHOWN = {"density": (0.1, 0.3, 0.5, 0.75, 0.944, 1.0), "importance": (0.9, 0.72, 0.6, 0.4, 0.2)}  # lines of hysteresis
@@ -33,7 +33,9 @@ _LINE = {"color": "black", "linewidth": 1.0}
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    shown = views(results)[:MAX_CASES]
+    results = known(results)
+    if not (shown := views(results)[:MAX_CASES]):
+        return {}
     return {"transition_order": transition_order(results, shown), "hysteresis": hysteresis(results, shown)}
 
 
@@ -148,7 +150,8 @@ def _draw_norms(ax: Axes, view: View) -> None:
     ax.set(xscale="log", ylim=(-0.03, 1.1))
     ax.set_xlabel(LABELS[view.across], fontsize=10)
     ax.set_ylabel("norm of the weaker feature\nat the largest jump", fontsize=10)
-    ax.legend(fontsize=8.5)
+    if ax.lines:
+        ax.legend(fontsize=8.5)
 
 
 def _caption(shown: Sequence[View]) -> str:

@@ -89,8 +89,12 @@ class Line:
 
     @cached_property
     def onsets(self) -> list[Onset]:
-        """Where the weaker feature of the better family begins to be represented, continuously."""
-        return analysis.onsets(self.x, self.of_best(self.weaker))
+        """Where the weaker feature of the better family begins to be represented, continuously: not where it jumps a
+        little, within two steps of a coexistence."""
+        found = analysis.onsets(self.x, self.of_best(self.weaker))
+        room = np.exp(2 * self.step)
+        jumps = [(self.x[change.first] / room, self.x[change.last] * room) for change in self.coexistences]
+        return [begin for begin in found if not any(low < begin.position < high for low, high in jumps)]
 
     def jump_at_onset(self, onset: Onset) -> float:
         """By how much the slope of the better family jumps there: about 0 if the onset is continuous."""
