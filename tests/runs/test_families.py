@@ -11,7 +11,7 @@ from superjax import analysis
 from superjax.problem.models import ReLUOutput
 from superjax.reference import branches, oracle, theory
 from superjax.runs import runner
-from superjax.runs.stages.families import follow, slopes
+from superjax.runs.stages.following import follow, slopes
 from superjax.spec import SweepError
 from superjax.spec.grid import Grid
 
