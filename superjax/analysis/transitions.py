@@ -118,8 +118,8 @@ def onsets(
 
     With a Landau expansion ln x is a series in the quantity: linear in it, in its square or in its fourth power at
     first, as the lowest power of the expansion that does not vanish has it. Such a series is fitted to the points at
-    which the quantity is between `zero` and `most` and grows from one to the next. Fewer than `fewest` of them are no
-    onset but a jump.
+    which the quantity is between `zero` and `most` and grows from one to the next. Fewer than `fewest` of them, or a
+    series that is not 0 before the quantity is, or within a step, are no onset but a jump.
     """
     x, found = np.log(coordinate), []
     small = order <= zero
@@ -132,6 +132,11 @@ def onsets(
         m = order[points]
         terms = np.stack([np.ones_like(m), m, m**2, m**4], axis=1)[:, : max(2, min(4, len(points) - 2))]
         begin = float(np.linalg.lstsq(terms, x[points], rcond=None)[0][0])
+        back = np.arange(k, -1, -1) if small[k] else np.arange(k + 1, len(x))
+        gone = np.flatnonzero(order[back] <= zero / 10)
+        end = back[min(gone[0] + 1, len(back) - 1)] if len(gone) else back[-1]
+        if not min(x[points[0]], x[end]) <= begin <= max(x[points[0]], x[end]):
+            continue  # a jump, and growth that does not lead back to 0
         distance = np.abs(x[points] - begin)
         near = (m < most / 2) & (distance > 0)
         if near.sum() < 2:

@@ -18,7 +18,7 @@ from superjax.engine.train import Cell, masked, values_and_gradient
 from superjax.problem.expectation import Objective
 
 MAX_NUMBERS = 64  # of a model, each of which costs two gradients a step
-_STEPS = 60
+_STEPS = 40
 _DIFFERENCE = 5e-4  # of weights, over which gradients are subtracted
 _LONGEST = 0.05  # step: a longer one may leave a basin for the next but one
 _ROUNDING = 3e-7  # relative, of a loss in float32

@@ -152,26 +152,27 @@ def _step(view: View) -> float:
 
 
 def _ends(view: View) -> list[Claim]:
-    """A branch ceases to be a minimum between the last point that it was followed to and the one beyond."""
+    """A branch ceases to be a minimum at about the last point that it was followed to: between the points before and
+    beyond."""
     inside, beyond = [], []
     for line in view.lines:
         for change in line.large:
             if change.last - change.first + 1 < RESOLVED:
                 continue
-            for k, last, by, end in ((0, change.last, 2, change.high), (1, change.first, -2, change.low)):
-                if np.isfinite(end) and 0 <= last + by < len(line.x):
-                    inside.append(Point(line, k, last, float(line.x[last])))
-                    beyond.append(Point(line, k, last, float(line.x[last + by])))
+            for k, last, way, end in ((0, change.last, 1, change.high), (1, change.first, -1, change.low)):
+                if np.isfinite(end) and 0 <= last + 2 * way < len(line.x):
+                    inside.append(Point(line, k, last - way, float(line.x[last - way])))
+                    beyond.append(Point(line, k, last, float(line.x[last + 2 * way])))
     if not inside:
         return []
     stays = _change(_relaxed(view, inside), inside) < LEAVES
     leaves = _change(_relaxed(view, beyond, MOVED), beyond) > LEAVES
     return [
         at_least(
-            f"{view.name}: branches that are a minimum at their last point and none two steps on (fraction)",
+            f"{view.name}: branches that are a minimum a step before their last point and none two steps on (fraction)",
             REFERENCE, 0.95, float((stays & leaves).mean()),
-            note=f"{len(inside)} ends of coexistences of {RESOLVED} points or more; {(~stays).sum()} are none at the "
-            f"last point, {(~leaves).sum()} still one two steps of {_step(view):.2%} on, weights moved by {MOVED:g}",
+            note=f"{len(inside)} ends of coexistences of {RESOLVED} points or more; {(~stays).sum()} are none "
+            f"there, {(~leaves).sum()} still one two steps of {_step(view):.2%} on, weights moved by {MOVED:g}",
         )
     ]  # fmt: skip
 

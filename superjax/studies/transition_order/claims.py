@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import interpolate
 
 from superjax import analysis
 from superjax.reference import branches
@@ -87,7 +88,7 @@ def _critical_end(view: View) -> list[Claim]:
         return []
     at, position = np.array([(line.at, line.main.position) for line in lines if line.main]).T
     begins = np.array([_begins(line) for line in lines])
-    error = max(line.step for line in lines) / 10
+    error = max(line.step for line in lines) / 2
     importance, off = analysis.meeting(at, np.log(begins / position), error)
     jumps = np.array([_departure(line) for line in lines])
     with_jump, without = at[jumps >= NEGLIGIBLE], at[jumps < NEGLIGIBLE]
@@ -105,9 +106,15 @@ def _critical_end(view: View) -> list[Claim]:
 
 
 def _begins(line: Line) -> float:
-    """The density at which the falling branch leaves one feature alone: continuously, or as it ceases to exist."""
-    begins = analysis.onsets(line.x, line.weaker[1])
-    return begins[-1].position if begins else line.main.low if line.main else np.nan
+    """The density at which the falling branch leaves one feature alone, coming from dense data: its onset, or the middle
+    of two points. NaN if it is never alone."""
+    alone = line.weaker[1] <= FIRST
+    if not alone[-1] or alone.all():
+        return np.nan
+    last = int(np.flatnonzero(~alone)[-1])
+    middle = float(np.sqrt(line.x[last] * line.x[last + 1]))
+    begins = [begin.position for begin in analysis.onsets(line.x, line.weaker[1])]
+    return min(begins, key=lambda begin: abs(np.log(begin / middle)), default=middle)
 
 
 def _departure(line: Line) -> float:
@@ -189,18 +196,19 @@ def _both_ways(shown: Sequence[View]) -> list[Claim]:
     if len(known) < 4:
         return []
     r, s = np.log(np.array(known)).T
+    between = interpolate.PchipInterpolator(s, r)
     off = [
-        np.log(change.position) - np.interp(np.log(line.at), s, r)
+        np.log(change.position) - float(between(np.log(line.at)))
         for line in ways["importance"].lines
         for change in line.large
         if change.position < 0.999 and s.min() < np.log(line.at) < s.max()
     ]
     if not off:
         return []
-    allowed = max(2e-3, float(np.diff(r).max()) ** 2)
+    allowed = max(2e-3, float(np.diff(r).max()) ** 2 / 2)
     return [
         vanishes("transitions along importance are where they are along density (largest deviation of the importance, "
                  "relative)", SOURCE, float(np.abs(off).max()), allowed,
                  note=f"{len(off)} transitions, "
-                 "between the importances of the other case interpolated along straight lines")
+                 "between the importances of the other case interpolated by cubics")
     ]  # fmt: skip

@@ -90,10 +90,10 @@ class Line:
     @cached_property
     def onsets(self) -> list[Onset]:
         """Where the weaker feature of the better family begins to be represented, continuously: not where it jumps a
-        little, within two steps of a coexistence."""
-        found = analysis.onsets(self.x, self.of_best(self.weaker))
-        room = np.exp(2 * self.step)
-        jumps = [(self.x[change.first] / room, self.x[change.last] * room) for change in self.coexistences]
+        little, within two steps of such a transition."""
+        found, room = analysis.onsets(self.x, self.of_best(self.weaker)), np.exp(2 * self.step)
+        weak = [part for part in self.changes if part.jump < NEGLIGIBLE]
+        jumps = [(self.x[part.first] / room, self.x[part.last] * room) for part in weak]
         return [begin for begin in found if not any(low < begin.position < high for low, high in jumps)]
 
     def jump_at_onset(self, onset: Onset) -> float:
