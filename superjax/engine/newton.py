@@ -18,12 +18,12 @@ from superjax.engine.train import Cell, masked, values_and_gradient
 from superjax.problem.expectation import Objective
 
 MAX_NUMBERS = 64  # of a model, each of which costs two gradients a step
-_STEPS = 40
+_STEPS = 20
 _DIFFERENCE = 5e-4  # of weights, over which gradients are subtracted
 _LONGEST = 0.05  # step: a longer one may leave a basin for the next but one
 _ROUNDING = 3e-7  # relative, of a loss in float32
 _SETTLED = 3e-6  # norm of the gradient, relative to the loss, at which a model is at rest unless it is on a saddle
-_LEAST, _MOST = 1e-6, 1e4  # damping
+_LEAST, _MOST = 1e-5, 30.0  # damping; curvatures are of order 1
 
 
 class _Walk(NamedTuple):

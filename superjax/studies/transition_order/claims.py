@@ -106,8 +106,8 @@ def _critical_end(view: View) -> list[Claim]:
 
 
 def _begins(line: Line) -> float:
-    """The density at which the falling branch leaves one feature alone, coming from dense data: its onset, or the middle
-    of two points. NaN if it is never alone."""
+    """The density at which the falling branch leaves one feature alone: its onset, or the middle of two points. NaN if
+    it is never alone."""
     alone = line.weaker[1] <= FIRST
     if not alone[-1] or alone.all():
         return np.nan

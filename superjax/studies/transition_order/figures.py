@@ -115,7 +115,7 @@ def _draw_jumps(ax: Axes, view: View) -> None:
     for line in view.lines:
         for change in line.changes:
             colour = VERMILION if change.jump >= NEGLIGIBLE else _PURPLE
-            ax.plot(line.at, change.jump, "o", color=colour, markersize=3.5)
+            ax.plot(line.at, _least(change.jump), "o", color=colour, markersize=3.5)
         for begin in line.onsets:
             ax.plot(line.at, _least(line.jump_at_onset(begin)), "o", color=BLUE, markerfacecolor="white", markersize=4)
     ax.axhline(NEGLIGIBLE, color="black", linewidth=0.8, linestyle=":")
@@ -226,7 +226,7 @@ def _draw_line(view: View, line: Line, top: Axes, bottom: Axes) -> None:
     low, high = _window(line)
     ends = (high, low) if view.along == "density" else (low, high)  # dense data first
     top.set_xlim(*ends)
-    if high < 2 * low:
+    if high < 4 * low:
         top.set_xscale("linear")
         top.xaxis.set_major_locator(MaxNLocator(4))
     bottom.set_xlabel(LABELS[view.along], fontsize=9.5)
