@@ -18,11 +18,12 @@ from superjax.engine.train import Cell, masked, values_and_gradient
 from superjax.problem.expectation import Objective
 
 MAX_NUMBERS = 64  # of a model, each of which costs two gradients a step
-_STEPS = 20
+_STEPS = 60
 _DIFFERENCE = 5e-4  # of weights, over which gradients are subtracted
 _LONGEST = 0.05  # step: a longer one may leave a basin for the next but one
 _ROUNDING = 3e-7  # relative, of a loss in float32
-_SETTLED = 3e-6  # norm of the gradient, relative to the loss, at which a model is at rest unless it is on a saddle
+_SETTLED = 3e-6  # norm of the gradient, relative to the loss, at which a model is at rest unless it is on a saddle,
+_GAIN = 1e-9  # or what a step should gain
 _LEAST, _MOST = 1e-5, 30.0  # damping; curvatures are of order 1
 
 
@@ -62,7 +63,9 @@ def relax_one(
     around = jnp.concatenate([0 * moves[:1], moves, -moves])  # where the loss is evaluated for every step, all at once
 
     def under_way(walk: _Walk) -> Bool[Array, ""]:
-        settled = (jnp.linalg.norm(walk.gradient) <= _SETTLED * walk.loss) & (walk.curvature[0] > 0)
+        gain = jnp.sum(jnp.square(walk.axes.T @ walk.gradient) / (jnp.abs(walk.curvature) + _LEAST)) / 2
+        settled = (jnp.linalg.norm(walk.gradient) <= _SETTLED * walk.loss) | (gain <= _GAIN * walk.loss)
+        settled = settled & (walk.curvature[0] > 0)
         return (walk.left == _STEPS) | (walk.left > 0) & ~settled & (walk.damping < _MOST)
 
     def step(walk: _Walk) -> _Walk:
