@@ -176,7 +176,7 @@ def test_newton_finds_the_minima_of_the_reference(both_ends):
     true = branches.relaxed(W, b, importance, density)
     np.testing.assert_allclose(data["family_loss"].values, true.loss, rtol=2e-5)
     assert np.quantile(np.abs(np.abs(W) - np.abs(true.W)), 0.9) < 2e-3
-    assert (data["family_grad_norm"] <= 1e-4 * data["family_loss"]).all()
+    assert (data["family_grad_norm"] <= 5e-4 * data["family_loss"]).all()
 
 
 def test_branches_from_both_ends_show_hysteresis(both_ends):
