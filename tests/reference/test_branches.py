@@ -48,6 +48,20 @@ def test_tricritical_points():
         assert branches.onset_importance(s) == pytest.approx(r)
 
 
+def test_the_norm_jumps_where_the_cubic_is_negative():
+    """At importance 0.95, sparser and denser than the onset at density 0.9124 by little: one feature alone is a minimum
+    beside an uneven pair, whose norm does not go to 0. At importance 0.8 there is none beside it."""
+    s = np.array([0.9135, 0.9145, 0.73])
+    numbers = np.stack([np.ones(3), np.array([0.95, 0.95, 0.8])], -1), np.repeat(s[:, None], 2, axis=1)
+    found = [
+        branches.relaxed(np.repeat([[[1.0, -norm]]], 3, axis=0), np.stack([0.2 * norm + 0 * s, s / 2], -1), *numbers)
+        for norm in (1e-4, 0.1)
+    ]
+    alone, uneven = (np.abs(minima.W[:, 0, 1]) for minima in found)
+    assert (alone < 1e-3).all() and uneven[2] < 1e-3
+    assert ((uneven[:2] > 0.05) & (uneven[:2] < 0.1)).all() and (found[1].loss[:2] < found[0].loss[:2]).all()
+
+
 def test_the_critical_end_is_where_the_pair_has_the_loss_of_one_feature_at_the_onset():
     def excess(s):
         r = branches.onset_importance(s)

@@ -74,8 +74,10 @@ class Line:
 
     @cached_property
     def changes(self) -> list[Coexistence]:
-        """The transitions of first order: those of the coexistences in which the losses cross."""
-        return [found for found in self.coexistences if np.isfinite(found.position)]
+        """The transitions of first order: those of the coexistences in which the losses cross. Not one point at which
+        they nearly agree: there a branch leaves a step late what has just ceased to be a minimum."""
+        crossing = [found for found in self.coexistences if np.isfinite(found.position)]
+        return [found for found in crossing if found.jump >= NEGLIGIBLE or found.last > found.first]
 
     @property
     def large(self) -> list[Coexistence]:
