@@ -161,8 +161,8 @@ def _caption(shown: Sequence[View]) -> str:
         "point; each point starts from the weights of the one before. Where the losses of both cross the transition "
         "is of first order. The latent jump is how much steeper the one loss is than the other, in d ln(loss) / d "
         f"ln(coordinate). Branches count where the gradient is at most {CONVERGED:g} of the loss, and differ where an "
-        f"entry of WᵀW does by more than {APART:g}. A continuous onset is where the norm of the weaker feature grows from "
-        f"0, as far as the steps of a line can tell; jumps below {_LEAST:g} are drawn there. Each restart: "
+        f"entry of WᵀW does by more than {APART:g}. A continuous onset is where the norm of the weaker feature grows "
+        f"from 0, as far as the steps of a line can tell; jumps below {_LEAST:g} are drawn there. Each restart: "
         f"{training_in_words(case)}."
     )
 
