@@ -22,8 +22,8 @@ _STEPS = 60
 _DIFFERENCE = 5e-4  # of weights, over which gradients are subtracted
 _LONGEST = 0.05  # step: a longer one may leave a basin for the next but one
 _ROUNDING = 3e-7  # relative, of a loss in float32
-_SETTLED = 3e-6  # norm of the gradient, relative to the loss, at which a model is at rest unless it is on a saddle,
-_GAIN = 1e-9  # or what a step should gain
+_SETTLED = 3e-6  # norm of the gradient, relative to the loss, at which a model is at rest, if not on a saddle
+_GAIN = 1e-9  # of a step, relative to the loss, at which it is as well
 _LEAST, _MOST = 1e-5, 30.0  # damping; curvatures are of order 1
 
 
