@@ -41,7 +41,8 @@ FIELDS = ["n_features", "n_hidden", "restarts", "seed", "importance", "importanc
           "x" * 2000, "train.snapshots", "train.nodes", "train.streams", "train.skip_empty", "train.objective",
           "train.optimizer", "train.schedule", "train.normalize", "train.steps", "train.batch", "train.warmup_steps",
           "train.learning_rate", "train.weight_decay", "train.b1", "train.b2", "train.eps", "train.momentum",
-          "train.clip_norm", "families.f.W", "families.f.along", "families.f.start", "axes.a.field", "axes.a.fields",
+          "train.clip_norm", "families.f.W", "families.f.along", "families.f.start",
+          "families.f.method", "families.f.kick", "axes.a.field", "axes.a.fields",
           "axes.a.values", "axes.a.range", "axes.a.points", "axes.a.scale", "axes.a.label", "axes.b.field",
           "axes.b.values", "case.c.n_hidden", "case.c.axes.a.values", "cases.n_hidden"]  # fmt: skip
 

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int, Integer, PyTree
 
 from superjax.engine import kernel
 from superjax.engine.chunk_sizes import LEAST, chunk_size
+from superjax.engine.newton import relax_one
 from superjax.engine.pace import BLOCK, Pace
 from superjax.engine.plan import Plan
 from superjax.engine.random import root_key
@@ -155,7 +156,12 @@ class Program:
         def loss_in(form, error) -> Compiled:
             return self._vectorise("loss", functools.partial(loss_one, fine, form, error), (0, cell_axes, None), 0, 1)
 
+        def relaxation_in(form) -> Compiled:
+            relax = functools.partial(relax_one, fine, form)
+            return self._vectorise("relax", relax, (0, cell_axes, None), 0, 1)
+
         self._evaluation_in, self._loss_in = functools.cache(evaluation_in), functools.cache(loss_in)
+        self._relaxation_in = functools.cache(relaxation_in)
         self._moments = jax.jit(lambda laws, draw: lax.map(lambda one: moments_one(fine, one, draw), laws))
 
     def form(self, objective: Objective, role: Role = "train") -> kernel.Form:
@@ -380,6 +386,14 @@ class Program:
         return self._under_evaluation(
             self._loss_in(self.form(self.fine, "evaluate"), error), self._draws[0], models, cells, cell, chunk
         )
+
+    def relax(
+        self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"], chunk: int
+    ) -> tuple[PyTree, Float[np.ndarray, " models"]]:
+        """The minima of the evaluation objective that models fall to, by Newton's method, and what is minimised there.
+        For models of few numbers."""
+        relaxation = self._relaxation_in(self.form(self.fine, "evaluate"))
+        return self._under_evaluation(relaxation, self._draws[0], models, cells, cell, chunk)
 
     def moments(
         self, laws: PyTree

@@ -143,13 +143,24 @@ class Family(Frozen):
     W: Annotated[
         Annotated[list[list[Weight]], LIST] | Annotated[str, NAME],
         BY_KIND,
-        Must('the name of a solution, as "2 digons", or n_hidden rows of n_features numbers'),
+        Must('the name of a solution, as "2 digons", "best", or n_hidden rows of n_features numbers'),
     ] = Field(
         description='where it begins: the name of a solution, as `"2 digons"` or `"triangle + digon"` (ideal polytopes '
-        "of norm 1, of the first features), or weights, `n_hidden` rows of `n_features` numbers"
+        'of norm 1, of the first features); `"best"`, the restart of lowest loss there; or weights, `n_hidden` rows of '
+        "`n_features` numbers"
     )
     along: str = Field(description="the name of the axis that it is followed along")
     start: Normal = Field(description="the value of the axis to begin at, or the nearest one")
+    method: Literal["newton"] | None = Field(
+        None,
+        description="how it is followed: by gradient steps; or by damped Newton steps on the loss as it is stored, "
+        "which converge also where a minimum begins or ceases to exist, for models of up to 64 numbers",
+    )
+    kick: Positive | None = Field(
+        None,
+        description="standard deviation of random numbers that are added to its weights in every cell, and subtracted, "
+        "before it is followed there, so that it leaves what is no minimum any more; by default none",
+    )
 
 
 class Autoencoder(Frozen):

@@ -37,7 +37,9 @@ OF_OPTIMUM = (
     "success", "agreement", "gap", "optimum_loss", "optimum_other_loss", "optimum_norm", "optimum_interference",
     "optimum_phase", "optimum_margin",
 )  # fmt: skip
-OF_FAMILIES = ("family_loss", "family_grad_norm", "family_norm", "family_solution", "family_solution_deviation")
+OF_FAMILIES = (
+    "family_loss", "family_grad_norm", "family_slope", "family_norm", "family_solution", "family_solution_deviation",
+)  # fmt: skip
 NAMED = ("solution", "family_solution")  # numbers of names, not quantities
 OF_DICTIONARIES = tuple(
     f"autoencoder_{name}"

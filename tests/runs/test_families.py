@@ -9,9 +9,9 @@ from scipy.stats import ortho_group
 
 from superjax import analysis
 from superjax.problem.models import ReLUOutput
-from superjax.reference import theory
+from superjax.reference import branches, oracle, theory
 from superjax.runs import runner
-from superjax.runs.stages.families import follow
+from superjax.runs.stages.following import follow, slopes
 from superjax.spec import SweepError
 from superjax.spec.grid import Grid
 
@@ -95,7 +95,7 @@ def test_every_cell_is_reached_once_from_its_neighbour(make_case):
     def first(family, cell):
         return jax.tree.map(lambda x: np.zeros((len(family), *x.shape), np.float32), model)
 
-    def refine(models, cell):
+    def refine(models, family, cell):
         visits.extend(cell.tolist())
         return jax.tree.map(lambda x: x + 1, models), np.asarray(models.W[:, 0, 0])
 
@@ -130,6 +130,100 @@ class NoWeights(ReLUOutput):
     """Its weights have another name of the second dimension."""
 
     dims = {"W": ("hidden", "other"), "b": ("feature",)}  # noqa: RUF012
+
+
+# --- the best at both ends ------------------------------------------------------------------------
+
+BOTH_ENDS = """
+n_features = 2
+n_hidden = 1
+restarts = 3
+train.steps = 300
+[axes.importance]
+field = "importance[-1]"
+values = [0.3, 0.8]
+[axes.density]
+field = "data.density"
+scale = "log"
+range = [0.25, 0.9]
+points = 13
+[families.rising]
+W = "best"
+along = "density"
+start = 0.25
+method = "newton"
+kick = 0.002
+[families.falling]
+W = "best"
+along = "density"
+start = 0.9
+method = "newton"
+kick = 0.002
+"""
+
+
+@pytest.fixture(scope="module")
+def both_ends(make_case):
+    return runner.run_case("case", make_case(text=BOTH_ENDS))[0]
+
+
+def test_newton_finds_the_minima_of_the_reference(both_ends):
+    """From the best of the restarts at either end: the losses and weights of both branches, to float32."""
+    data = both_ends.transpose("importance", "density", "family", "hidden", "feature", ...)
+    W, b = (data[f"family_{name}"].values.astype(float) for name in ("W", "b"))
+    importance = np.stack(np.broadcast_arrays(1.0, data["importance"].values[:, None, None]), -1)
+    density = np.repeat(data["density"].values[None, :, None, None], 2, axis=-1)
+    true = branches.relaxed(W, b, importance, density)
+    np.testing.assert_allclose(data["family_loss"].values, true.loss, rtol=2e-5)
+    assert np.quantile(np.abs(np.abs(W) - np.abs(true.W)), 0.9) < 2e-3
+    assert (data["family_grad_norm"] <= 5e-4 * data["family_loss"]).all()
+
+
+def test_branches_from_both_ends_show_hysteresis(both_ends):
+    """At importance 0.3 the antipodal pair is lost at density 0.4, and one feature alone at 0.283; at both ends of the
+    line they are the same."""
+    norm = both_ends["family_norm"].sel(importance=0.3).min("feature").transpose("density", "family").values
+    density = both_ends["density"].values
+    both = (density > 0.29) & (density < 0.39)
+    assert both.any() and (norm[both, 0] > 0.6).all() and (norm[both, 1] < 0.01).all()
+    assert (norm[density < 0.28] > 0.6).all() and (norm[density > 0.42] < 0.01).all()
+
+
+def test_the_slope_is_the_derivative_at_fixed_weights(both_ends):
+    data = both_ends.transpose("importance", "density", "family", "hidden", "feature", ...)
+    W, b = (data[f"family_{name}"].values.astype(float) for name in ("W", "b"))
+    importance = np.stack(np.broadcast_arrays(1.0, data["importance"].values[:, None, None]), -1)
+    density = np.repeat(data["density"].values[None, :, None, None], 2, axis=-1)
+    above, below = (oracle.expected_loss(W, b, importance, density + by) for by in (1e-4, -1e-4))
+    inner = np.s_[:, 1:-1]
+    np.testing.assert_allclose(
+        data["family_slope"].values[inner], ((above - below) / 2e-4)[inner], rtol=0.05, atol=2e-3
+    )
+
+
+def test_slopes_are_exact_of_a_parabola(make_case):
+    """Between unequal steps, in an axis out of order; differences at the ends, and nothing along one point."""
+    case = make_case(text=TEXT)
+    grid = Grid(case)
+    families = list(case.families.values())
+    x = grid.fields["data.density"]
+
+    def loss(cell):
+        return (1 + 2 * x[cell] - 3 * x[cell] ** 2).astype(np.float32)
+
+    every = np.repeat(np.arange(grid.n_cells), 3)
+    found = grid.unflatten(slopes(grid, families, loss(every).reshape(-1, 3), loss))
+    values = case.axes["density"].table()[:, 0]
+    inner = (values > values.min()) & (values < values.max())
+    np.testing.assert_allclose(found[:, inner, 0], np.tile(2 - 6 * values[inner], (3, 1)), atol=1e-4)
+    np.testing.assert_allclose(found[0, np.argmin(values), 0], 2 - 3 * (0.05 + 0.1), atol=1e-4)
+    np.testing.assert_array_equal(found[..., 2], 0)  # along importance
+
+
+def test_newton_is_for_small_models(make_case):
+    text = BOTH_ENDS.replace("n_features = 2\nn_hidden = 1", "n_features = 6\nn_hidden = 10")
+    with pytest.raises(SweepError, match=r"families.rising.method: newton takes models of 64 numbers, this has 66"):
+        runner.run_case("case", make_case(text=text))
 
 
 # --- ideal solutions ------------------------------------------------------------------------------

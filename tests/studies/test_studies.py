@@ -50,6 +50,9 @@ SMALL = {  # overrides that keep data and drawings small
     "privileged_basis": ["restarts=2", "axes.density.values=[1, 0.15, 0.02]"],
     "protocols": ["restarts=2", "axes.importance.points=4", "axes.density.points=4",
                   "cases=n2_m1_minibatch,n3_m2_notebook"],
+    "transition_order": ["restarts=2", "case.along_density.axes.importance.points=5",
+                         "case.along_density.axes.density.points=6", "case.along_importance.axes.importance.points=6",
+                         "case.along_importance.axes.density.points=4"],
     "uniform_geometry": ["restarts=2", "n_features=24", "n_hidden=4", "axes.density.points=9"],
 }  # fmt: skip
 ONE_POINT = {  # the smallest grid that a study takes, and a single case
@@ -74,6 +77,8 @@ ONE_POINT = {  # the smallest grid that a study takes, and a single case
     "phase_boundary": ["restarts=1", "axes.importance.points=2", "axes.density.points=2", "cases=n3_m2"],
     "privileged_basis": ["restarts=1", "axes.density.values=[0.1]", "cases=relu_hidden"],
     "protocols": ["restarts=1", "axes.importance.points=3", "axes.density.points=3", "cases=n2_m1_notebook"],
+    "transition_order": ["restarts=1", "cases=along_density", "case.along_density.axes.importance.points=1",
+                         "case.along_density.axes.density.points=1"],
     "uniform_geometry": ["restarts=1", "n_features=8", "n_hidden=4", "axes.density.points=1", "cases=n400_m30"],
 }  # fmt: skip
 TWO_POINTS = {
@@ -143,6 +148,8 @@ def made_up(case: Case, wild: str = "none", value: float = np.nan, weights: floa
         shape = (*cells, len(case.families))
         gone = np.broadcast_to(lost.all(-1)[..., None], shape)
         data |= arrays("family_{}", (*grid.dims, "family"), shape, gone, value)
+        data["family_grad_norm"] = ((*grid.dims, "family"), 1e-5 * data["family_loss"][1])
+        data["family_slope"] = ((*grid.dims, "family"), rng.normal(size=shape).astype(np.float32))
     if case.attack:
         data |= attacks(rng, dims, lost, value, n)
         coordinates["attack"] = list(KINDS)

@@ -1,49 +1,43 @@
-"""Families of solutions, each followed along an axis from weights of its own.
+"""Families of solutions, each followed along an axis from weights of its own, or from the best of the restarts.
 
 A local minimum moves as the axis does, and so far as it remains one it can be followed: the weights of one cell are
-the start of the next. So the losses of two kinds of solution can be compared where training would only find one.
+the start of the next. So the losses of two kinds of solution can be compared where training would only find one. Two
+families that begin with the best at either end of an axis show hysteresis: where they differ, each is a minimum that
+the other side does not lead to.
 """
 
 import itertools
-from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int, PyTree
+from jaxtyping import Bool, Float, Int, PyTree
 
 from superjax import analysis
+from superjax.engine.newton import MAX_NUMBERS
 from superjax.errors import SweepError
 from superjax.problem.problem import Problem
 from superjax.runs.problems import optimum_objectives
 from superjax.runs.stages.base import Found, Running, Stage, Trainee, Variables
+from superjax.runs.stages.following import Followed, follow, most_at_once, slopes
 from superjax.runs.stages.refine import Refinement
 from superjax.runs.starting import with_arrays
-from superjax.spec import Case, Family, Train
-from superjax.spec.grid import Grid
+from superjax.spec import Case, Train
 
 # Small steps without momentum: a feature that is left out has a bias of half its density, and once that is negative
 # its output is dead for good.
 FOLLOW = Train(steps=1000, learning_rate=0.001, b1=0.0, b2=0.9)
-
-
-class Followed(NamedTuple):
-    """Weights with leaves (cells, families, ...), and the loss of each."""
-
-    models: PyTree
-    loss: Float[np.ndarray, "cells families"]
-
-
-Start = Callable[[Int[np.ndarray, " models"], Int[np.ndarray, " models"]], PyTree]
-Refine = Callable[[PyTree, Int[np.ndarray, " models"]], tuple[PyTree, Float[np.ndarray, " models"]]]
+BEST = "best"  # as the start of a family: the restart of lowest loss in the cell where it begins
+_OTHERS = 16  # cells whose best restarts are tried besides, where a family begins
+_KICKS = 3  # of the random numbers of kicks; 0 has initial weights, 1 minibatches, 2 attacks
 
 
 def starts(case: Case) -> Float[np.ndarray, "families n_hidden n_features"]:
-    """The weights from which the families of a case start. Raises SweepError if there are no such solutions."""
+    """The weights from which the families of a case start, 0 where that is the best that is found. Raises SweepError if
+    there are no such solutions."""
     found = []
     for name, family in case.families.items():
-        given = family.W
+        given = family.W if family.W != BEST else [[0.0] * case.n_features] * case.n_hidden
         try:
             rows = analysis.ideal(given, case.n_hidden, case.n_features) if isinstance(given, str) else given
         except ValueError as error:
@@ -52,46 +46,9 @@ def starts(case: Case) -> Float[np.ndarray, "families n_hidden n_features"]:
     return np.stack(found)
 
 
-def follow(grid: Grid, first: Start, refine: Refine) -> Followed:
-    """Follow all families both ways at once, in all cells of the other axes.
-
-    Args:
-        first: families and cells -> weights with which these families start in these cells.
-        refine: weights and their cells -> weights trained there, and their losses.
-    """
-    paths = [_path(grid, family) for family in grid.case.families.values()]
-    shape = (grid.n_cells, len(paths))
-    models, loss = None, np.zeros(shape, np.float32)
-    for step in range(max(map(len, paths))):
-        now = [(number, *path[step]) for number, path in enumerate(paths) if step < len(path)]
-        family = np.concatenate([np.full(len(cells), number) for number, cells, _ in now])
-        cell, before = (np.concatenate(arrays) for arrays in list(zip(*now, strict=True))[1:])
-        given = first(family, cell) if models is None else jax.tree.map(lambda x, i=(before, family): x[i], models)
-        found, loss[cell, family] = refine(given, cell.astype(np.int32))
-        if models is None:
-            models = jax.tree.map(lambda x: np.zeros((*shape, *x.shape[1:]), x.dtype), found)
-        for kept, new in zip(jax.tree.leaves(models), jax.tree.leaves(found), strict=True):
-            kept[cell, family] = new
-    return Followed(models, loss)
-
-
-def _path(grid: Grid, family: Family) -> list[tuple[Int[np.ndarray, " cells"], Int[np.ndarray, " cells"]]]:
-    """The cells that are reached with every step of a family, and those that they are reached from, itself at first."""
-    values = grid.case.axes[family.along].table()[:, 0]
-    number = np.moveaxis(np.arange(grid.n_cells).reshape(grid.shape), grid.dims.index(family.along), 0)
-    number = number.reshape(len(values), -1)[np.argsort(values, kind="stable")]
-    begin = int(np.argmin(np.abs(np.sort(values) - family.start)))
-    path = [(number[begin], number[begin])]
-    for distance in range(1, len(values)):
-        points = [(begin + sign * distance, begin + sign * (distance - 1)) for sign in (-1, 1)]
-        inside = [(to, source) for to, source in points if 0 <= to < len(values)]
-        if inside:
-            path.append(tuple(np.concatenate([number[k] for k in ends]) for ends in zip(*inside, strict=True)))
-    return path
-
-
 class Families(Stage):
-    """The stage `families`: the case's families under the exact objective."""
+    """The stage `families`: the case's families under the exact objective. What takes gradient steps is kept, as all
+    training is; Newton steps are few, and are taken again."""
 
     name, stem = "families", "family"
     doing = "following the families"
@@ -102,6 +59,7 @@ class Families(Stage):
         "family_loss": "loss of the family's solution",
         "family_objective": "all terms that are minimised, of the family's solution",
         "family_grad_norm": "norm of the gradient at the family's solution, near 0 where it is a minimum",
+        "family_slope": "derivative of what is minimised along the family's axis, at fixed weights",
         "family_norm": "norm of the feature's direction in the family's solution",
         "family_solution": "polytopes that the represented features of the family's solution form",
         "family_solution_deviation": "largest deviation of a component of the family's solution from its polytope",
@@ -118,17 +76,28 @@ class Families(Stage):
         for name, family in case.families.items():
             if "n_hidden" in case.axes[family.along].names:
                 raise SweepError(f"families.{name}.along: no solution can be followed to other numbers of dimensions")
+            size = sum(array.size for array in jax.tree.leaves(problem.shapes()))
+            if family.method == "newton" and size > MAX_NUMBERS:
+                raise SweepError(
+                    f"families.{name}.method: newton takes models of {MAX_NUMBERS} numbers, this has {size}"
+                )
 
     def __init__(self, running: Running):
         self._running, self._refinement, self._starts = running, Refinement(running), starts(running.case)
         if running.case.train.objective == "exact":  # spares compiling for another size
             running.shares_chunks("polish", "train")
-        refinement, several = self._refinement, 2 * len(running.case.families)
-        running.chunk("follow", refinement.program, refinement.fine, several, refinement.under(FOLLOW))
+        families = running.case.families.values()
+        self._newton, by_steps = (
+            most_at_once(running.grid, [family for family in families if (family.method == "newton") == newton])
+            for newton in (True, False)
+        )
+        refinement = self._refinement
+        if by_steps:
+            running.chunk("follow", refinement.program, refinement.fine, by_steps, refinement.under(FOLLOW))
 
     def run(self, trained: Trainee) -> Found:
         grid, variables = self._running.grid, {}
-        followed, dims = self.follow(), (*self._running.grid.dims, "family")
+        followed, dims = self.follow(trained), (*self._running.grid.dims, "family")
         loss, under = followed.loss, self._refinement.under(FOLLOW)
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), followed.models)
         cell = np.repeat(np.arange(grid.n_cells, dtype=np.int32), loss.shape[1])
@@ -138,15 +107,22 @@ class Families(Stage):
         variables["family_loss"] = (dims, grid.unflatten(loss))
         gradient = self._refinement.gradient(flat, under, cell).reshape(loss.shape)
         variables["family_grad_norm"] = (dims, grid.unflatten(gradient))
+        families, minimised = list(grid.case.families.values()), followed.loss
+        along = slopes(grid, families, minimised, lambda cells: self._refinement.loss(flat, under, cells))
+        variables["family_slope"] = (dims, grid.unflatten(along))
         for name, own in type(followed.models).dims.items():
             variables[f"family_{name}"] = ((*dims, *own), grid.unflatten(getattr(followed.models, name)))
         return Found(variables, {"family": list(self._running.case.families)})
 
-    def follow(self) -> Followed:
-        """Biases, where the model has them, start at 0, those of features that are left out at their mean: a ReLU at 0
-        would be dead."""
-        W, rounds, running, refinement = self._starts, itertools.count(1), self._running, self._refinement
+    def follow(self, trained: Trainee) -> Followed:
+        """All families, from the weights that are given or the best of the restarts.
+
+        Biases, where the model has them and weights are given, start at 0, those of features that are left out at their
+        mean: a ReLU at 0 would be dead."""
+        W, running, refinement = self._starts, self._running, self._refinement
         mean, _ = refinement.program.moments(running.cells.laws)
+        is_best = np.array([family.W == BEST for family in running.case.families.values()])
+        to_rest = _ToRest(running, refinement, self._newton)
 
         def first(family: Int[np.ndarray, " models"], cell: Int[np.ndarray, " models"]) -> PyTree:
             numbers, one = np.arange(len(family), dtype=np.int32), np.ones(len(family), np.float32)
@@ -154,15 +130,84 @@ class Families(Stage):
             given = {"W": W[family]}
             if type(models).dims.get("b") == ("feature",):
                 given["b"] = np.where(analysis.norm(W[family]) == 0, mean[cell], np.float32(0))
-            return with_arrays(models, given)
+            models = jax.tree.map(np.array, with_arrays(models, given))
+            for number in np.flatnonzero(is_best):
+                _put(models, family == number, to_rest.best(trained, int(number), cell[family == number]))
+            return models
 
-        def refine(models: PyTree, cell: Int[np.ndarray, " models"]) -> tuple[PyTree, Float[np.ndarray, " models"]]:
-            return refinement.run(f"follow-{next(rounds)}", "follow", FOLLOW, refinement.fine, models, cell)
-
-        return follow(running.grid, first, refine)
+        return follow(running.grid, first, to_rest.kicked)
 
     @staticmethod
     def derive(dataset: xr.Dataset, case: Case) -> Variables:
         if "family_W" not in dataset:
             return {}
         return {"family_norm": ((*case.axes, "family", "feature"), analysis.norm(dataset["family_W"].values))}
+
+
+class _ToRest:
+    """Brings weights of families to rest in given cells: by gradient steps, or by Newton's method where a family says
+    so, of which so many models are side by side."""
+
+    def __init__(self, running: Running, refinement: Refinement, side_by_side: int):
+        self._running, self._refinement, self._side_by_side = running, refinement, side_by_side
+        families = list(running.case.families.values())
+        self._newton = np.array([family.method == "newton" for family in families])
+        self._strength = np.array([family.kick or 0.0 for family in families], np.float32)
+        self._rounds, self._kicks = itertools.count(1), itertools.count()
+
+    def __call__(
+        self, models: PyTree, family: Int[np.ndarray, " models"], cell: Int[np.ndarray, " models"]
+    ) -> tuple[PyTree, Float[np.ndarray, " models"]]:
+        refinement, task = self._refinement, f"follow-{next(self._rounds)}"
+        found, loss, newton = jax.tree.map(np.array, models), np.zeros(len(cell), np.float32), self._newton[family]
+        if newton.any():
+            own, under = jax.tree.map(lambda x: x[newton], models), refinement.under(FOLLOW)
+            rested, loss[newton] = refinement.program.relax(own, under, cell[newton], self._side_by_side)
+            _put(found, newton, rested)
+        if not newton.all():
+            own = jax.tree.map(lambda x: x[~newton], models)
+            rested, loss[~newton] = refinement.run(task, "follow", FOLLOW, refinement.fine, own, cell[~newton])
+            _put(found, ~newton, rested)
+        return found, loss
+
+    def kicked(
+        self, models: PyTree, family: Int[np.ndarray, " models"], cell: Int[np.ndarray, " models"]
+    ) -> tuple[PyTree, Float[np.ndarray, " models"]]:
+        """The same, where a family is kicked from weights on either side, of which the better one is kept: at a kink of
+        the loss a solution may cease to be a minimum on one side alone."""
+        if not self._strength[family].any():
+            return self(models, family, cell)
+        rng = np.random.default_rng([self._running.case.seed, _KICKS, next(self._kicks)])
+
+        def both(x: np.ndarray) -> np.ndarray:
+            """Weights, not biases: one that a kick makes negative may be that of an output that is then dead."""
+            if x.ndim < 3:
+                return np.concatenate([x, x])
+            by = self._strength[family].reshape(-1, *[1] * (x.ndim - 1)) * rng.standard_normal(x.shape[1:])
+            return np.concatenate([x + by, x - by]).astype(x.dtype)
+
+        found, loss = self(jax.tree.map(both, models), np.tile(family, 2), np.tile(cell, 2))
+        one, other = loss.reshape(2, -1)
+        better = np.arange(len(cell)) + len(cell) * ~(one <= other)  # the other one of NaN
+        return jax.tree.map(lambda x: x[better], found), loss[better]
+
+    def best(self, trained: Trainee, number: int, cell: Int[np.ndarray, " cells"]) -> PyTree:
+        """For every cell where a family begins the best of its restarts and of those of some other such cells, which
+        may have found what it missed: each brought to rest there."""
+        loss = np.where(np.isfinite(trained.loss), trained.loss, np.inf).reshape(self._running.grid.n_cells, -1)
+        restarts = np.arange(loss.size).reshape(loss.shape)
+        some = cell[np.unique(np.linspace(0, len(cell) - 1, _OTHERS).round().astype(int))]
+        others = np.tile(restarts[some, loss[some].argmin(-1)], (len(cell), 1))
+        tried = np.concatenate([restarts[cell], others], axis=1)
+        models = jax.tree.map(lambda x: x[tried.ravel()], trained.models)
+        where = np.repeat(cell, tried.shape[1]).astype(np.int32)
+        found, loss = self(models, np.full(len(where), number), where)
+        loss = np.where(np.isfinite(loss), loss, np.inf).reshape(tried.shape)
+        lowest = np.arange(len(cell)) * tried.shape[1] + loss.argmin(-1)
+        return jax.tree.map(lambda x: x[lowest], found)
+
+
+def _put(models: PyTree, where: Bool[np.ndarray, " models"], values: PyTree) -> None:
+    """Replace some of the models."""
+    for kept, new in zip(jax.tree.leaves(models), jax.tree.leaves(values), strict=True):
+        kept[where] = new
