@@ -40,7 +40,7 @@ def held(results) -> dict[str, bool]:
 def test_the_known_optima_are_found(results):
     holds = held(results)
     for part in ("correlation 0: density at which superposition begins in the optimum, relative importance 0.3",
-                 "correlation -1: density below which", "correlation 0.5: density below which", "not merged",
+                 "correlation −1: density below which", "correlation 0.5: density below which", "not merged",
                  "up to density 1/2, relative", "antipodal up to density 1/2", "against s/12",
                  "does not depend on density", "concave", "L*(1/r)"):  # fmt: skip
         found = [claim for claim in holds if part in claim]
