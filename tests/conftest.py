@@ -89,8 +89,8 @@ def make_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., "Case"]
 
 # Files whose tests neither train models nor start processes.
 QUICK = frozenset(
-    "active_counts analysis boundaries canvas claims data directions geometry grid machine neurons phases random rooms"
-    " spec spec_numbers spec_sizes terminal theory".split()
+    "active_counts adaptive analysis boundaries branches canvas claims data directions geometry grid machine neurons"
+    " phases random ranks rooms spec spec_numbers spec_sizes terminal theory transitions".split()
 )
 
 # Those that take longest begin first, so that no worker is left with one of them at the end.

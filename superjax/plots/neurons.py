@@ -83,12 +83,12 @@ def ends_in_words(W: Float[np.ndarray, "..."], size: float) -> str:
 
     Example:
         >>> ends_in_words(np.array([0.3, -2.0]), 1.2)
-        ' Colours end at ±1.2; the largest weight is −2.00.'
+        ' Colours end at ±1.2; the largest weight is -2.00.'
     """
     if beyond(W, size) == "neither":
         return ""
     largest = W.ravel()[np.abs(W).argmax()]
-    return f" Colours end at ±{size:g}; the largest weight is {largest:.2f}.".replace("-", "−")
+    return f" Colours end at ±{size:g}; the largest weight is {largest:.2f}."
 
 
 def neuron_weights(ax: Axes, W: Float[np.ndarray, "n_hidden n_features"], size: float = 1.0) -> AxesImage:

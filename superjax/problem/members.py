@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import re
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +14,7 @@ from superjax.problem.models import MODELS, ToyModel
 from superjax.problem.options import Options, is_per_feature, number_names, static_names
 from superjax.problem.targets import TARGETS, Target, of_function
 from superjax.problem.terms import TERMS, Term
-from superjax.problem.user_code import one_line, refusal, tried
-from superjax.system import modules
+from superjax.problem.user_code import named, refusal
 
 BUILT_IN: dict[str, dict[str, Any]] = {"model": MODELS, "data": DISTRIBUTIONS, "target": TARGETS, "terms": TERMS}
 _KEYS = frozenset({"kind", "init_std", "init_bias", "init_instances"})  # of the tables of parts
@@ -40,21 +38,7 @@ def member(part: str, kind: str | type, path: str = "") -> Any:
     if kind in BUILT_IN[part]:
         return BUILT_IN[part][kind]
     path = path or f"{part}.kind"
-    module, _, name = kind.partition(":")
-    found, error = tried(lambda: functools.reduce(getattr, name.split("."), modules.load(module)))
-    if module == "__main__" and isinstance(error, AttributeError):
-        own = "name" if part == "target" else "Class"
-        fault = f"is of a script or a notebook that is not running here: {modules.main()} has no {name}"
-        raise refusal(path, kind, f'{fault}\n  put it into a file and give it as "pkg.module:{own}"') from error
-    if error is not None:
-        hint = f"\n  allowed: {', '.join(BUILT_IN[part])} or pkg.module:{'name' if part == 'target' else 'Class'}"
-        if isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "-"):
-            folders = ", ".join(map(str, modules.folders()))
-            hint = f"\n  looked for {module.replace('.', '/')}.py in {folders} and the installed packages{hint}"
-        elif isinstance(error, AttributeError) and (there := modules.find(module)):
-            if not there[1].samefile(getattr(sys.modules.get(module), "__file__", None) or "/"):
-                hint = f"\n  {module} is a module of Python or superjax itself; give {there[1].name} another name{hint}"
-        raise refusal(path, kind, f"cannot be imported, {one_line(error)}{hint}") from error
+    found = named(path, kind, "name" if part == "target" else "Class", ", ".join(BUILT_IN[part]))
     base, wanted = _BASES[part]
     if part == "target" and callable(found) and not isinstance(found, type):
         return of_function(found)

@@ -16,6 +16,20 @@ def test_superposition_begins_where_the_table_says(shape, r):
     assert boundaries.superposed(r, at * NEAR, *shape, restarts).tolist() == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("shape", "r"),
+    [
+        ((2, 1), 0.1122), ((2, 1), 0.8913), ((2, 1), 2.2387), ((3, 2), 0.8913),
+        *(pytest.param(shape, r, marks=pytest.mark.heavy) for shape, table in boundaries.BEGINS.items() for r in table),
+    ],
+)  # fmt: skip
+def test_it_begins_where_the_finer_table_says(shape, r):
+    """To 1e-3 and less, as close as `phase_boundary` is compared with it."""
+    at = boundaries.BEGINS[shape][r]
+    restarts = 32 if shape == (2, 1) else 16
+    assert boundaries.superposed(r, at * np.array([1.0005, 0.9995]), *shape, restarts).tolist() == [False, True]
+
+
 def test_the_last_pair_of_five_features_forms_where_the_claim_says():
     at = boundaries.superposed(RATIO, DIGONS * NEAR, 2, 1)
     assert at.tolist() == [False, True]

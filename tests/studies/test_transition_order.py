@@ -95,7 +95,7 @@ def test_a_line_is_followed_along_either_axis():
     [
         ("axes.density.field=data.density[-1]", "needs exactly the axes importance"),
         ("n_features=3", "needs n_features = 2"),
-        ("importance=[2, 1]", "importance 1 of the first feature"),
+        ("importance=[2, 1]", "needs importance 1 of all features but the last"),
         ("model.kind=linear", 'the model "relu_output"'),
         ("case.along_density.families.rising.along=importance", "needs both families along the same axis"),
         ("case.along_density.families.rising.start=0.5", "start at the lowest value"),

@@ -1,6 +1,5 @@
 """Classifications of models, by the name that `boundary.of` has: every model gets a whole number."""
 
-import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,12 +11,11 @@ from jaxtyping import Int, PyTree
 from superjax import analysis
 from superjax.problem import source
 from superjax.problem.problem import Problem
-from superjax.problem.user_code import one_line, refusal, tried
+from superjax.problem.user_code import named, one_line, refusal, tried
 from superjax.runs.problems import exchangeable, laws_of
 from superjax.spec import Case
 from superjax.spec.grid import Grid
 from superjax.spec.parts import OWN
-from superjax.system import modules
 
 DIVERGED = -1
 BUILT_IN = ("superposition", "phases", "antipodal", "solution", "diverged")
@@ -139,10 +137,7 @@ def _alike(problem: Problem, laws: Any) -> list[list[int]]:
 
 def own(of: str) -> Callable[[xr.Dataset], Any]:
     """A function of the user's. Raises SweepError if there is none of the name."""
-    module, _, name = of.partition(":")
-    found, error = tried(lambda: functools.reduce(getattr, name.split("."), modules.load(module)))
-    if error is not None:
-        raise refusal("boundary.of", of, f"cannot be imported, {one_line(error)}") from error
+    found = named("boundary.of", of, "function", f"{', '.join(BUILT_IN)}, phase[i]")
     if not callable(found):
         raise refusal("boundary.of", of, "must be a function of a dataset of models")
 
@@ -160,6 +155,4 @@ def code_of(case: Case) -> dict[str, str]:
     of = case.boundary.of if case.boundary else ""
     if not OWN.fullmatch(of):
         return {}
-    own(of)
-    module, _, name = of.partition(":")
-    return {"boundary.of": source.digest(functools.reduce(getattr, name.split("."), modules.load(module)), module)}
+    return {"boundary.of": source.digest(named("boundary.of", of, "function"), of.partition(":")[0])}

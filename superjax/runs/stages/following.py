@@ -64,12 +64,10 @@ def slopes(
     """
     x, cells = np.empty((3, *loss.shape)), np.empty((3, *loss.shape), np.int32)
     for k, family in enumerate(families):
-        values, axis = grid.case.axes[family.along].table()[:, 0], grid.dims.index(family.along)
-        order = np.argsort(values, kind="stable")
-        number = np.moveaxis(np.arange(grid.n_cells).reshape(grid.shape), axis, 0).reshape(len(values), -1)[order]
+        values, number = _rising(grid, family)
         for place, distance in enumerate((-1, 0, 1)):
             beside = np.clip(np.arange(len(values)) + distance, 0, len(values) - 1)
-            cells[place, number, k], x[place, number, k] = number[beside], values[order][beside][:, None]
+            cells[place, number, k], x[place, number, k] = number[beside], values[beside][:, None]
     below, above = (loss_in(cells[place].ravel()).reshape(loss.shape).astype(float) for place in (0, 2))
     here = loss.astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -88,12 +86,18 @@ def most_at_once(grid: Grid, families: Sequence[Family]) -> int:
     return both_ways * max((sum(len(cells) for cells, _ in now) for now in steps), default=0)
 
 
+def _rising(grid: Grid, family: Family) -> tuple[Float[np.ndarray, " values"], Int[np.ndarray, "values others"]]:
+    """The values of the axis of a family in order, and of each the cells that have it."""
+    values = grid.case.axes[family.along].table()[:, 0]
+    order = np.argsort(values, kind="stable")
+    number = np.moveaxis(np.arange(grid.n_cells).reshape(grid.shape), grid.dims.index(family.along), 0)
+    return values[order], number.reshape(len(values), -1)[order]
+
+
 def _path(grid: Grid, family: Family) -> Path:
     """The cells that are reached with every step of a family, and those that they are reached from, itself at first."""
-    values = grid.case.axes[family.along].table()[:, 0]
-    number = np.moveaxis(np.arange(grid.n_cells).reshape(grid.shape), grid.dims.index(family.along), 0)
-    number = number.reshape(len(values), -1)[np.argsort(values, kind="stable")]
-    begin = int(np.argmin(np.abs(np.sort(values) - family.start)))
+    values, number = _rising(grid, family)
+    begin = int(np.argmin(np.abs(values - family.start)))
     path = [(number[begin], number[begin])]
     for distance in range(1, len(values)):
         points = [(begin + sign * distance, begin + sign * (distance - 1)) for sign in (-1, 1)]

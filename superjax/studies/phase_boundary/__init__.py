@@ -5,7 +5,7 @@ last, the extra one, have importance 1.
 """
 
 from superjax.spec import Case, SweepError
-from superjax.studies.diagram import check_plane
+from superjax.studies.diagram import check_plane, check_relative
 from superjax.studies.phase_boundary.claims import claims
 from superjax.studies.phase_boundary.figures import figures
 
@@ -15,6 +15,7 @@ OF = ("superposition", "phases")
 def check(case: Case) -> None:
     """Raise SweepError unless the case searches boundaries of the optimum in the plane of the phase diagram."""
     check_plane(case)
+    check_relative(case)
     if case.boundary is None or case.boundary.of not in OF or case.boundary.by != "optimum":
         raise SweepError(f'needs [boundary] with of = "{OF[0]}" or "{OF[1]}" and by = "optimum"')
     if case.plane != ("importance", "density"):

@@ -114,6 +114,6 @@ def _caption(shown: list[Search]) -> str:
         f"both sides. {cost} (in ln of both axes). Relative importance is that of the extra feature, the last one; the "
         f"others have 1. Left: every point that was tried, the boundaries, and the band of {case.restarts} restarts: "
         f"the lines inside of which 10% and 90% of them have superposition. Right: the boundary of superposition at "
-        f"20 importances chosen beforehand; at n = 2 the search was tuned at others, at n = 3 on these too. Each "
+        f"{len(shown[0].reference)} importances chosen beforehand; at n = 2 the search was tuned at others, at n = 3 on these too. Each "
         f"restart of the grid: {training_in_words(case)}."
     )

@@ -6,6 +6,7 @@ Paper, "Superposition as a Phase Change": n = 2, m = 1. A case follows its minim
 
 from superjax.spec import Case, SweepError
 from superjax.studies.base import needs_array
+from superjax.studies.diagram import check_plane, check_relative
 from superjax.studies.transition_order.claims import claims
 from superjax.studies.transition_order.figures import figures
 from superjax.studies.transition_order.view import FAMILIES
@@ -15,13 +16,12 @@ __all__ = ["check", "claims", "figures"]
 
 def check(case: Case) -> None:
     """Raise SweepError unless a case has both axes, and both families that go along one of them from its ends."""
-    axes = {name: axis.names for name, axis in case.axes.items()}
-    if list(axes.items()) != [("importance", ("importance[-1]",)), ("density", ("data.density",))]:
-        raise SweepError("needs exactly the axes importance (importance[-1]) and density (data.density), in this order")
-    if (case.n_features, case.n_hidden) != (2, 1) or case.importance_vector()[0] != 1:
-        raise SweepError("needs n_features = 2, n_hidden = 1, and importance 1 of the first feature")
-    if case.data.kind != "independent" or case.model.kind != "relu_output" or case.terms:
-        raise SweepError('needs independent features and the model "relu_output", and minimises the loss alone')
+    check_plane(case)
+    check_relative(case)
+    if (case.n_features, case.n_hidden) != (2, 1):
+        raise SweepError("needs n_features = 2 and n_hidden = 1")
+    if case.model.kind != "relu_output" or case.terms:
+        raise SweepError('needs the model "relu_output", and minimises the loss alone')
     needs_array(case, "b")
     if tuple(case.families) != FAMILIES:
         raise SweepError(f"needs the families {' and '.join(FAMILIES)}, in this order")

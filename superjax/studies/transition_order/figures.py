@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from superjax import plots
 from superjax.analysis import Coexistence
-from superjax.plots.maps import BLUE, GREEN, GREY, VERMILION
+from superjax.plots.maps import BLUE, GREEN, GREY, OKABE_ITO, VERMILION
 from superjax.reference import branches
 from superjax.studies.axes import readable_logs
 from superjax.studies.captions import frame, nearest, partly, training_in_words
@@ -22,7 +22,7 @@ LABELS = {"importance": "relative importance", "density": "density 1 − S"}
 COLOURS = {"rising": BLUE, "falling": VERMILION}
 MAX_CASES = 4
 _WIDEST = 3.0  # of the panels: a coexistence with so much of its width (in ln x) on either side
-_PURPLE, _YELLOW = "#cc79a7", "#f0e442"
+_PURPLE, _YELLOW = OKABE_ITO[3], OKABE_ITO[6]
 _REGIONS = (  # words, a point of the region, and where the words are
     ("the extra feature\nis left out", (0.2, 0.72), (0.2, 0.72)),
     ("the other feature\nis left out", (5.0, 0.72), (5.0, 0.72)),
