@@ -227,7 +227,7 @@ class Boundary(Frozen):
     )
     resolution: Annotated[float, Field(gt=0, lt=1)] = Field(
         1e-3,
-        description="the largest side of the smallest squares: along an axis with `scale = \"log\"` in its natural "
+        description='the largest side of the smallest squares: along an axis with `scale = "log"` in its natural '
         "logarithm, else as a fraction of the axis's length",
     )
     band: Annotated[float, Field(ge=0, lt=1)] = Field(

@@ -94,7 +94,7 @@ def test_a_line_is_followed_along_either_axis():
     ("override", "said"),
     [
         ("axes.density.field=data.density[-1]", "needs exactly the axes importance"),
-        ("n_features=3", "needs n_features = 2"),
+        ("n_features=3", "knows the theory of n_features, n_hidden = 2, 1"),
         ("importance=[2, 1]", "needs importance 1 of all features but the last"),
         ("model.kind=linear", 'the model "relu_output"'),
         ("case.along_density.families.rising.along=importance", "needs both families along the same axis"),

@@ -108,12 +108,16 @@ def _caption(shown: list[Search]) -> str:
         f"models, {search.share:.2%} of a full grid of {search.resolution:.2g}"
         for search in shown
     )
+    known = len(shown[0].reference)
+    beside = (
+        f" Right: the boundary of superposition at {known} importances chosen beforehand; at n = 2 the search was tuned "
+        "at others, at n = 3 on these too."
+    )
     return (
         f"Boundaries of the optimum, searched from a grid of {case.axes['importance'].size} x "
         f"{case.axes['density'].size} points by halving the squares in which it changes and following the solutions of "
         f"both sides. {cost} (in ln of both axes). Relative importance is that of the extra feature, the last one; the "
         f"others have 1. Left: every point that was tried, the boundaries, and the band of {case.restarts} restarts: "
-        f"the lines inside of which 10% and 90% of them have superposition. Right: the boundary of superposition at "
-        f"{len(shown[0].reference)} importances chosen beforehand; at n = 2 the search was tuned at others, at n = 3 on these too. Each "
-        f"restart of the grid: {training_in_words(case)}."
+        f"the lines inside of which 10% and 90% of them have superposition.{beside if known else ''} Each restart of "
+        f"the grid: {training_in_words(case)}."
     )
