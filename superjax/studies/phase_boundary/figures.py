@@ -110,8 +110,8 @@ def _caption(shown: list[Search]) -> str:
     )
     known = len(shown[0].reference)
     beside = (
-        f" Right: the boundary of superposition at {known} importances chosen beforehand; at n = 2 the search was tuned "
-        "at others, at n = 3 on these too."
+        f" Right: the boundary of superposition at {known} importances chosen beforehand; at n = 2 the search was "
+        "tuned at others, at n = 3 on these too."
     )
     return (
         f"Boundaries of the optimum, searched from a grid of {case.axes['importance'].size} x "
