@@ -1,17 +1,13 @@
-"""Branches of minima in float64: where a minimum is that given weights are near, and where one ceases to be.
+"""Branches of minima in float64: where one begins and where it ceases to be, in closed form.
 
 For n = 2, m = 1 and importances (1, r) the solution that represents the first feature alone is known in closed form,
-and so is the importance at which it ceases to be a minimum. Everything else is found by BFGS on the exact loss of
-`oracle`, from weights that are given.
+and so is the importance at which it ceases to be a minimum. `oracle.relaxed` follows all others.
 """
 
-from typing import NamedTuple
-
 import numpy as np
-from jaxtyping import Float
 from scipy import optimize
 
-from superjax.reference import checks, oracle, theory
+from superjax.reference import checks, theory
 
 CRITICAL_END = (0.5641, 0.5117)
 """Relative importance and density at which, n = 2, m = 1, the onset of `onset_importance` meets the transition to the
@@ -78,55 +74,3 @@ def tricritical_points() -> list[tuple[float, float]]:
     """
     found = [optimize.brentq(onset_cubic, *ends, xtol=1e-12) for ends in ((0.4, 0.7), (0.7, 0.99))]
     return [(float(onset_importance(s)), float(s)) for s in found]
-
-
-class Minima(NamedTuple):
-    """What given weights fall to: losses (...), weights and biases, and the largest entry of the gradient in units of
-    the loss of a model that predicts the mean."""
-
-    loss: Float[np.ndarray, "*models"]
-    W: Float[np.ndarray, "*models hidden feature"]
-    b: Float[np.ndarray, "*models feature"]
-    gradient_norm: Float[np.ndarray, "*models"]
-
-
-def relaxed(
-    W: Float[np.ndarray, "*models hidden feature"],
-    b: Float[np.ndarray, "*models feature"],
-    importance: Float[np.ndarray, "*#models feature"],
-    density: Float[np.ndarray, "*#models feature"],
-    tolerance: float = 1e-9,
-    evaluations: int = 200,
-) -> Minima:
-    """The minima into which given weights fall, all models side by side, by BFGS on the exact loss.
-
-    Args:
-        W, b: weights (..., hidden, feature) and biases; importance and density (..., feature) broadcast.
-        tolerance: largest entry of the gradient, in units as in `Minima`.
-
-    One feature alone is a minimum where the other is unimportant and data are dense:
-
-    >>> found = relaxed(np.array([[0.9, 0.01]]), np.array([0.1, 0.3]), np.array([1.0, 0.1]), np.array([0.8, 0.8]))
-    >>> np.abs(found.W).round(6).tolist(), found.b.round(6).tolist()
-    ([[1.0, 0.0]], [0.0, 0.4])
-    """
-    shape, (n_hidden, n) = W.shape[:-2], W.shape[-2:]
-    W, b = W.reshape(-1, n_hidden, n).astype(float), b.reshape(-1, n).astype(float)
-    importance, density = (np.broadcast_to(x, (*shape, n)).reshape(-1, n).astype(float) for x in (importance, density))
-    unit, bias_unit = (importance * theory.variance(density)).sum(-1), np.sqrt(density)
-
-    def parts(x, which):
-        return x[:, : n_hidden * n].reshape(-1, n_hidden, n), x[:, n_hidden * n :] * bias_unit[which]
-
-    def objective(x, which):
-        loss, d_W, d_b = oracle.loss_and_gradient(*parts(x, which), importance[which], density[which])
-        gradient = np.concatenate([d_W.reshape(len(x), -1), d_b * bias_unit[which]], axis=1)
-        return loss / unit[which], gradient / unit[which, None]
-
-    start = np.concatenate([W.reshape(len(W), -1), b / bias_unit], axis=1)
-    x, value, gradient = oracle.descend(objective, start, tolerance, evaluations)
-    W, b = parts(x, np.arange(len(x)))
-    return Minima(
-        (value * unit).reshape(shape), W.reshape(*shape, n_hidden, n), b.reshape(*shape, n),
-        np.abs(gradient).max(-1).reshape(shape),
-    )  # fmt: skip

@@ -9,148 +9,22 @@ probability `s_i` (the density) and then uniform on [0, 1]; its loss is the pape
 with `G = WᵀW`, `z = b_i + Σ_{j∈A} G_ij x_j`, and the sum over A over all active sets (Elhage et al. 2022,
 "Demonstrating Superposition", set-up).
 
-How the integral is made exact. The integrand is a polynomial of total degree 2 on either side of the
-hyperplane `z = 0`. Integrate one feature after another, the outermost first. Once the `d` features inside
-it have been integrated, the integrand of a feature is a continuous piecewise polynomial of degree at most
-`2 + d`, which changes form only where the hyperplane passes through a vertex of the cube of those `d`
-features. Split [0, 1] at these `2^d` points and Gauss-Legendre with `⌈(3+d)/2⌉` nodes is exact on each
-piece. The derivatives of the integrand by `G_ij` and `b_i` have the same degree and jump only
-where z = 0, so the same nodes give the exact gradient (the boundary terms cancel because the integrand is
-continuous there). Nothing is divided by a coefficient except to place a split, so small and vanishing
-coefficients do no harm.
-
-The trainer's objective is computed differently on purpose: this module shares neither code nor method with
-it. An output needs 4, 24, 360, 9720 nodes for 1, 2, 3, 4 active features: n up to 3 is quick, 4 slow, and
-more than 5 is refused.
+`integrals` makes the integral exact. The trainer's objective is computed differently on purpose: these modules share
+neither code nor method with it. n up to 3 is quick, 4 slow, and more than 5 is refused.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from itertools import combinations, product
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from superjax.reference import checks
+from superjax.reference.integrals import evaluate
 
 MAX_FEATURES = 5
-_NODES_AT_ONCE = 2**18  # quadrature nodes evaluated together: a few MB of scratch, within reach of the cache
-
-
-@cache
-def _active_sets(n_features: int, size: int):
-    """Index sets of one size (sets, size), and as one-hot rows (sets, size, n_features)."""
-    sets = np.array(list(combinations(range(n_features), size)))
-    return sets, np.eye(n_features)[sets]
-
-
-@cache
-def _gauss(n_nodes: int):
-    """Gauss-Legendre nodes and weights on [0, 1]."""
-    nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
-    return (nodes + 1) / 2, weights / 2
-
-
-@cache
-def _vertices(dimension: int):
-    """Vertices of the unit cube, (2^dimension, dimension)."""
-    return np.array(list(product((0.0, 1.0), repeat=dimension))).reshape(2**dimension, dimension)
-
-
-def _nodes_per_row(size: int, relu: bool) -> int:
-    """Quadrature nodes for one integral over `size` active features."""
-    per_level = [((2**d + 1) * ((4 + d) // 2) if relu else 2) for d in range(size)]
-    return int(np.prod(per_level))
-
-
-def _split_quadrature(a, b, relu):
-    """Nodes `x` (k arrays (rows, nodes)), weights and `z = b + a·x` that integrate over the cube exactly.
-
-    `a` (rows, k) are the coefficients of the active features and `b` (rows,) the bias. Without ReLU there is
-    nothing to split.
-    """
-    rows, k = a.shape
-    z, weights, xs = b[:, None], np.ones((rows, 1)), []
-    for level in range(k):
-        inner = k - level - 1
-        slope = a[:, level, None, None]
-        if relu:
-            corners = z[:, :, None] + (a[:, level + 1 :] @ _vertices(inner).T)[:, None, :]
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                cuts = np.where(slope == 0, 0.0, -corners / slope)
-            cuts = np.clip(cuts, 0.0, 1.0)
-            if inner:
-                cuts.sort(axis=-1)
-            edges = np.empty((*cuts.shape[:2], cuts.shape[2] + 2))
-            edges[..., 0], edges[..., 1:-1], edges[..., -1] = 0.0, cuts, 1.0
-            nodes, node_weights = _gauss((4 + inner) // 2)
-        else:
-            edges = np.broadcast_to(np.array([0.0, 1.0]), (*z.shape, 2))
-            nodes, node_weights = _gauss(2)
-        left, width = edges[..., :-1], np.diff(edges, axis=-1)
-        x = left[..., None] + width[..., None] * nodes
-        per_node = x.shape[2] * x.shape[3]
-        weights = (weights[:, :, None, None] * width[..., None] * node_weights).reshape(rows, -1)
-        z = (z[:, :, None, None] + slope[..., None] * x).reshape(rows, -1)
-        xs = [np.repeat(outer, per_node, axis=1) for outer in xs]
-        xs.append(x.reshape(rows, -1))
-    return xs, weights, z
-
-
-def _integrals(G, b, density, relu, gradient):
-    """Unweighted losses (models, n), their derivatives by G_ij (models, n, n) and by b_i (models, n)."""
-    models, n = b.shape
-    level = np.maximum(b, 0.0) if relu else b
-    nothing_active = np.prod(1 - density, axis=-1)[:, None]
-    loss, d_b, d_G = nothing_active * level**2, 2 * nothing_active * level, np.zeros_like(G)
-    for size in range(1, n + 1):
-        sets, one_hot = _active_sets(n, size)
-        chosen = one_hot.sum(axis=1) > 0
-        probability = np.prod(np.where(chosen, density[:, None, :], 1 - density[:, None, :]), axis=-1)
-        if not probability.any():
-            continue
-        a = np.moveaxis(G[:, :, sets], 2, 1)  # (models, sets, outputs, size)
-        rows = models * len(sets) * n
-        offsets = np.broadcast_to(b[:, None, :], a.shape[:3])
-        xs, weights, z = _split_quadrature(a.reshape(rows, size), offsets.reshape(rows), relu)
-        nodes = weights.shape[1]
-        target = np.zeros((models, len(sets), n, nodes))
-        for position, x in enumerate(xs):
-            x = x.reshape(target.shape)
-            for s, members in enumerate(sets):
-                target[:, s, members[position]] = x[:, s, members[position]]
-        output = np.maximum(z, 0.0) if relu else z
-        residual = target.reshape(rows, nodes) - output
-        weighted = weights * residual
-        per_set = np.einsum("rp,rp->r", weighted, residual).reshape(models, len(sets), n)
-        loss = loss + np.einsum("ms,msi->mi", probability, per_set)
-        if gradient:
-            slope = weighted * (z > 0) if relu else weighted
-            d_offset = slope.sum(axis=1).reshape(models, len(sets), n)
-            d_b = d_b - 2 * np.einsum("ms,msi->mi", probability, d_offset)
-            d_a = np.stack([np.einsum("rp,rp->r", slope, x) for x in xs], axis=-1)
-            d_a = d_a.reshape(models, len(sets), n, size)
-            d_G -= 2 * np.einsum("ms,msik,skj->mij", probability, d_a, one_hot)
-    return loss, d_G, d_b
-
-
-def _evaluate(W, b, density, relu, gradient):
-    """`_integrals` of W (models, n_hidden, n), b and density (models, n), a block of models at a time on every core."""
-    models, n = b.shape
-    G = np.einsum("mhi,mhj->mij", W, W)
-    block = max(1, _NODES_AT_ONCE // (n * _nodes_per_row(n, relu)))
-
-    def part(at: int):
-        return _integrals(G[at : at + block], b[at : at + block], density[at : at + block], relu, gradient)
-
-    starts = range(0, max(models, 1), block)
-    if len(starts) == 1:
-        return part(0)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        parts = list(pool.map(part, starts))
-    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+Objective = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def _flatten(W, b, density, importance=None):
@@ -202,7 +76,7 @@ def feature_losses(
     batch mean.
     """
     batch, W, b, density, _ = _flatten(W, b, density)
-    return _evaluate(W, b, density, relu, gradient=False)[0].reshape(*batch, -1)
+    return evaluate(W, b, density, relu, gradient=False)[0].reshape(*batch, -1)
 
 
 def expected_loss(
@@ -234,7 +108,7 @@ def expected_loss(
     divides by the number of features; this does not.
     """
     batch, W, b, density, importance = _flatten(W, b, density, importance)
-    loss = _evaluate(W, b, density, relu, gradient=False)[0]
+    loss = evaluate(W, b, density, relu, gradient=False)[0]
     return np.asarray((importance * loss).sum(axis=-1).reshape(batch))
 
 
@@ -268,7 +142,7 @@ def loss_and_gradient(
 
 def _weighted(W, b, importance, density, relu=True):
     """Loss and gradient of flat inputs."""
-    loss, d_G, d_b = _evaluate(W, b, density, relu, gradient=True)
+    loss, d_G, d_b = evaluate(W, b, density, relu, gradient=True)
     d_G = importance[:, :, None] * d_G
     d_W = np.einsum("mhi,mij->mhj", W, d_G + np.swapaxes(d_G, 1, 2))
     return (importance * loss).sum(axis=-1), d_W, importance * d_b
@@ -357,6 +231,83 @@ def descend(objective, x, tolerance, max_evaluations):
     return x, value, gradient
 
 
+class _Scaled:
+    """Losses and gradients of cells, in the units in which `descend` goes well: flat importance and density (cells, n).
+
+    The unit of loss is that of a model that predicts the mean. That of a bias is the square root of the density, which
+    evens out the curvature of the loss (an idle output costs b² all the time, a weight matters only when its feature is
+    active).
+    """
+
+    def __init__(self, importance: np.ndarray, density: np.ndarray, n_hidden: int):
+        self._importance, self._density, self._n_hidden = importance, density, n_hidden
+        self.unit = (importance * (density / 3 - density**2 / 4)).sum(axis=-1)
+        self._bias_unit = np.sqrt(density)
+
+    def packed(self, W: np.ndarray, b: np.ndarray, cell: np.ndarray) -> np.ndarray:
+        """Rows of `descend`, of weights (rows, n_hidden, n) and biases in given cells."""
+        return np.concatenate([W.reshape(len(W), -1), b / self._bias_unit[cell]], axis=-1)
+
+    def parts(self, x: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The weights and biases of rows."""
+        n = self._density.shape[-1]
+        weights = self._n_hidden * n
+        return x[:, :weights].reshape(-1, self._n_hidden, n), x[:, weights:] * self._bias_unit[cell]
+
+    def objective(self, owner: Int[np.ndarray, " rows"]) -> Objective:
+        """The function of rows that `descend` minimises, each in the cell that `owner` says."""
+
+        def objective(x, which):
+            cell = owner[which]
+            loss, d_W, d_b = _weighted(*self.parts(x, cell), self._importance[cell], self._density[cell])
+            gradient = np.concatenate([d_W.reshape(len(x), -1), d_b * self._bias_unit[cell]], axis=1)
+            return loss / self.unit[cell], gradient / self.unit[cell, None]
+
+        return objective
+
+
+class Relaxed(NamedTuple):
+    """What given weights fall to: losses (...), weights and biases, and the largest entry of the gradient in units of
+    the loss of a model that predicts the mean."""
+
+    loss: Float[np.ndarray, "*models"]
+    W: Float[np.ndarray, "*models hidden feature"]
+    b: Float[np.ndarray, "*models feature"]
+    gradient_norm: Float[np.ndarray, "*models"]
+
+
+def relaxed(
+    W: Float[np.ndarray, "*models hidden feature"],
+    b: Float[np.ndarray, "*models feature"],
+    importance: Float[np.ndarray, "*#models feature"],
+    density: Float[np.ndarray, "*#models feature"],
+    tolerance: float = 1e-9,
+    evaluations: int = 200,
+) -> Relaxed:
+    """The minima into which given weights fall, all models side by side, by BFGS on the exact loss.
+
+    Args:
+        W, b: weights (..., hidden, feature) and biases; importance and density (..., feature) broadcast.
+        tolerance: largest entry of the gradient, in units as in `Relaxed`.
+
+    One feature alone is a minimum where the other is unimportant and data are dense:
+
+    >>> found = relaxed(np.array([[0.9, 0.01]]), np.array([0.1, 0.3]), np.array([1.0, 0.1]), np.array([0.8, 0.8]))
+    >>> np.abs(found.W).round(6).tolist(), found.b.round(6).tolist()
+    ([[1.0, 0.0]], [0.0, 0.4])
+    """
+    shape, (n_hidden, n) = W.shape[:-2], W.shape[-2:]
+    flat = (np.broadcast_to(x, (*shape, n)).reshape(-1, n).astype(float) for x in (importance, density))
+    scaled, every = _Scaled(*flat, n_hidden), np.arange(W.size // (n_hidden * n))
+    start = scaled.packed(W.reshape(-1, n_hidden, n).astype(float), b.reshape(-1, n).astype(float), every)
+    x, value, gradient = descend(scaled.objective(every), start, tolerance, evaluations)
+    W, b = scaled.parts(x, every)
+    return Relaxed(
+        np.asarray((value * scaled.unit).reshape(shape)), W.reshape(*shape, n_hidden, n), b.reshape(*shape, n),
+        np.asarray(np.abs(gradient).max(-1).reshape(shape)),
+    )  # fmt: skip
+
+
 def minimum(
     importance: Float[np.ndarray, "*#cells n_features"],
     density: Float[np.ndarray, "*#cells n_features"],
@@ -400,51 +351,28 @@ def minimum(
     cells = np.broadcast_shapes(importance.shape[:-1], density.shape[:-1])
     importance, density = (np.broadcast_to(v, (*cells, n)).reshape(-1, n) for v in (importance, density))
     n_cells = len(importance)
-    unit = (importance * (density / 3 - density**2 / 4)).sum(axis=-1)
-    if not (unit > 0).all():
+    scaled = _Scaled(importance, density, n_hidden)
+    if not (scaled.unit > 0).all():
         raise ValueError("importance: every cell needs a positive one")
-
-    # Unit of loss: a model that predicts the mean. Unit of bias: the square root of the density, which
-    # evens out the curvature of the loss (an idle output costs b² all the time, a weight matters only when
-    # its feature is active).
-    bias_unit = np.sqrt(density)
-    owner = np.repeat(np.arange(n_cells), restarts)
-
-    def unpack(x, cell):
-        return x[:, : n_hidden * n].reshape(-1, n_hidden, n), x[:, n_hidden * n :] * bias_unit[cell]
-
-    def objective_of(owner):
-        def objective(x, which):
-            cell = owner[which]
-            loss, d_W, d_b = _weighted(*unpack(x, cell), importance[cell], density[cell])
-            gradient = np.concatenate([d_W.reshape(len(x), -1), d_b * bias_unit[cell]], axis=1)
-            return loss / unit[cell], gradient / unit[cell, None]
-
-        return objective
 
     rng = np.random.default_rng(seed)
     scale = np.geomspace(0.1, 1.0, restarts)[:, None, None]
     W = scale * rng.standard_normal((restarts, n_hidden, n))
     b = rng.uniform(-0.3, 0.5, (restarts, n)) * density[:, None, :]
-    start = np.concatenate(
-        [
-            np.broadcast_to(W.reshape(restarts, -1), (n_cells, restarts, n_hidden * n)),
-            b / bias_unit[:, None, :],
-        ],
-        axis=-1,
-    )
-    x, value, _ = descend(objective_of(owner), start.reshape(n_cells * restarts, -1), 1e-6, 400)
+    owner = np.repeat(np.arange(n_cells), restarts)
+    start = scaled.packed(np.tile(W, (n_cells, 1, 1)), b.reshape(-1, n), owner)
+    x, value, _ = descend(scaled.objective(owner), start, 1e-6, 400)
 
     # Polish the best few, the others are only reported.
     value = value.reshape(n_cells, restarts)
     keep = min(3, restarts)
     top = np.argsort(value, axis=1)[:, :keep]
     rows = (np.arange(n_cells)[:, None] * restarts + top).ravel()
-    finalists = owner[rows]
-    x, polished, gradient = descend(objective_of(finalists), x[rows], 1e-11, 400)
+    x, polished, gradient = descend(scaled.objective(owner[rows]), x[rows], 1e-11, 400)
     np.put_along_axis(value, top, polished.reshape(n_cells, keep), axis=1)
     best = np.arange(n_cells) * keep + polished.reshape(n_cells, keep).argmin(axis=1)
-    W, b = unpack(x[best], np.arange(n_cells))
+    unit = scaled.unit
+    W, b = scaled.parts(x[best], np.arange(n_cells))
     return Minimum(
         loss=np.asarray((polished[best] * unit).reshape(cells)),
         W=W.reshape(*cells, n_hidden, n),

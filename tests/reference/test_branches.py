@@ -38,7 +38,7 @@ def test_one_feature_alone_is_a_minimum_up_to_the_onset():
         r = share * branches.onset_importance(density)
         numbers = np.stack([np.ones_like(r), r], -1), np.repeat(density[:, None], 2, axis=1)
         b = np.stack([0 * density, density / 2], -1)
-        W = branches.relaxed(np.repeat(ONE[None], 3, axis=0), b, *numbers).W
+        W = oracle.relaxed(np.repeat(ONE[None], 3, axis=0), b, *numbers).W
         assert ((np.abs(W[:, 0, 1]) < 1e-4) == stays).all()
 
 
@@ -54,7 +54,7 @@ def test_the_norm_jumps_where_the_cubic_is_negative():
     s = np.array([0.9135, 0.9145, 0.73])
     numbers = np.stack([np.ones(3), np.array([0.95, 0.95, 0.8])], -1), np.repeat(s[:, None], 2, axis=1)
     found = [
-        branches.relaxed(np.repeat([[[1.0, -norm]]], 3, axis=0), np.stack([0.2 * norm + 0 * s, s / 2], -1), *numbers)
+        oracle.relaxed(np.repeat([[[1.0, -norm]]], 3, axis=0), np.stack([0.2 * norm + 0 * s, s / 2], -1), *numbers)
         for norm in (1e-4, 0.1)
     ]
     alone, uneven = (np.abs(minima.W[:, 0, 1]) for minima in found)
@@ -66,7 +66,7 @@ def test_the_critical_end_is_where_the_pair_has_the_loss_of_one_feature_at_the_o
     def excess(s):
         r = branches.onset_importance(s)
         W, b = np.array([[1.03, -0.75]]), s * np.array([0.1, 0.2])
-        found = branches.relaxed(W, b, np.array([1, r]), np.array([s, s]))
+        found = oracle.relaxed(W, b, np.array([1, r]), np.array([s, s]))
         assert abs(found.W[0, 1]) > 0.6
         return found.loss / theory.variance(s) - r
 
@@ -78,7 +78,7 @@ def test_relaxed_finds_the_minimum_near_by():
     """Two minima of one cell, each from weights of its own; any leading axes."""
     W = np.array([[[1.0, -0.02]], [[0.9, -0.8]]])[None]
     b = np.array([[0.0, 0.16], [0.1, 0.1]])[None]
-    found = branches.relaxed(W, b, np.array([1.0, 0.3]), np.array([0.32, 0.32]))
+    found = oracle.relaxed(W, b, np.array([1.0, 0.3]), np.array([0.32, 0.32]))
     assert found.loss.shape == (1, 2) and found.W.shape == (1, 2, 1, 2) and found.gradient_norm.max() < 1e-8
     best = oracle.minimum(np.array([1.0, 0.3]), np.array([0.32, 0.32]), 1, restarts=16)
     assert found.loss[0, 1] == pytest.approx(float(best.loss), rel=1e-9)

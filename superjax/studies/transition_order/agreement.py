@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from superjax.analysis import Coexistence
-from superjax.reference import branches
+from superjax.reference import oracle
 from superjax.studies.claim import Claim, at_least, vanishes
 from superjax.studies.transition_order.view import APART, CONVERGED, Line, View
 
@@ -32,14 +32,14 @@ class Point(NamedTuple):
     x: float
 
 
-def _relaxed(view: View, points: Sequence[Point], move: float = 0.0) -> branches.Minima:
+def _relaxed(view: View, points: Sequence[Point], move: float = 0.0) -> oracle.Relaxed:
     """What the weights of points fall to in float64, if the weaker feature is moved at first."""
     W, b = _weights(points)
     weaker, models = np.abs(W[:, 0]).argmin(-1), np.arange(len(W))
     W[models, 0, weaker] -= move * np.sign(W[models, 0, 1 - weaker])
     importance = np.array([[1.0, view.importance(point.line, point.x)] for point in points])
     density = np.array([[min(view.density(point.line, point.x), 1.0)] * 2 for point in points])
-    return branches.relaxed(W, b, importance, density)
+    return oracle.relaxed(W, b, importance, density)
 
 
 def _weights(points: Sequence[Point]) -> tuple[Float[np.ndarray, "points hidden features"], np.ndarray]:
@@ -48,7 +48,7 @@ def _weights(points: Sequence[Point]) -> tuple[Float[np.ndarray, "points hidden 
     return np.stack(W).astype(float), np.stack(b).astype(float)
 
 
-def _change(minima: branches.Minima, points: Sequence[Point]) -> Float[np.ndarray, " points"]:
+def _change(minima: oracle.Relaxed, points: Sequence[Point]) -> Float[np.ndarray, " points"]:
     """The largest change of an entry of WᵀW from the weights of the points."""
     one, other = (np.einsum("phi,phj->pij", W, W) for W in (minima.W, _weights(points)[0]))
     return np.abs(one - other).max((-1, -2))
