@@ -8,7 +8,7 @@ from math import factorial, prod
 import numpy as np
 import pytest
 
-from superjax.reference import oracle, theory
+from superjax.reference import integrals, oracle, theory
 
 PHASE_CASES = [(2, 1), (3, 2)]
 
@@ -207,7 +207,7 @@ def test_blocks_do_not_change_the_answer(monkeypatch):
     rng = np.random.default_rng(6)
     W, b = rng.standard_normal((7, 2, 3)), rng.standard_normal((7, 3))
     whole = oracle.loss_and_gradient(W, b, np.ones(3), np.full(3, 0.4))
-    monkeypatch.setattr(oracle, "_NODES_AT_ONCE", 3000)
+    monkeypatch.setattr(integrals, "_NODES_AT_ONCE", 3000)
     for one, other in zip(whole, oracle.loss_and_gradient(W, b, np.ones(3), np.full(3, 0.4)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-16)
 
