@@ -14,6 +14,7 @@ from superjax.plots.canvas import fitted
 from superjax.plots.maps import MEASURED_LINE, THEORY_LINE
 from superjax.reference import theory
 from superjax.studies.captions import frame, partly, spread, training_in_words
+from superjax.studies.claim import signed
 from superjax.studies.correlated_phase_diagram.view import MERGED, antipodal_boundary, optimum_kinds, slices
 from superjax.studies.diagram import Diagram
 from superjax.studies.phase_diagram.figures import set_scales
@@ -25,6 +26,7 @@ COLUMNS = 5
 MAX_PANELS = 20
 MAX_ROWS = 6  # cases of a figure
 MAX_CURVES = 16
+_NEAR = 0.15  # correlations that are nearer have no room for two numbers
 _BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False, "columnspacing": 1.0}
 
 
@@ -156,9 +158,14 @@ def _draw_overlap(ax: Axes, by_rho: dict[float, Diagram]):
     closed = theory.pair_boundary(diagram.importance[column], fine)
     ax.plot(fine, np.where(closed > 0, closed, np.nan), **THEORY_LINE, label="antipodal below (closed form)")
     edges = plots.cell_edges(y, True)
-    ax.set(ylim=(edges.min(), edges.max()), xlabel="correlation ρ", ylabel="density 1 − S", xticks=rhos,
+    ax.set(ylim=(edges.min(), edges.max()), xlabel="correlation ρ", ylabel="density 1 − S",
            title=f"Antipodal (−) or merged (+), relative importance {diagram.importance[column]:.2g}")  # fmt: skip
-    ax.set_xticks(rhos, [f"{rho:g}" for rho in rhos], fontsize=8.5, rotation=90)
+    labelled = [rhos[0]]
+    for rho in rhos[1:]:
+        if rho - labelled[-1] > _NEAR:
+            labelled.append(rho)
+    ax.set_xticks(labelled, [signed(f"{rho:g}") for rho in labelled], rotation=90)
+    ax.set_xticks(rhos, minor=True)
     ax.yaxis.set_major_formatter("{x:g}")
     ax.legend(fontsize=9, **_BELOW)
     return mesh

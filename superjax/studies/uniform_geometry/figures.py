@@ -18,6 +18,7 @@ TRIED = {  # (n, m, batch, steps, learning rate) of the packaged sweep, found by
     (400, 30, 512, 10_000, 0.01): "fourteen",
 }
 _BANDS = 0.12  # opacity of the colours of the lowest exact loss
+_BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15), "frameon": False, "columnspacing": 1.0}
 _UNNAMED = "#606060"  # represented, but in no complete polytope
 _BY_NORM = {"": GREY, "represented": BLUE}
 
@@ -62,11 +63,13 @@ def uniform_geometry(results: Results, shown: list[Uniform]) -> Figure:
 
 def losses(results: Results, shown: list[Uniform]) -> Figure:
     """Against 1/(1-S): exact losses of products and those of the trained models, what is explained, random D_i."""
-    figure = Figure(figsize=(17, 4.4 * len(shown) + 1.2), layout="constrained")
-    for row, axes in zip(shown, figure.subplots(len(shown), 4, squeeze=False), strict=True):
+    figure = Figure(figsize=(17, 5 * len(shown) + 1.4), layout="constrained")
+    body = figure.subfigures()
+    for row, axes in zip(shown, body.subplots(len(shown), 4, squeeze=False), strict=True):
         for draw, ax in zip((_products, _reached, _explained, _random), axes, strict=True):
             draw(ax, row)
             _density_axis(ax, row)
+    body.legend(*body.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=7, frameon=False)
     frame(
         figure, results,
         "First: what products of one kind of polytope explain at their exact optimum, and the trained models; one "
@@ -94,9 +97,10 @@ def _density_axis(ax: Axes, shown: Uniform) -> None:
     """1/(1-S) on a logarithmic axis, over bands in the colour of the polytope with the lowest exact loss."""
     x = 1 / shown.fine
     ax.set(xscale="log", xlabel="1 / (1 − S)", xlim=(x.min() / 1.04, x.max() * 1.04))
+    wide = x.max() > 20 * x.min()
     ticks = [
         tick
-        for tick in (1, 1.5, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000)
+        for tick in (1, *([] if wide else [1.5]), 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000)
         if x.min() <= tick * 1.001 <= x.max() * 1.01
     ]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -132,7 +136,7 @@ def _products(ax: Axes, shown: Uniform) -> None:
     ax.plot(x, (n - shown.best("loss") / v) / m, "o", color=BLUE, markersize=4.5, label="trained")
     ax.set(
         yscale="log",
-        ylabel="explained features per dimension: (n − L/v) / m",
+        ylabel="explained features\nper dimension: (n − L/v) / m",
         title=f"{shown.name}: exact losses",
     )
     top = ax.get_ylim()[1]
@@ -140,7 +144,6 @@ def _products(ax: Axes, shown: Uniform) -> None:
     ax.set(ylim=(0.97, top))
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
-    ax.legend(loc="upper left", fontsize=9)
 
 
 def _reached(ax: Axes, shown: Uniform) -> None:
@@ -153,7 +156,7 @@ def _reached(ax: Axes, shown: Uniform) -> None:
     )  # fmt: skip
     ax.set(
         ylim=(-0.05, max(1.25, 1.05 * float(shown.reached.max()))),
-        ylabel="gain over PCA, as a share of the best product's",
+        ylabel="gain over PCA,\nas a share of the best product's",
         title=f"{shown.name}: reached by training",
     )
 
@@ -169,7 +172,7 @@ def _explained(ax: Axes, shown: Uniform) -> None:
         ylabel="explained fraction of variance",
         title=f"{shown.name}: explained of features",
     )
-    ax.legend(loc="upper left")
+    ax.legend(ncols=2, **_BELOW)
 
 
 def _dots(ax: Axes, x: np.ndarray, values: np.ndarray, kinds: np.ndarray, colours: dict[str, str]) -> None:
