@@ -31,9 +31,8 @@ import superjax
 from benchmarks import jax_loop, pytorch_loop, rates
 from superjax.disk.files import write_json, write_text
 from superjax.engine import engine
-from superjax.runs.case_run import program_of
+from superjax.runs.case_run import CaseRun
 from superjax.runs.environment import environment
-from superjax.runs.problems import problem_of, training_parts
 from superjax.system.machine import usable_cores
 
 # What superjax is compared with: PyTorch as first written, tuned, tuned with one batch for all models, that compiled, a
@@ -201,7 +200,9 @@ def time_loop(workload: Workload, W: np.ndarray, steps: int, loop: str) -> Timin
 def plain_form():
     """superjax as `vmap` and autodiff alone make it."""
     engine.program.cache_clear()
-    with patch.object(engine, "_choose_form", lambda *_: "plain"), warnings.catch_warnings():
+    by_shape = patch.object(engine, "_choose_form", lambda *_: "plain")
+    tried = patch.object(engine.Program, "forms", lambda *_: ["plain"])
+    with by_shape, tried, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".* plain form")
         yield
     engine.program.cache_clear()
@@ -267,10 +268,7 @@ def measure(workload: Workload, repeats: int) -> dict[str, Any]:
 
 
 def engine_form(workload: Workload) -> str:
-    case = workload.sweep().cases[workload.name]
-    problem = problem_of(case)
-    [part] = training_parts(problem, case)
-    return program_of(case, problem).form(part.objective)
+    return CaseRun(workload.name, workload.sweep().cases[workload.name]).report.form
 
 
 def mean_losses(workload: Workload, W: np.ndarray) -> dict[str, float]:

@@ -121,7 +121,7 @@ def train_compiled(
     models, _, n = W.shape
     minus_inverse = -1 / torch.tensor(densities, dtype=torch.float32, device=device)
     importance = torch.tensor(importances, dtype=torch.float32, device=device) / (n * batch)
-    loss_of = _compiled(_functional_loss if functional else _batched_loss)
+    loss_of = _compiled(_functional_loss if functional else _batched_loss, device)
 
     start = _now(device)
     for _ in range(steps):
@@ -134,8 +134,9 @@ def train_compiled(
 
 
 @functools.cache
-def _compiled(function):
-    return torch.compile(function, dynamic=False)
+def _compiled(function, device):
+    """On a GPU with CUDA graphs, as a step is a few short kernels there."""
+    return torch.compile(function, dynamic=False, mode="reduce-overhead" if device == "cuda" else "default")
 
 
 def _batched_loss(weights, biases, minus_inverse, importance, batch):

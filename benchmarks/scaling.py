@@ -101,8 +101,7 @@ def measure_models(models: str) -> dict[str, float]:
 def measure_sizes(features: str, hidden: str) -> dict[str, Any]:
     """Nanoseconds a model-sample of minibatch training, what a run of one step costs subtracted."""
 
-    from superjax.runs.case_run import program_of
-    from superjax.runs.problems import problem_of, training_parts
+    from superjax.runs.case_run import CaseRun
 
     n, m = int(features), int(hidden)
     minibatch = ["train.objective=minibatch", f"train.batch={BATCH}", "axes.density.points=8", "restarts=1"]
@@ -111,9 +110,7 @@ def measure_sizes(features: str, hidden: str) -> dict[str, Any]:
         return statistics.median(run_seconds(sweep_of(n, m, 8, *minibatch, f"train.steps={steps}"), REPEATS))
 
     steps = int(np.clip(2e6 / (n * m), 50, 5000))
-    case = sweep_of(n, m, 8, *minibatch).cases["map"]
-    problem = problem_of(case)
-    form = program_of(case, problem).form(training_parts(problem, case)[0].objective)
+    form = CaseRun("map", sweep_of(n, m, 8, *minibatch).cases["map"]).report.form
     ns = 1e9 * (seconds(1 + steps) - seconds(1)) / (SIZE_MODELS * BATCH * steps)
     size = {"n_features": n, "n_hidden": m, "form": form}
     return {**size, "ns_per_model_sample": ns, "gflops": 10 * n * m / ns, "peak_memory_gib": peak_memory_gib()}

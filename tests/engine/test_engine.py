@@ -790,7 +790,8 @@ def test_fast_path_equals_plain_path(make_case, monkeypatch, n, m, form, steps):
         ("n_features = 2\nn_hidden = 1\noptimum = true", "fused"),
         ("n_features = 2\nn_hidden = 1\ntrain.objective = 'minibatch'\ntrain.batch = 64", "fused"),
         pytest.param(
-            "n_features = 40\nn_hidden = 8\ntrain.objective = 'minibatch'\ntrain.batch = 64", "plain",
+            "n_features = 40\nn_hidden = 8\ntrain.objective = 'minibatch'\ntrain.batch = 64",
+            "plain",
             marks=pytest.mark.heavy,
         ),
     ],

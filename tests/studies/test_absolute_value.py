@@ -71,7 +71,7 @@ def test_the_error_is_relative_to_the_variance_of_the_target(results):
 MOTIFS = {  # what is changed of the paper's motif and its inhibitor; whether it is still one
     "as it is": (lambda W1, W2: None, True),
     "scaled": (lambda W1, W2: (W1.__setitem__(0, 3 * W1[0]), W2.__setitem__((..., 0), W2[:, 0] / 3)), True),
-    "mirrored": (lambda W1, W2: (W1.__imul__(-1)), True),
+    "mirrored": (lambda W1, W2: W1.__imul__(-1), True),
     "same signs": (lambda W1, W2: W1.__setitem__((0, 1), 0.5), False),
     "symmetric": (lambda W1, W2: (W1.__setitem__((0, 1), -1.5), W2.__setitem__((1, 0), 0.67)), False),
     "nothing inhibits": (lambda W1, W2: W2.__setitem__((1, 1), 0.0), False),

@@ -83,8 +83,15 @@ ONE_POINT = {  # the smallest grid that a study takes, and a single case
 }  # fmt: skip
 TWO_POINTS = {
     name: ["axes.density.values=[1, 0.05]"]
-    for name in ("absolute_value", "adversarial", "basic_results", "correlated_features", "dictionary_learning",
-                 "five_features", "privileged_basis")  # fmt: skip
+    for name in (
+        "absolute_value",
+        "adversarial",
+        "basic_results",
+        "correlated_features",
+        "dictionary_learning",
+        "five_features",
+        "privileged_basis",
+    )  # fmt: skip
 } | {"perturbed_feature": ["axes.perturbed.points=2"], "uniform_geometry": ["axes.density.points=2"]}
 TINY, HUGE = ([f"phases.{name}={value}" for name in ("represented", "superposed")] for value in (1e-18, 1e18))
 WILD: dict[str, Callable[[xr.DataArray], np.ndarray]] = {  # which models diverged, of (cells, restarts)
