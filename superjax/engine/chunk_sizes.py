@@ -7,8 +7,8 @@ from superjax.problem.expectation import Objective
 
 # The sizes for CPU are measured; those for accelerators only say that large chunks are wanted there.
 # Of a chunk on one device: rows x features x models if each model has a weight of its own for every row and feature,
-# which should stay in the cache (but it takes some models to make up for a call); rows x models if not, where nothing
-# of that size is stored.
+# which should stay in the cache (but it takes some models to make up for a call), or if an accelerator's plain form
+# stores the outputs of all models; rows x models if not, where nothing of that size is stored.
 _CHUNK_WEIGHTS = {"cpu": 2**19, "gpu": 2**29, "tpu": 2**27}
 _CHUNK_ROWS = {"cpu": 2**20, "gpu": 2**30, "tpu": 2**28}
 _CHUNK_MODELS = {"cpu": 2**13, "gpu": 2**19, "tpu": 2**17}
@@ -26,7 +26,7 @@ def chunk_size(objective: Objective, n_features: int, form: Form, models: int | 
     """
     backend = jax.default_backend()
     least = LEAST[form]
-    if objective.weighted:
+    if objective.weighted or (form == "plain" and backend != "cpu"):
         affordable = _CHUNK_WEIGHTS[backend] // (objective.n_rows * n_features)
         wanted = max(affordable, min(_FEWEST_FUSED, 8 * affordable)) if form == "fused" else affordable
     else:

@@ -128,6 +128,7 @@ class Program:
         self._by_shape: dict[Objective, kernel.Form] = {}
         self._shaped = lambda objective: _choose_form(objective, model, cell)
         self._chosen: dict[tuple[Role, Objective], kernel.Form] = {}
+        self._fastest: dict[tuple[Objective | int, ...], tuple[kernel.Form, int]] = {}
         self.refusal = lambda objective: _refusal(objective, model, cell)
 
         self.state = state = jax.eval_shape(functools.partial(begin, method), model, cell)
@@ -243,8 +244,11 @@ class Program:
         first of the objectives that are minimised one after the other; the others must run too.
 
         A form that does not compile here, or has no room, is passed over, and `passed_over` is told of it and why.
-        Smaller chunks are tried as long as they are faster by a twentieth. Raises SweepError if no form runs.
+        Smaller chunks are tried as long as they are faster by a twentieth. What was found for so many models is kept.
+        Raises SweepError if no form runs.
         """
+        if (known := self._fastest.get((*objectives, models))) is not None:
+            return known
         found: list[tuple[float, kernel.Form, int]] = []
         objective, *others = objectives
         for form in self.forms(objective):
@@ -269,6 +273,7 @@ class Program:
         _, form, chunk = min(found)
         for one in objectives:
             self.use("train", one, form)
+        self._fastest[*objectives, models] = form, chunk
         return form, chunk
 
     def evaluation_form(self, models: int, cells: Cell, passed_over: PassedOver) -> kernel.Form:
@@ -287,13 +292,14 @@ class Program:
     def evaluated_models(self, models: int, cells: Cell) -> int:
         """Models of a chunk under evaluation, where so many are evaluated: fewer if memory is short.
 
-        Chunks have one size for all but large models: a loss must not depend on the number of others."""
+        Chunks have one size for all but large models, on an accelerator for all but those of the fused form: a loss
+        must not depend on the number of others."""
         form = self.form(self.fine, "evaluate")
-        largest = self.second if self.shape.problem.data.points else self.fine  # fresh inputs are as many as memory has
-        chunk = chunk_size(
-            largest, self.shape.problem.n_features, form, -(-models // self.mesh.size) if form == "mapped" else None
-        )
         on_trial = jax.default_backend() != "cpu"  # where a program that has no room ends the process
+        largest = self.second if self.shape.problem.data.points else self.fine  # fresh inputs are as many as memory has
+        as_many = form == "mapped" or (on_trial and form == "plain")
+        n = self.shape.problem.n_features
+        chunk = chunk_size(largest, n, form, -(-models // self.mesh.size) if as_many else None)
         return self._that_fits(
             chunk, form, cells, 1, self._evaluation_in(form), lambda *arguments: (*arguments, self._draws), on_trial
         )

@@ -92,8 +92,7 @@ def value_and_vjp(function: Callable, form: Form) -> Callable:
 
 def _array_sum(function, form):
     def plain(params, shared, rows):
-        with jax.default_matmul_precision("highest"):  # accelerators round to 10 bits or less by default
-            return jnp.sum(jax.vmap(function, (None, None, -1), -1)(params, shared, rows), axis=-1)
+        return jnp.sum(jax.vmap(function, (None, None, -1), -1)(params, shared, rows), axis=-1)
 
     def mapped(params, shared, rows):
         out = _rows_last(function)(params, shared, rows)

@@ -22,7 +22,7 @@ _SETTINGS = {
     "jax_debug_nans": False,  # a model that diverges is data
     "jax_debug_infs": False,
     "jax_check_tracer_leaks": False,
-    "jax_default_matmul_precision": None,
+    "jax_default_matmul_precision": "highest",  # accelerators round to 10 bits or less by default
     "jax_default_device": None,
     "jax_threefry_partitionable": True,
     "jax_use_direct_linearize": True,
@@ -223,7 +223,7 @@ def settled(wanted: int | None = None, option: str = "devices =") -> Iterator[No
         if not jax.sharding.get_abstract_mesh().empty:
             stack.enter_context(jax.set_mesh(None))
         for name, value in _SETTINGS.items():
-            if jax.config.values.get(name) not in (value, None):  # None: JAX's own choice, or no such setting
+            if jax.config.values.get(name, value) != value:
                 stack.enter_context(_set(jax, name, value))
         yield
 

@@ -28,7 +28,7 @@ from superjax.problem.models import ReLUOutput
 from superjax.problem.models.base import notebook_init_std
 from superjax.reference import oracle
 from superjax.runs import problems, runner
-from superjax.runs.case_run import CaseRun, snapshot_steps
+from superjax.runs.case_run import CaseRun, program_of, snapshot_steps
 from superjax.runs.checkpoint import Folder
 from superjax.runs.problems import problem_of, training_parts
 from superjax.spec import SweepError, Train, load
@@ -882,8 +882,24 @@ def test_an_accelerator_takes_smaller_chunks_while_they_are_faster(make_case, mo
     Accelerator(monkeypatch)
     largest = CaseRun("large", case).chunks["train"]
     Accelerator(monkeypatch, room=1)
+    assert CaseRun("again", case).chunks["train"] == largest  # once in a process, as programs are compiled
+    engine.program.cache_clear()
     smallest = CaseRun("small", case).chunks["train"]
     assert largest > 200 and smallest == chunk_sizes.LEAST["fused"]
+
+
+def test_the_plain_form_of_an_accelerator_has_room_for_what_it_stores(make_case, monkeypatch):
+    """Outputs of all rows and models at once: no chunk needs gigabytes for them, nor is one filled with copies."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    case = make_case("n_features=20", "n_hidden=5", "train.objective=minibatch", "train.batch=1024", "restarts=8")
+    compiled = program_of(case, problem_of(case))
+    stored = {}
+    for objective in (training_parts(problem_of(case), case)[0].objective, compiled.fine):
+        assert compiled.form(objective) == "plain"
+        most = chunk_sizes.chunk_size(objective, 20, "plain", None)
+        stored[objective] = 4 * most * objective.n_rows * 20
+        assert chunk_sizes.chunk_size(objective, 20, "plain", 48) == min(48, most)
+    assert max(stored.values()) <= 2**31, stored
 
 
 def test_a_device_that_runs_nothing_says_so(make_case, monkeypatch, own_programs):

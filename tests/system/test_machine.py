@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -122,6 +123,16 @@ def numbers(file: Path) -> dict[str, np.ndarray]:
     (data,) = superjax.run(superjax.load(file)).values()
     engine.program.cache_clear()
     return {str(name): data[name].values for name in data.data_vars}
+
+
+@pytest.mark.parametrize("users", [None, "bfloat16"])
+def test_products_are_of_full_precision_on_every_device(users):
+    """An accelerator would round the factors to 10 bits or less: what is compiled says that it must not."""
+    product = jax.ShapeDtypeStruct((2, 2), np.float32)
+    with jax.default_matmul_precision(users):
+        with machine.settled():
+            text = jax.jit(jnp.matmul).lower(product, product).as_text()
+        assert "precision = [HIGHEST, HIGHEST]" in text and jax.config.values["jax_default_matmul_precision"] == users
 
 
 @pytest.mark.heavy
