@@ -1,6 +1,6 @@
 """Time superjax and other loops over the same models, one after the other.
 
-    python -m benchmarks.compare [WORKLOAD ...] [--repeats 5] [--steps N] [--out benchmarks/results] [--list]
+    python -m benchmarks.compare [WORKLOAD ...] [--repeats 5] [--steps N | --longer K] [--out DIR] [--list]
 
 README.md says what is measured and how to read it. Exit status: 0 done; 1 the two did not train to the same loss;
 2 the command is wrong.
@@ -383,15 +383,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="default: all")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="timed rounds (default: %(default)s)")
-    parser.add_argument("--steps", type=int, metavar="N", help="of every run and the check, for a trial of the command")
+    steps = parser.add_mutually_exclusive_group()
+    steps.add_argument("--steps", type=int, metavar="N", help="of every run and the check, for a trial of the command")
+    steps.add_argument("--longer", type=int, default=1, metavar="K", help="K times the steps, for a fast device")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="default: %(default)s")
     parser.add_argument("--list", action="store_true", help="list the workloads")
     arguments = parser.parse_args(argv)
     unknown = [name for name in arguments.workloads if name not in WORKLOADS]
     if unknown:
         parser.error(f"unknown workload {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
-    if arguments.repeats < 1 or (arguments.steps is not None and arguments.steps < 1):
-        parser.error("--repeats and --steps must be at least 1")
+    if arguments.repeats < 1 or arguments.longer < 1 or (arguments.steps is not None and arguments.steps < 1):
+        parser.error("--repeats, --steps and --longer must be at least 1")
     return arguments
 
 
@@ -410,6 +412,8 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.steps is not None:
             n = arguments.steps
             workload = replace(workload, steps=n, torch_steps=n, plain_steps=n, check_steps=n)
+        steps = {name: arguments.longer * getattr(workload, name) for name in ("steps", "torch_steps", "plain_steps")}
+        workload = replace(workload, **steps)
         results[name] = measure(workload, arguments.repeats)
         print(f"{name} done", file=sys.stderr)
 

@@ -1,6 +1,6 @@
 """How superjax's cost grows with models, sizes and cores, and where the time of the command line goes.
 
-    python -m benchmarks.scaling [SECTION ...] [--out benchmarks/results]
+    python -m benchmarks.scaling [SECTION ...] [--repeats 5] [--out benchmarks/results]
 
 Every section is measured in processes of its own. README.md says what each of them is.
 """
@@ -23,7 +23,7 @@ from superjax.runs.environment import environment
 from superjax.system.machine import usable_cores
 
 RESULTS = Path("benchmarks/results")
-REPEATS = 5
+repeats = 5  # of what is timed in a process
 MAP = """
 restarts = 16
 n_features = {n}
@@ -49,10 +49,16 @@ SMALLER_DEFAULT = [f"case.{case}.axes.{axis}.points={points}" for case, points i
 def in_process(name: str, *arguments: object, cores: int | None = None) -> Any:
     """The JSON that `measure_NAME(*arguments)` prints in a process of its own, on so many cores."""
     command = [sys.executable, "-m", "benchmarks.scaling", "--measure", name, *map(str, arguments)]
+    command += ["--repeats", str(repeats)]
     if cores is not None:
         command += ["--cores", str(cores)]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(out.splitlines()[-1])
+
+
+def cold_runs() -> int:
+    """How many processes are timed: at most three, one takes long."""
+    return min(repeats, 3)
 
 
 def sweep_of(n: int, m: int, points: int, *overrides: str):
@@ -93,7 +99,7 @@ def measure_models(models: str) -> dict[str, float]:
     """Microseconds a model-step of the exact map of n=2 m=1 by number of models, 1000 steps, evaluation included."""
     points, restarts = GRIDS[int(models)]
     sweep = sweep_of(2, 1, points, f"restarts={restarts}")
-    seconds = statistics.median(run_seconds(sweep, REPEATS if int(models) < 10**6 else 1))
+    seconds = statistics.median(run_seconds(sweep, repeats if int(models) < 10**6 else 1))
     cost = 1e3 * seconds / (points**2 * restarts)
     return {"models": points**2 * restarts, "us_per_model_step": cost, "peak_memory_gib": peak_memory_gib()}
 
@@ -107,7 +113,7 @@ def measure_sizes(features: str, hidden: str) -> dict[str, Any]:
     minibatch = ["train.objective=minibatch", f"train.batch={BATCH}", "axes.density.points=8", "restarts=1"]
 
     def seconds(steps: int) -> float:
-        return statistics.median(run_seconds(sweep_of(n, m, 8, *minibatch, f"train.steps={steps}"), REPEATS))
+        return statistics.median(run_seconds(sweep_of(n, m, 8, *minibatch, f"train.steps={steps}"), repeats))
 
     steps = int(np.clip(2e6 / (n * m), 50, 5000))
     form = CaseRun("map", sweep_of(n, m, 8, *minibatch).cases["map"]).report.form
@@ -118,7 +124,7 @@ def measure_sizes(features: str, hidden: str) -> dict[str, Any]:
 
 def measure_retraining() -> dict[str, Any]:
     """Seconds to train a 48 x 48 x 8 map again."""
-    seconds = run_seconds(sweep_of(2, 1, 48, "restarts=8"), REPEATS)
+    seconds = run_seconds(sweep_of(2, 1, 48, "restarts=8"), repeats)
     return {"seconds": statistics.median(seconds), "all": seconds}
 
 
@@ -126,8 +132,8 @@ def measure_cores() -> dict[str, float]:
     """Seconds of a 100 x 100 x 10 map and of a minibatch sweep, on the cores this process may use."""
     minibatch = ["train.objective=minibatch", "train.steps=1000", "restarts=1"]
     return {
-        "exact": statistics.median(run_seconds(sweep_of(2, 1, 100, "restarts=10"), REPEATS)),
-        "minibatch": statistics.median(run_seconds(sweep_of(2, 1, 32, *minibatch), REPEATS)),
+        "exact": statistics.median(run_seconds(sweep_of(2, 1, 100, "restarts=10"), repeats)),
+        "minibatch": statistics.median(run_seconds(sweep_of(2, 1, 32, *minibatch), repeats)),
     }
 
 
@@ -167,21 +173,21 @@ def section_sizes() -> list[Any]:
 
 def section_cores() -> dict[str, Any]:
     """All cores and one, alternately."""
-    rounds = [(in_process("cores"), in_process("cores", cores=1)) for _ in range(3)]
+    rounds = [(in_process("cores"), in_process("cores", cores=1)) for _ in range(cold_runs())]
     ratio = {kind: statistics.median(one[kind] / every[kind] for every, one in rounds) for kind in rounds[0][0]}
     return {"cores": usable_cores(), "one_core_over_all": ratio, "rounds": rounds}
 
 
 def section_command_line() -> dict[str, Any]:
-    """The default phase diagram and one of 100 x 100 x 10 and 60 x 60 x 10 models, three cold runs each."""
+    """The default phase diagram and one of 100 x 100 x 10 and 60 x 60 x 10 models: the middle one of cold runs."""
     found = {}
     for name, overrides in (("default", []), ("smaller", SMALLER_DEFAULT)):
         runs = []
-        for _ in range(3):
+        for _ in range(cold_runs()):
             with tempfile.TemporaryDirectory() as folder:
                 runs.append(command_line(Path(folder), "phase_diagram", *overrides))
         runs.sort(key=lambda run: run["wall_seconds"])
-        found[name] = {**runs[1], "all_wall_seconds": [run["wall_seconds"] for run in runs]}
+        found[name] = {**runs[len(runs) // 2], "all_wall_seconds": [run["wall_seconds"] for run in runs]}
     return found
 
 
@@ -280,13 +286,18 @@ def draw(results: dict[str, Any], file: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    global repeats
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description="How the cost of superjax grows.")
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"default: {' '.join(SECTIONS)}")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--repeats", type=int, default=repeats, metavar="N", help="timed runs (default: %(default)s)")
     # in a process of its own
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--cores", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
+    if arguments.repeats < 1:
+        parser.error("--repeats must be at least 1")
+    repeats = arguments.repeats
     if arguments.measure:
         import jax
 
