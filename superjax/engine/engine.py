@@ -90,9 +90,9 @@ def _refusal(objective: Objective, model: PyTree, cell: Cell) -> str | None:
     return kernel.refusal(objective.row_values, model, cell.laws, rows)
 
 
-def _choose_form(objective: Objective, model: PyTree, cell: Cell) -> kernel.Form:
+def _choose_form(objective: Objective, model: PyTree, refusal: str | None) -> kernel.Form:
     """Fused where the model is a modest number of scalar operations; one by one where it is large; else plain."""
-    if _refusal(objective, model, cell) is None:
+    if refusal is None:
         return "fused"
     entries = objective.n_rows * sum(x.size for x in jax.tree.leaves(model))
     return "mapped" if jax.default_backend() == "cpu" and entries >= _MAPPED_ENTRIES else "plain"
@@ -125,11 +125,10 @@ class Program:
         laws = shape.problem.laws()
         cell = Cell(laws, dict.fromkeys(HYPER, number), number if shape.masked else None)
         self.model = model = shape.problem.shapes()
-        self._by_shape: dict[Objective, kernel.Form] = {}
-        self._shaped = lambda objective: _choose_form(objective, model, cell)
         self._chosen: dict[tuple[Role, Objective], kernel.Form] = {}
         self._fastest: dict[tuple[Objective | int, ...], tuple[kernel.Form, int]] = {}
-        self.refusal = lambda objective: _refusal(objective, model, cell)
+        self._evaluated: dict[tuple[kernel.Form, int], int] = {}
+        self.refusal = functools.cache(lambda objective: _refusal(objective, model, cell))
 
         self.state = state = jax.eval_shape(functools.partial(begin, method), model, cell)
         counters = jax.tree.map(lambda x: 0 if jnp.issubdtype(x.dtype, jnp.inexact) else None, state.optimizer)
@@ -169,9 +168,7 @@ class Program:
         """The form in which an objective is minimised or evaluated: that which was chosen, else by the shape."""
         if (chosen := self._chosen.get((role, objective))) is not None:
             return chosen
-        if objective not in self._by_shape:
-            self._by_shape[objective] = self._shaped(objective)
-        return self._by_shape[objective]
+        return _choose_form(objective, self.model, self.refusal(objective))
 
     def use(self, role: Role, objective: Objective, form: kernel.Form) -> None:
         """Choose the form of an objective that is minimised or evaluated."""
@@ -277,7 +274,9 @@ class Program:
         return form, chunk
 
     def evaluation_form(self, models: int, cells: Cell, passed_over: PassedOver) -> kernel.Form:
-        """The first form in which this device evaluates; others are passed over as in `fastest`."""
+        """The first form in which this device evaluates; others are passed over, and it is kept, as in `fastest`."""
+        if (known := self._chosen.get(("evaluate", self.fine))) is not None:
+            return known
         for form in self.forms(self.fine):
             self.use("evaluate", self.fine, form)
             try:
@@ -295,14 +294,17 @@ class Program:
         Chunks have one size for all but large models, on an accelerator for all but those of the fused form: a loss
         must not depend on the number of others."""
         form = self.form(self.fine, "evaluate")
+        if (known := self._evaluated.get((form, models))) is not None:
+            return known
         on_trial = jax.default_backend() != "cpu"  # where a program that has no room ends the process
         largest = self.second if self.shape.problem.data.points else self.fine  # fresh inputs are as many as memory has
         as_many = form == "mapped" or (on_trial and form == "plain")
         n = self.shape.problem.n_features
         chunk = chunk_size(largest, n, form, -(-models // self.mesh.size) if as_many else None)
-        return self._that_fits(
+        self._evaluated[form, models] = self._that_fits(
             chunk, form, cells, 1, self._evaluation_in(form), lambda *arguments: (*arguments, self._draws), on_trial
         )
+        return self._evaluated[form, models]
 
     def _that_fits(
         self, chunk: int, form: kernel.Form, cells: Cell, streams: int, function: Compiled, arguments, on_trial: bool
