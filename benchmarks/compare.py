@@ -41,7 +41,7 @@ LOOPS = {
     "straightforward": "PyTorch, straightforward",
     "fresh": "PyTorch, tuned",
     "shared": "PyTorch, tuned, one batch for all models",
-    "compiled": "the same, torch.compile",
+    "compiled": "PyTorch, tuned, one batch, torch.compile",
     "functional": "torch.func.vmap, torch.compile",
     "jax": "JAX, vmap and scan",
 }
