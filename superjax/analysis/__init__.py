@@ -10,6 +10,8 @@ from superjax.analysis.boundary import (
     boundary,
     crossings,
     has_superposition,
+    share_error,
+    share_reaches,
     superposition_excess,
 )
 from superjax.analysis.canonical import canonical, canonical_rotation
@@ -121,6 +123,8 @@ __all__ = [
     "solutions",
     "speed",
     "standard_error",
+    "share_error",
+    "share_reaches",
     "superposition_excess",
     "take_restart",
     "trace",

@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Bool, Float, Int8
+from scipy.optimize import isotonic_regression
 
 from superjax.analysis.phases import represented
 
@@ -60,6 +61,43 @@ def at_importance(
     order = np.argsort(importance[known])
     x, y = np.log(importance[known][order]), np.log(position[known][order])
     return float(np.exp(np.interp(np.log(wanted), x, y, left=np.nan, right=np.nan)))
+
+
+def share_reaches(coordinate: Float[np.ndarray, " points"], share: Float[np.ndarray, " points"], level: float) -> float:
+    """Where a share that grows towards smaller coordinates reaches a level.
+
+    It is read off the closest monotone course (isotonic regression), so that one point off by chance does not decide,
+    and lies between two points in log(coordinate), if that exists.
+
+    Returns:
+        The coordinate; NaN if the share is above the level everywhere or nowhere, or is itself NaN somewhere.
+    """
+    if np.isnan(share).any():
+        return np.nan
+    order = np.argsort(-coordinate)
+    logarithmic = (coordinate > 0).all()
+    x = np.log(coordinate[order]) if logarithmic else coordinate[order]
+    course = isotonic_regression(share[order]).x
+    above = course >= level
+    if above.all() or not above.any():
+        return np.nan
+    k = int(np.argmax(above))
+    at = x[k - 1] + (x[k] - x[k - 1]) * (level - course[k - 1]) / (course[k] - course[k - 1])
+    return float(np.exp(at) if logarithmic else at)
+
+
+def share_error(
+    coordinate: Float[np.ndarray, " points"], share: Float[np.ndarray, " points"], level: float, count: int
+) -> float:
+    """Standard error of `share_reaches` where every share is one of `count` independent models: of 200 draws from the
+    monotone course, those that reach the level. NaN with fewer than two."""
+    course = np.empty_like(share)
+    order = np.argsort(-coordinate)
+    course[order] = isotonic_regression(share[order]).x
+    draws = np.random.default_rng(0).binomial(count, np.clip(course, 0, 1), (200, len(share))) / count
+    found = np.array([share_reaches(coordinate, draw, level) for draw in draws])
+    known = found[np.isfinite(found)]
+    return float(known.std(ddof=1)) if known.size > 1 else np.nan
 
 
 def band(

@@ -194,13 +194,14 @@ class Diagram(NamedTuple):
         text = f"{allowed:.2%}: {_PRECISION:.0%}, {coarse:.2%} for cells of {step:.1%} ({why})"
         return allowed, text + (f", {between:.2%} for the boundary's bend between columns" if between else "")
 
-    def stream_boundaries(self) -> np.ndarray:
-        """The boundary as every single restart has it, (restart, importance): its spread over independent streams."""
-        m, represented = self.case.n_hidden, self.case.phases.represented
-        norm = np.moveaxis(self.data["norm"].values, 2, 0)
-        phase = np.moveaxis(self.data["phase"].values, 2, 0)
-        excess = analysis.superposition_excess(norm, m, represented)
-        return analysis.boundary(self.density, analysis.has_superposition(phase, m), excess)
+    def shares(self) -> np.ndarray:
+        """Part of the restarts that have superposition, (importance, density)."""
+        return analysis.has_superposition(self.data["phase"].values, self.case.n_hidden).mean(-1)
+
+    def single_restarts(self) -> np.ndarray:
+        """Densities at which a tenth, half and nine tenths of the restarts have superposition, (3, importance)."""
+        levels, shares = (0.1, 0.5, 0.9), self.shares()
+        return np.array([[analysis.share_reaches(self.density, row, level) for row in shares] for level in levels])
 
     def branch_losses(self) -> tuple[np.ndarray, np.ndarray]:
         """Lowest loss found of a solution with superposition and of one without, NaN where none was found."""

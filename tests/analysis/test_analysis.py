@@ -313,6 +313,29 @@ def test_boundary_at_an_importance():
     assert np.isnan(analysis.at_importance(importance, position, 8.0))
 
 
+def test_where_a_share_reaches_a_level():
+    """Between two points on a logarithmic scale; one point off by chance does not decide, nor the first lucky one."""
+    s = np.geomspace(1, 0.01, 41)
+    straight = np.clip(np.log(0.5 / s) / np.log(10), 0, 1)  # from 0 at 0.5 to 1 at 0.05
+    for level in (0.1, 0.5, 0.9):
+        assert analysis.share_reaches(s, straight, level) == pytest.approx(0.5 * 10**-level, rel=5e-3)
+        assert analysis.share_reaches(s[::-1], straight[::-1], level) == analysis.share_reaches(s, straight, level)
+    lucky = np.where(np.arange(41) % 10 == 3, 1.0, 0.0) + (s < 0.03)  # single columns of a share that is 0 till 0.03
+    assert 0.02 < analysis.share_reaches(s, np.minimum(lucky, 1), 0.5) < 0.035
+    for never in (0 * s, 1 + 0 * s, np.where(s < 0.1, np.nan, 0)):
+        assert np.isnan(analysis.share_reaches(s, never, 0.5))
+
+
+def test_the_error_of_where_a_share_reaches_a_level_is_that_of_repeated_draws():
+    s = np.geomspace(1, 0.01, 41)
+    p = np.clip(np.log(0.5 / s) / np.log(10), 0, 1)
+    rng = np.random.default_rng(1)
+    found = [analysis.share_reaches(s, rng.binomial(10, p) / 10, 0.5) for _ in range(400)]
+    errors = [analysis.share_error(s, rng.binomial(10, p) / 10, 0.5, 10) for _ in range(20)]
+    assert np.median(errors) == pytest.approx(np.std(found), rel=0.3)
+    assert np.isnan(analysis.share_error(s, 0 * s, 0.5, 10))
+
+
 def test_band():
     """Of eleven streams the central 80% leave one out at either end; streams without a boundary are not counted."""
     positions = np.random.default_rng(0).permutation(np.arange(11.0))[:, None] * np.ones(2)

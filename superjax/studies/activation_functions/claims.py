@@ -36,7 +36,7 @@ def claims(results: Results) -> list[Claim]:
     for plane in every:
         found += boundary_claims(plane) if plane.function == "relu" else []
         found += _identity(plane) if plane.function == "identity" else []
-    found += [*_which_kind(every), *_boundaries(every), *_streams(every), *_sparse_limit(every)]
+    found += [*_which_kind(every), *_boundaries(every), *_single_restarts(every), *_sparse_limit(every)]
     return [*found, *_losses(every), *_certificates(every)]
 
 
@@ -135,25 +135,24 @@ def _position(plane: Plane) -> float | None:
     return float(at) if np.isfinite(at) else None
 
 
-def _streams(every: list[Plane]) -> list[Claim]:
-    """Where single restarts begin to have superposition, as the median over their streams of batches."""
+def _single_restarts(every: list[Plane]) -> list[Claim]:
+    """Where half of the single restarts have superposition."""
     found = []
     for plane in every:
         expected, column = _position(plane), plane.column(IMPORTANCE)
-        streams = plane.stream_boundaries()[:, column]
-        known = streams[np.isfinite(streams)]
-        if expected is None or not known.size:
+        shares = plane.shares()[column]
+        half = analysis.share_reaches(plane.density, shares, 0.5)
+        if expected is None or not np.isfinite(half):
             continue
-        median = float(np.median(known))
-        low, high = (float(end[0]) for end in analysis.band(known[:, None]))
+        error = analysis.share_error(plane.density, shares, 0.5, plane.case.restarts)
         allowed = np.exp(plane.step) - 1
         found.append(
             close(
-                f"{plane.name}: density at which superposition begins in single restarts (median), relative importance "
+                f"{plane.name}: density at which half of the single restarts have superposition, relative importance "
                 f"{plane.importance[column]:.2g}", f"optimum of the exact loss; {plane.case.train.objective}", expected,
-                median, relative=allowed, tolerance=f"one cell, {allowed:.0%}",
-                note=f"{known.size} of {plane.case.restarts} restarts, each with a stream of its own, have a boundary; "
-                f"the central 80% from {low:.3f} to {high:.3f}{_between(plane, column, expected, median)}",
+                half, relative=allowed, tolerance=f"one cell, {allowed:.0%}",
+                note=f"{plane.case.restarts} restarts a cell; standard error about "
+                f"{error:.2g}{_between(plane, column, expected, half)}",
             )
         )  # fmt: skip
     return found

@@ -16,7 +16,7 @@ from superjax.studies.activation_functions.view import Plane, excess_over_relu, 
 from superjax.studies.captions import frame, partly, training_in_words
 from superjax.studies.correlated_phase_diagram.view import MERGED
 from superjax.studies.phase_diagram.figures import any_diverged, set_axes
-from superjax.studies.protocols.figures import draw_single_restarts
+from superjax.studies.protocols.figures import SINGLE_RESTARTS, draw_single_restarts
 from superjax.studies.results import Results
 
 COLUMNS, MAX_PANELS = 4, 16
@@ -69,7 +69,7 @@ def _draw_phases(ax: Axes, plane: Plane, relu: Plane | None) -> None:
     if relu is not None and relu is not plane:
         ax.plot(relu.importance, relu.boundary().position(), **RELU_LINE)
     ax.plot(x, plane.boundary().position(), **MEASURED_LINE)
-    draw_single_restarts(ax, x, plane.stream_boundaries())
+    draw_single_restarts(ax, x, plane)
     small = ax.inset_axes((0.02, 0.82, 0.17, 0.16))
     z = np.linspace(-2, 2, 201)
     small.plot(z, FUNCTIONS[plane.function](z), color="black", linewidth=1.6)
@@ -97,8 +97,7 @@ def _draw_keys(figure: Figure, grid, shown: list[Plane], mesh) -> None:
               label="superposed, same direction"),
         Line2D([], [], **{**MEASURED_LINE, "color": "0.5"}, label="superposition begins (optimum)"),
         Line2D([], [], **RELU_LINE, label="the same for ReLU"),
-        Line2D([], [], color="black", marker="o", markersize=3, linewidth=1,
-               label="in single restarts: median, central 80%"),
+        SINGLE_RESTARTS,
     ]  # fmt: skip
     key = figure.add_subplot(grid[-1, : max(1, columns - 1)])
     key.axis("off")

@@ -50,9 +50,9 @@ class Plane(Diagram):
         shared = super().superposed() & self.tied()
         return np.where(shared, other[..., -1], self.extra("optimum_phase")).astype(np.int8)
 
-    def stream_boundaries(self) -> Float[np.ndarray, "restart importance"]:
-        """The boundary as every single restart has it, NaN in columns with ties."""
-        return np.where(self.tied().any(1), np.nan, super().stream_boundaries())
+    def shares(self) -> Float[np.ndarray, "importance density"]:
+        """Part of the restarts that have superposition, NaN in columns with ties."""
+        return np.where(self.tied().any(1)[:, None], np.nan, super().shares())
 
     def optimal_loss(self) -> Float[np.ndarray, "importance density"]:
         return self.data["optimum_loss"].values.astype(float)

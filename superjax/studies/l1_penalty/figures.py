@@ -10,7 +10,7 @@ from superjax.plots.maps import BLACK, MEASURED_LINE
 from superjax.studies.captions import frame, partly, training_in_words
 from superjax.studies.l1_penalty.view import LARGEST, STAYS, Plane, planes
 from superjax.studies.phase_diagram.figures import any_diverged
-from superjax.studies.protocols.figures import draw_single_restarts
+from superjax.studies.protocols.figures import SINGLE_RESTARTS, draw_single_restarts
 from superjax.studies.results import Results
 
 MAX_ROWS = 6
@@ -44,8 +44,7 @@ def maps(results: Results) -> Figure:
         ax.axis("off")
     lines = [
         Line2D([], [], **{**MEASURED_LINE, "color": "0.5"}, label="superposition begins (any features)"),
-        Line2D([], [], color="black", marker="o", markersize=3, linewidth=1,
-               label="in single restarts: median, central 80%"),
+        SINGLE_RESTARTS,
         Line2D([], [], **LIMIT_LINE, label="a rare feature is given up (closed form)"),
     ]  # fmt: skip
     for ax, handles in ((rows[-1, 0], plots.phase_handles(any_diverged(list(shown)))), (rows[-1, 1], lines)):
@@ -101,7 +100,7 @@ def _draw_lines(axes: np.ndarray, plane: Plane) -> None:
         for one in which:
             if LARGEST * one < plane.penalty.max():
                 ax.axvline(LARGEST * one, **(LIMIT_LINE if ax is axes[0] else {**LIMIT_LINE, "color": "white"}))
-    draw_single_restarts(axes[0], plane.penalty, plane.stream_boundaries())
+    draw_single_restarts(axes[0], plane.penalty, plane)
 
 
 def _best(plane: Plane) -> str:

@@ -22,6 +22,9 @@ from superjax.studies.protocols.claims import WITHOUT
 from superjax.studies.results import Results
 
 COLUMNS = 14  # in which the boundary of single restarts is drawn
+SINGLE_RESTARTS = Line2D(
+    [], [], color="black", marker="o", markersize=3, linewidth=1, label="in half of the restarts; bar: a tenth to 90%"
+)
 
 
 def figures(results: Results) -> dict[str, Figure]:
@@ -47,7 +50,7 @@ def protocols(results: Results) -> Figure:
         measured = diagram.boundary().position()
         for ax, colour in zip(axes, ("white", "black", "white", "white"), strict=True):
             ax.plot(x, measured, color=colour, linewidth=1.2, linestyle=(0, (3, 2)))
-        draw_single_restarts(axes[0], x, diagram.stream_boundaries())
+        draw_single_restarts(axes[0], x, diagram)
     titles = (
         "Best of restarts\n(phase of the extra feature)",
         outcome_title(shown[0].case.restarts),
@@ -62,9 +65,8 @@ def protocols(results: Results) -> Figure:
     plots.typical_key(rows[-1, 1])
     handles = [
         Line2D([], [], color="0.4", linewidth=1.2, linestyle=(0, (3, 2)), label="superposition begins in the optimum"),
-        Line2D([], [], color="black", marker="o", markersize=3, linewidth=1, label="in single restarts: median, "
-               "central 80%"),
-    ]  # fmt: skip
+        SINGLE_RESTARTS,
+    ]
     rows[-1, 2].legend(handles=handles, loc="upper center", frameon=False, fontsize=10)
     assert fraction is not None  # a sweep has at least one case
     bar = figure.colorbar(fraction, cax=rows[-1, 3], orientation="horizontal")
@@ -74,22 +76,25 @@ def protocols(results: Results) -> Figure:
     frame(
         figure, results,
         f"{text} Of all models, single restarts within {analysis.REACHED:.0%} of the optimum's loss: {reached}, "
-        f"{error_in_words(shown)}. Where single restarts have superposition from sparser data on than the optimum, "
-        f"{WITHOUT}.{partly(len(shown), len(results.datasets), 'cases')}",
+        f"{error_in_words(shown)}. Dots: half of a cell's {shown[0].case.restarts} restarts have superposition; "
+        "a bar begins where a tenth have it and ends where nine tenths do, at the edge if nowhere. Where that is at "
+        f"sparser data than in the optimum, {WITHOUT}.{partly(len(shown), len(results.datasets), 'cases')}",
         245,
     )  # fmt: skip
     return figure
 
 
-def draw_single_restarts(ax: Axes, x: np.ndarray, streams: np.ndarray) -> None:
-    """Where single restarts begin to have superposition, `streams` (restart, x), in some columns: their median and the
-    central 80%."""
-    if len(streams) < 2:
+def draw_single_restarts(ax: Axes, x: np.ndarray, diagram: Diagram) -> None:
+    """Where half of the single restarts have superposition, if anywhere, and from where a tenth to nine tenths do, in
+    some columns; an end that is nowhere is the edge of the map."""
+    if diagram.case.restarts < 2:
         return
-    shown = [k for k in spread(len(x), COLUMNS) if np.isfinite(streams[:, k]).any()]
-    low, high = analysis.band(streams)
+    tenth, half, most = diagram.single_restarts()
+    shown = [k for k in spread(len(x), COLUMNS) if np.isfinite(half[k])]
+    high = np.where(np.isnan(tenth), diagram.density.max(), tenth)
+    low = np.where(np.isnan(most), diagram.density.min(), most)
     ax.vlines(x[shown], low[shown], high[shown], color="black", linewidth=1)
-    ax.plot(x[shown], np.nanmedian(streams[:, shown], axis=0), "o", color="black", markersize=3)
+    ax.plot(x[shown], half[shown], "o", color="black", markersize=3)
 
 
 def _in_words(diagram: Diagram, between: str = "\n") -> str:
