@@ -113,7 +113,7 @@ def agreement(
     chance = sum(float((one == label).mean() * (other == label).mean()) for label in np.union1d(one, other))
     same = float((one == other).mean())
     kappa = (same - chance) / (1 - chance) if chance < 1 else same
-    words = f"{(one != other).sum()} of {one.size} differ (measured: Cohen's kappa, agreement beyond chance)"
+    words = f"{(one != other).sum()} of {one.size} differ, {1 - same:.1%} (measured: agreement beyond chance)"
     return fraction(claim, source, kappa, absolute, note=f"{words}{note}", kind=kind)
 
 

@@ -16,7 +16,7 @@ from superjax.studies.claim import (
     vanishes,
 )
 from superjax.studies.correlated_phase_diagram.view import ANTIPODAL, ONE_FEATURE
-from superjax.studies.diagram import boundary_claims
+from superjax.studies.diagram import TOO_COARSE, boundary_claims
 from superjax.studies.results import Results
 
 SECTION = "Superposition as a Phase Change"
@@ -144,8 +144,10 @@ def _single_restarts(every: list[Plane]) -> list[Claim]:
         half = analysis.share_reaches(plane.density, shares, 0.5)
         if expected is None or not np.isfinite(half):
             continue
-        error = analysis.share_error(plane.density, shares, 0.5, plane.case.restarts)
         allowed = np.exp(plane.step) - 1
+        if allowed > TOO_COARSE:
+            continue
+        error = analysis.share_error(plane.density, shares, 0.5, plane.case.restarts)
         found.append(
             close(
                 f"{plane.name}: density at which half of the single restarts have superposition, relative importance "

@@ -12,7 +12,7 @@ from superjax.studies.correlated_phase_diagram.view import (
     optimum_kinds,
     slices,
 )
-from superjax.studies.diagram import Diagram, boundary_claims
+from superjax.studies.diagram import TOO_COARSE, Diagram, boundary_claims
 from superjax.studies.results import Results
 
 SETS = "Correlated and Anticorrelated Features"
@@ -46,6 +46,8 @@ def _antipodal(rho: float, diagram: Diagram) -> list[Claim]:
         found = diagram.at(boundary.position(), r)
         measured.append(found)
         allowed, why = diagram.precision(r, boundary)
+        if allowed > TOO_COARSE:
+            return []
         within.append(found is None if at is None else found is not None and abs(found / at - 1) <= allowed)
         if at is None:
             continue

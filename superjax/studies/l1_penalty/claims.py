@@ -6,6 +6,7 @@ from superjax import analysis
 from superjax.analysis.phases import SUPERPOSED
 from superjax.reference import boundaries, oracle
 from superjax.studies.claim import Claim, at_most, between, close, equal, more_than, vanishes
+from superjax.studies.diagram import TOO_COARSE
 from superjax.studies.l1_penalty.view import LARGEST, NO_WEIGHT, NORM_THERE, STAYS, Plane, planes
 from superjax.studies.protocols.claims import half_of_restarts
 from superjax.studies.results import Results
@@ -36,6 +37,8 @@ def _without(plane: Plane) -> list[Claim]:
     if plane.penalty[zero] != 0 or expected is None or case.phases.represented != boundaries.REPRESENTED:
         return []
     allowed, found = float(np.exp(plane.step) - 1), []
+    if allowed > TOO_COARSE:
+        return []
     half, spread = half_of_restarts(plane, zero, expected)
     for what, measured in (
         ("the optimum", float(plane.begins()[zero])),

@@ -46,7 +46,7 @@ def _papers_panel(diagram: Diagram) -> list[Claim]:
             f"{diagram.name}: density at which superposition begins in the theory, relative importance "
             f"{', '.join(f'{r:g}' for r in PANEL_IMPORTANCES)}",
             f"{SECTION}, theory panel", expected, np.asarray(found).tolist(), absolute=0.01,
-            note="the theory alone, nothing trained; the panel can be read to 0.01", kind="paper",
+            note="the theory alone, nothing trained; the panel can be read to 0.01",
         )
     ]  # fmt: skip
 
@@ -161,14 +161,14 @@ def _agreements(diagram: Diagram) -> list[Claim]:
         note = f"; {beyond.mean():.0%} of them are superposed beyond the theory's boundary"
     found = [
         agreement(
-            f"{diagram.name}: phase of the extra feature, theory = optimum (cells)",
+            f"{diagram.name}: phase of the extra feature, theory = optimum (Cohen's kappa)",
             SECTION, theirs, optimum, 0.05, note=note, kind="paper",
         )
     ]  # fmt: skip
     for name, other, kind in (("theory", theirs, "paper"), ("optimum", optimum, "derived")):
         found.append(
             agreement(
-                f"{diagram.name}: phase of the extra feature, {name} = that of most restarts (cells)",
+                f"{diagram.name}: phase of the extra feature, {name} = that of most restarts (Cohen's kappa)",
                 SECTION, other, typical, 0.05, note=_why_typical_differs(diagram, other != typical), kind=kind,
             )
         )  # fmt: skip

@@ -5,7 +5,7 @@ import numpy as np
 from superjax import analysis
 from superjax.reference import boundaries
 from superjax.studies.claim import Claim, agreement, close, fraction
-from superjax.studies.diagram import Diagram, diagrams
+from superjax.studies.diagram import TOO_COARSE, Diagram, diagrams
 from superjax.studies.results import Results
 
 SECTION = "Superposition as a Phase Change"
@@ -60,7 +60,7 @@ def _typical(diagram: Diagram) -> list[Claim]:
             )
         found.append(
             agreement(
-                f"{diagram.name}: phase of the extra feature, {name} = that of most restarts (cells)",
+                f"{diagram.name}: phase of the extra feature, {name} = that of most restarts (Cohen's kappa)",
                 f"{SECTION}; {_source(diagram)}", phase, typical, 0.05, note=note, kind=kind,
             )
         )  # fmt: skip
@@ -79,6 +79,8 @@ def _single_restarts(diagram: Diagram) -> list[Claim]:
         if expected is None or beside > diagram.step:
             continue
         allowed = np.exp(diagram.step + beside) - 1
+        if allowed > TOO_COARSE:
+            continue
         half, words = half_of_restarts(diagram, column, expected)
         found.append(
             close(

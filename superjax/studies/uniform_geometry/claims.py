@@ -25,6 +25,9 @@ READ = 0.03  # relative: what can be read off the paper's figure of D*
 CLUSTER = 3  # times as dense as around it, and as random directions are: a cluster
 BESIDE = 3  # times as far from a level as what is near it
 SHARE = 0.05  # of a gain over PCA
+# For how many of seeds 0 to 4 D_i cluster, with a fit at each of nine densities from 0.79 to 0.2, n = 120, m = 12.
+OF_FIVE_SEEDS = {"tetrahedron": 4, "triangle": 4, "digon": 5, "pentagon": 1, "square antiprism": 0}
+PLATEAU_OF_FIVE_SEEDS = 2
 
 
 def claims(results: Results) -> list[Claim]:
@@ -87,7 +90,8 @@ def _plateau(shown: Uniform) -> list[Claim]:
             kind="paper",
             note=f"holds at {(off <= READ).sum()} of {len(s)} densities: D* {_listed(per_feature)} at densities "
             f"{_listed(s)}; {_listed(represented.sum(1))} features of the {2 * shown.case.n_hidden} of full pairs are "
-            "represented: where fewer are, a crowd of weak ones still fills a dimension",
+            "represented: where fewer are, a crowd of weak ones still fills a dimension"
+            f"{_seeds(shown, PLATEAU_OF_FIVE_SEEDS)}",
         ),
         vanishes(
             f"{shown.name}: D* is that of exact digons (largest relative deviation), {where}", DERIVED,
@@ -101,6 +105,13 @@ def _plateau(shown: Uniform) -> list[Claim]:
             f"{_listed(s)}",
         ),
     ]  # fmt: skip
+
+
+def _seeds(shown: Uniform, count: int | None) -> str:
+    """For the note of a claim that depends on the seed: of how many it held in reduced runs of this shape."""
+    if count is None or (shown.case.n_features, shown.case.n_hidden) != (120, 12):
+        return ""
+    return f"; in reduced runs, with a fit at each of nine densities, it held for {count} of seeds 0 to 4"
 
 
 def _listed(values: np.ndarray, form: str = ".3g") -> str:
@@ -169,7 +180,7 @@ def _clusters(shown: Uniform) -> list[Claim]:
                 SECTION, CLUSTER, float(dense / max(1.0, chance)), kind="paper",
                 note=f"{dense:.3g} times as dense, random directions {chance:.3g} times; of represented features "
                 f"within {NEAR:.0%} of the level so many are in complete {name}s: {listed or 'none'}; "
-                "the settings were selected on such counts",
+                f"the settings were selected on such counts{_seeds(shown, OF_FIVE_SEEDS.get(name))}",
             )
         )  # fmt: skip
     return found
@@ -235,7 +246,8 @@ def _ideal_polytopes() -> list[Claim]:
         measured, factors = analysis.dimensionality(W), [c.polytope.name for c in analysis.recognise(W) if c.polytope]
         found.append(
             close(f"D_i of {name}: {words}", SECTION, expected.round(6).tolist(), measured.round(6).tolist(),
-                  absolute=1e-6, note=f"recognised as {factors}", also=factors == parts, kind="paper")
+                  absolute=1e-6, also=factors == parts,
+                  note=f"arithmetic alone, nothing trained; recognised as {factors}")
         )  # fmt: skip
     s, expected = np.array(list(PAPER_DIGONS)), list(PAPER_DIGONS.values())
     measured = polytope_losses.per_feature(NAMED["digon"], s)
