@@ -17,6 +17,7 @@ from superjax.studies.claim import (
 )
 from superjax.studies.correlated_phase_diagram.view import ANTIPODAL, ONE_FEATURE
 from superjax.studies.diagram import TOO_COARSE, boundary_claims
+from superjax.studies.protocols.claims import error_of_half
 from superjax.studies.results import Results
 
 SECTION = "Superposition as a Phase Change"
@@ -147,14 +148,13 @@ def _single_restarts(every: list[Plane]) -> list[Claim]:
         allowed = np.exp(plane.step) - 1
         if allowed > TOO_COARSE:
             continue
-        error = analysis.share_error(plane.density, shares, 0.5, plane.case.restarts)
+        error = error_of_half(plane.density, shares, plane.case.restarts)
         found.append(
             close(
                 f"{plane.name}: density at which half of the single restarts have superposition, relative importance "
                 f"{plane.importance[column]:.2g}", f"optimum of the exact loss; {plane.case.train.objective}", expected,
                 half, relative=allowed, tolerance=f"one cell, {allowed:.0%}",
-                note=f"{plane.case.restarts} restarts a cell; standard error about "
-                f"{error:.2g}{_between(plane, column, expected, half)}",
+                note=f"{plane.case.restarts} restarts a cell; {error}{_between(plane, column, expected, half)}",
             )
         )  # fmt: skip
     return found

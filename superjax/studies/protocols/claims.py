@@ -100,13 +100,19 @@ def half_of_restarts(diagram: Diagram, column: int, expected: float) -> tuple[fl
     tenth, half, most = diagram.single_restarts()[:, column]
     words = (
         "half of them never have it; " if np.isnan(half) else
-        f"standard error about {analysis.share_error(diagram.density, shares, 0.5, restarts):.2g}; "
+        f"{error_of_half(diagram.density, shares, restarts)}; "
     )  # fmt: skip
     ends = (f"{of} {'at no density' if np.isnan(at) else f'at {at:.3g}'}"
             for of, at in (("a tenth have it", tenth), ("nine tenths", most)))  # fmt: skip
     return float(half), words + ", ".join(ends) + early(diagram, column, expected) + metastable(
         diagram, column, expected
     )
+
+
+def error_of_half(density: np.ndarray, shares: np.ndarray, restarts: int) -> str:
+    """For a note: the standard error of the density at which half of the restarts have superposition."""
+    error = analysis.share_error(density, shares, 0.5, restarts)
+    return f"standard error about {error:.2g}" if error > 1e-9 else "all restarts agree on the cell"
 
 
 def early(diagram: Diagram, column: int, expected: float) -> str:
