@@ -63,7 +63,7 @@ def panels(results: Results) -> Figure:
         *plots.phase_handles(any(bool((data["diverged_at"] >= 0).any()) for data in results.datasets.values())),
         Patch(facecolor=plots.PHASE_COLOURS["superposed"], edgecolor="white", hatch="///",
               label="superposed and merged (same direction)"),
-        Line2D([], [], **{**MEASURED_LINE, "color": "0.5"}, label="antipodal below (white, measured)"),
+        Line2D([], [], **MEASURED_LINE, label="antipodal below (measured)"),
         *[Line2D([], [], **THEORY_LINE, label="theory of independent features (panel ρ = 0)")] * any(
             rho == 0 for _, rho, _ in shown
         ),
