@@ -100,7 +100,7 @@ def boundaries(results: Results) -> Figure:
         _draw_against_importance(axes[0], by_rho)
         _draw_against_correlation(axes[1], by_rho)
         mesh = _draw_overlap(axes[2], by_rho)
-        figure.colorbar(mesh, ax=axes[2], label="overlap W$_1$·W$_2$ of the optimum")
+        figure.colorbar(mesh, ax=axes[2], label="inner product of both features' weights (optimum)")
     frame(
         figure, results,
         "Left and middle, dots: density below which the optimum of n = 2, m = 1 is antipodal; there is none where "
