@@ -1,10 +1,13 @@
 """The axes of a sweep as axes of a figure."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, NullFormatter, NullLocator
 
 from superjax.plots.canvas import fitted
 from superjax.spec import Case
@@ -13,17 +16,20 @@ FEW = 6  # points of an axis, up to which each has a tick
 _DRAWN = 1e-100, 1e100  # sizes beyond which matplotlib cannot make an axis
 
 
-class Apart(FixedLocator):
+class Apart(Locator):
     """Ticks at given places, the first ones first: those whose numbers would run into others' are left out."""
 
-    def __call__(self) -> np.ndarray:
-        low, high = self.axis.get_view_interval()
-        place = self.axis.get_transform().transform
-        least, kept = abs(place(high) - place(low)) / max(self.axis.get_tick_space(), 1), []
-        for tick in self.locs:
+    def __init__(self, along: XAxis | YAxis, ticks: Iterable[float]):
+        self.along, self.ticks = along, [*ticks]
+
+    def __call__(self) -> list[float]:
+        low, high = self.along.get_view_interval()
+        place = self.along.get_transform().transform
+        least, kept = abs(place(high) - place(low)) / max(self.along.get_tick_space(), 1), []
+        for tick in self.ticks:
             if min(low, high) <= tick <= max(low, high) and all(abs(place(tick) - place(k)) >= least for k in kept):
                 kept.append(tick)
-        return np.sort(kept)
+        return sorted(kept)
 
 
 def sorted_map(draw, ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, **keywords):
@@ -31,7 +37,7 @@ def sorted_map(draw, ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray,
     i, j = np.argsort(x), np.argsort(y)
     for axis, points in ((ax.xaxis, x), (ax.yaxis, y)):
         if len(points) <= FEW:
-            axis.set_major_locator(Apart(points))
+            axis.set_major_locator(Apart(axis, points))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
             axis.set_minor_locator(NullLocator())
     return draw(ax, x[i], y[j], values[i][:, j], **keywords)
@@ -74,7 +80,7 @@ def readable_logs(figure: Figure) -> None:
                 continue
             decades = float(np.log10(max(ends) / min(ends)))
             ticks = LogLocator(subs=(1.0, 2.0, 5.0) if decades <= 2.1 else (1.0,), numticks=7).tick_values(*ends)
-            axis.set_major_locator(Apart(sorted(ticks, key=lambda tick: f"{tick:.0e}"[0] != "1")))
+            axis.set_major_locator(Apart(axis, sorted(ticks, key=lambda tick: f"{tick:.0e}"[0] != "1")))
             if decades <= 4:
                 axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(NullFormatter())
