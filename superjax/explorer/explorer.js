@@ -5,6 +5,8 @@ const content = JSON.parse(document.getElementById("content").textContent);
 const at = id => document.getElementById(id);
 const PHASES = content.phases;
 const DIVERGED = PHASES.length - 1;
+const MERGED = 0.95;  // the cosine of two features from which on they are, as in superjax.analysis.merged
+const FEW = 6;  // points of an axis, up to which each has a tick
 const LABELS = {phase: "phase", norm: "norm ‖W_i‖", interference: "interference", dimensionality: "dimensionality D_i",
   superposed: "number of superposed features", loss: "loss of the best restart", optimum_loss: "loss of the optimum",
   gap: "gap to the best solution in other phases", success: "fraction of restarts that reach the optimum",
@@ -13,7 +15,8 @@ const state = {case: 0, map: "", of: "best", feature: 0, further: [], x: 0, y: 0
 const view = {z: null, log: false};
 
 const literal = text => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");  // for Plotly, which reads tags
-const whole = n => n <= 12 ? {tickvals: Array.from({length: n}, (_, i) => i)} : {tickformat: "d", nticks: 8};
+const whole = (n, first = 0) => n <= 12 ? {tickvals: Array.from({length: n}, (_, i) => i + first)}
+  : {tickformat: "d", nticks: 8};
 const number = v => Number.isFinite(v) ? String(Number(v.toPrecision(4))) : "none";
 
 async function unpack(array) {
@@ -70,6 +73,29 @@ function interference(W) {
 function dimensionality(W) {
   const shared = interference(W);
   return norms(W).map((length, i) => length === 0 ? 0 : length ** 2 / (length ** 2 + shared[i]));
+}
+
+// Whether the map's feature lies on the direction of another, both represented.
+function merged(cell) {
+  const W = state.map === "phase" && state.of !== "typical" ? weightsOf(cell) : null, i = state.feature;
+  if (!W) return false;
+  const length = norms(W), there = current().represented;
+  return length[i] >= there
+    && length.some((l, j) => j !== i && l >= there && dot(W, i, j) >= MERGED * length[i] * l);
+}
+
+// White strokes through merged cells, on fine grids through every few cells so that they can be told apart.
+function hatches([ax, ay]) {
+  const ex = edges(ax.values, ax.log), ey = edges(ay.values, ay.log), x = [], y = [];
+  const every = Math.ceil(Math.max(ax.values.length, ay.values.length) / 25);
+  for (let i = 0; i < ax.values.length; i++) {
+    for (let j = 0; j < ay.values.length; j++) {
+      if ((i - j) % every || !merged(cellAt(i, j))) continue;
+      x.push(ex[i], ex[i + 1], null);
+      y.push(ey[j], ey[j + 1], null);
+    }
+  }
+  return {type: "scatter", mode: "lines", x, y, line: {color: "#ffffff", width: 1.5}, hoverinfo: "skip"};
 }
 
 function phasesOf(cell) {
@@ -183,9 +209,20 @@ function layout(more) {
 
 const PLAIN = {displayModeBar: false, responsive: true};
 
+// Ticks as in the figures: at the points where these are few, at 1, 2 and 5 along up to two decades; none too near.
+function ticks(values, log, [low, high]) {
+  const place = v => ((log ? Math.log10(v) : v) - low) / (high - low), kept = [];
+  const steps = [1, 2, 5].flatMap(digit => Array.from({length: 5}, (_, k) => digit * 10 ** (Math.floor(low) + k)));
+  if (values.length > FEW && !(log && high - low <= 2.1)) return {dtick: log ? 1 : undefined};
+  for (const v of values.length > FEW ? steps : values) {
+    if (place(v) >= 0 && place(v) <= 1 && kept.every(k => Math.abs(place(v) - place(k)) > 0.06)) kept.push(v);
+  }
+  return {tickvals: kept, ticktext: kept.map(v => String(Number(v.toPrecision(3))))};
+}
+
 function axisOf({label, log, values}) {
-  return {title: {text: literal(label)}, type: log ? "log" : "linear", dtick: log ? 1 : undefined,
-    range: (e => log ? e.map(Math.log10) : e)((e => [Math.min(...e), Math.max(...e)])(edges(values, log)))};
+  const ends = edges(values, log).map(v => log ? Math.log10(v) : v), range = [Math.min(...ends), Math.max(...ends)];
+  return {title: {text: literal(label)}, type: log ? "log" : "linear", range, ...ticks(values, log, range)};
 }
 
 function drawMap() {
@@ -214,7 +251,8 @@ function drawMap() {
     if (range) [heat.zmin, heat.zmax] = range.map(Math.log10);
   }
   const title = `${Object.fromEntries(maps())[state.map]}${ofFeatures() ? `, feature ${state.feature}` : ""}`;
-  Plotly.react("map", [heat], layout({title: {text: literal(title), font: {size: 14}}, xaxis: axisOf(ax),
+  view.hatches = hatches([ax, ay]);
+  Plotly.react("map", [heat, view.hatches], layout({title: {text: literal(title), font: {size: 14}}, xaxis: axisOf(ax),
     yaxis: axisOf(ay), shapes: mark()}), PLAIN);
   drawLegend();
   const {whole} = current(), points = ax.values.length * ay.values.length, notes = [];
@@ -232,7 +270,7 @@ function drawLegend() {
     patch.style.background = colour;
     chip.append(patch, name.replace("_", " "));
     return chip;
-  }));
+  }), ...view.hatches.x.length ? ["hatched: on the direction of another feature (merged)"] : []);
 }
 
 // The outline of the chosen cell.
@@ -247,7 +285,8 @@ function drawCell() {
   const places = [...state.further, state.x, state.y];
   const where = axes.map((axis, k) => `${axis.name} = ${number(axis.values[places[k]])}`);
   const value = view.z[state.y][state.x];
-  const words = state.map === "phase" ? PHASES[value].name.replace("_", " ") : number(value);
+  const words = state.map === "phase" ? PHASES[value].name.replace("_", " ") + (merged(cell) ? ", merged" : "")
+    : number(value);
   const solutions = current().solutions, best = part("best", cell)[0];
   const solution = solutions && state.of !== "optimum" ? `; solution: ${solutions[part("solution", cell)[best]]}` : "";
   at("cell").textContent = `${where.join(", ")}; ${Object.fromEntries(maps())[state.map]}`
@@ -255,6 +294,18 @@ function drawCell() {
   remember();
   drawWeights(cell, n, shownOf);
   drawLosses(cell);
+}
+
+// Labels of the ends of arrows; ends nearer than that to each other have one together.
+function labels(ends, near) {
+  const groups = [];
+  ends.forEach(([x, y], i) => {
+    const group = groups.find(([k]) => Math.hypot(ends[k][0] - x, ends[k][1] - y) < near);
+    if (group) group.push(i); else groups.push([i]);
+  });
+  const texts = ends.map(() => "");
+  for (const group of groups) texts[group[0]] = ` ${group.slice(0, 5).join(", ")}${group.length > 5 ? ", …" : ""}`;
+  return texts;
 }
 
 function drawWeights(cell, n, shownOf) {
@@ -267,16 +318,17 @@ function drawWeights(cell, n, shownOf) {
   at("weights").classList.toggle("hidden", m > 2);
   if (m <= 2) {
     const ends = W[0].map((w, i) => m === 1 ? [w, n - 1 - i] : [w, W[1][i]]);
-    const reach = 1.15 * Math.max(1, ...W.flat().map(Math.abs));
+    const reach = 1.3 * Math.max(1, ...W.flat().map(Math.abs));
     const arrows = ends.map(([x, y], i) => ({x, y, ax: 0, ay: m === 1 ? y : 0, xref: "x", yref: "y", axref: "x",
       ayref: "y", showarrow: true, arrowhead: 2, arrowwidth: 2.5, arrowcolor: colour(i), text: ""}));
     Plotly.react("weights", [{type: "scatter", mode: "markers+text", x: ends.map(e => e[0]), y: ends.map(e => e[1]),
-      text: ends.map((_, i) => ` ${i}`), textposition: "top right", marker: {size: 6, color: ends.map((_, i) => colour(i))},
-      hoverinfo: "x+text"}],
+      text: labels(ends, m === 1 ? 0 : 0.1 * reach), textposition: "top right", marker: {size: 6, color: ends.map((_, i) => colour(i))},
+      hovertext: ends.map((_, i) => `feature ${i}`), hoverinfo: "x+text", cliponaxis: false}],
     layout({title: {text: `columns of W, ${shownOf}`, font: {size: 13}}, annotations: arrows,
-      xaxis: {range: [-reach, reach], zeroline: true, title: {text: m === 1 ? "weight" : ""}},
+      xaxis: {range: [-reach, reach], constrain: "domain", zeroline: true, title: {text: m === 1 ? "weight" : ""}},
       yaxis: m === 1 ? {range: [-0.7, n - 0.3], tickvals: ends.map(e => e[1]), ticktext: ends.map((_, i) => `${i}`),
-        title: {text: "feature"}, zeroline: false} : {range: [-reach, reach], scaleanchor: "x"}}), PLAIN);
+        title: {text: "feature"}, zeroline: false} : {range: [-reach, reach], scaleanchor: "x",
+        constrain: "domain"}}), PLAIN);
   }
   const gram = W[0].map((_, i) => W[0].map((__, j) => dot(W, i, j)));
   Plotly.react("gram", [{type: "heatmap", z: gram, zmin: -1, zmax: 1, colorscale: "RdBu", reversescale: false,
@@ -306,7 +358,7 @@ function drawLosses(cell) {
     customdata: order.map(r => [r, phaseOf(r).name.replace("_", " ")]), marker: {size: 9, color: order.map(r => phaseOf(r).colour),
       line: {color: ink, width: 0.5}},
     hovertemplate: "restart %{customdata[0]}: %{y:.5g} %{customdata[1]}<extra></extra>"}],
-  layout({title: {text: words, font: {size: 13}}, shapes, xaxis: {title: {text: "restarts, best first"}, tickformat: "d"},
+  layout({title: {text: words, font: {size: 13}}, shapes, xaxis: {title: {text: "restarts, best first"}, ...whole(loss.length, 1)},
     yaxis: {title: {text: "loss"}, exponentformat: "e"}}), PLAIN);
 }
 

@@ -70,6 +70,7 @@ def case_data(name: str, case: Case, data: xr.Dataset, step: int) -> dict[str, A
         "n": case.n_features,
         "m": case.n_hidden,
         "restarts": case.restarts,
+        "represented": case.phases.represented,
         "whole": whole,
         "axes": described,
         "arrays": {

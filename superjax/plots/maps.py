@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm, to_rgb
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from superjax.analysis import PHASES
 
@@ -18,7 +19,8 @@ OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "
 GREY, BLUE, VERMILION, BLACK, GREEN = "#d0d0d0", "#0072b2", "#d55e00", "#000000", "#009e73"
 PHASE_COLOURS = dict(zip(PHASES, (GREY, BLUE, VERMILION, BLACK), strict=True))
 THEORY_LINE = {"color": "black", "linewidth": 1.6}
-MEASURED_LINE = {"color": "white", "linewidth": 1.6, "linestyle": (0, (3, 2))}
+WHITE = {"color": "white", "path_effects": [withStroke(linewidth=2.8, foreground="black")]}  # seen on any colour
+MEASURED_LINE = {**WHITE, "linewidth": 1.6, "linestyle": (0, (3, 2))}
 
 
 def cell_edges(centres: Float[np.ndarray, " points"], log: bool) -> Float[np.ndarray, " points+1"]:

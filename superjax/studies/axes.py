@@ -1,20 +1,45 @@
 """The axes of a sweep as axes of a figure."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, NullFormatter, NullLocator
 
 from superjax.plots.canvas import fitted
 from superjax.spec import Case
 
+FEW = 6  # points of an axis, up to which each has a tick
 _DRAWN = 1e-100, 1e100  # sizes beyond which matplotlib cannot make an axis
 
 
+class Apart(Locator):
+    """Ticks at given places, the first ones first: those whose numbers would run into others' are left out."""
+
+    def __init__(self, along: XAxis | YAxis, ticks: Iterable[float]):
+        self.along, self.ticks = along, [*ticks]
+
+    def __call__(self) -> list[float]:
+        low, high = self.along.get_view_interval()
+        place = self.along.get_transform().transform
+        least, kept = abs(place(high) - place(low)) / max(self.along.get_tick_space(), 1), []
+        for tick in self.ticks:
+            if min(low, high) <= tick <= max(low, high) and all(abs(place(tick) - place(k)) >= least for k in kept):
+                kept.append(tick)
+        return sorted(kept)
+
+
 def sorted_map(draw, ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, **keywords):
-    """A map whose values may be in any order, drawn in order."""
+    """A map whose values may be in any order, drawn in order, with ticks at the points of an axis that has few."""
     i, j = np.argsort(x), np.argsort(y)
+    for axis, points in ((ax.xaxis, x), (ax.yaxis, y)):
+        if len(points) <= FEW:
+            axis.set_major_locator(Apart(axis, points))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+            axis.set_minor_locator(NullLocator())
     return draw(ax, x[i], y[j], values[i][:, j], **keywords)
 
 
@@ -45,16 +70,17 @@ def axis_of(case: Case, data: xr.Dataset, dim: str) -> tuple[np.ndarray, str, bo
 
 def readable_logs(figure: Figure) -> None:
     """Ticks of logarithmic axes at 1, 2 and 5 where an axis has up to two decades, else at powers of ten, in plain
-    numbers where these are short: matplotlib's own overlap in small panels."""
+    numbers where these are short; powers of ten alone where there is no room. Other ticks of `sorted_map` stay."""
     for ax in figure.axes:
         for axis, scale, ends in (
             (ax.xaxis, ax.get_xscale(), ax.get_xlim()),
             (ax.yaxis, ax.get_yscale(), ax.get_ylim()),
         ):
-            if scale != "log" or not min(ends) > 0:
+            if scale != "log" or not min(ends) > 0 or isinstance(axis.get_major_locator(), Apart):
                 continue
             decades = float(np.log10(max(ends) / min(ends)))
-            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades <= 2.1 else (1.0,), numticks=7))
+            ticks = LogLocator(subs=(1.0, 2.0, 5.0) if decades <= 2.1 else (1.0,), numticks=7).tick_values(*ends)
+            axis.set_major_locator(Apart(axis, sorted(ticks, key=lambda tick: f"{tick:.0e}"[0] != "1")))
             if decades <= 4:
                 axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(NullFormatter())

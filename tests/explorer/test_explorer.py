@@ -280,6 +280,38 @@ def test_a_browser_shows_the_values_of_the_dataset(results, browser, tmp_path):
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
+def test_a_browser_marks_merged_features_and_has_ticks_and_labels_that_can_be_read(results, browser, tmp_path):
+    ((name, trained),) = results.datasets.items()
+    data = trained.copy(deep=True)
+    W = data["W"].transpose("correlation", "importance", "density", "restart", "hidden", "feature").values
+    W[:] = [[0.01, 0, 1.2], [1, 0, 0]]  # no feature is on the direction of another
+    W[0, 4, 1] = [[1, 0, 0.99], [0, 0.01, 0]]  # feature 2 is on that of feature 0
+    data["W"] = (("correlation", "importance", "density", "restart", "hidden", "feature"), W)
+    found = pages.page(Results(results.sweep, {name: data}, {}))
+    (tmp_path / "merged.html").write_text(found, encoding="utf-8")
+
+    def at(i, j):
+        browser.get("about:blank")
+        browser.get(f"{(tmp_path / 'merged.html').as_uri()}#x={i}&y={j}&further=0&map=phase&of=best&feature=2")
+        wait_for(browser, "document.body.dataset.ready")
+
+    def of(plot, what):
+        return browser.execute_script(f"return document.getElementById('{plot}').{what}")
+
+    at(4, 1)
+    assert ", merged" in shown(browser) and "hatched" in browser.find_element("id", "legend").text
+    low, high, _ = of("map", "data[1].x")
+    assert low < float(data["importance"][4]) < high
+    assert of("weights", "data[0].text") == [" 0, 2", " 1", ""]  # those of one place together
+    assert of("weights", "_fullLayout.xaxis.range") == pytest.approx(of("weights", "_fullLayout.yaxis.range"))
+    assert of("losses", "layout.xaxis.tickvals") == [1, 2, 3]
+    assert of("map", "layout.xaxis.tickvals") == pytest.approx(data["importance"].values)
+    at(3, 1)
+    assert "merged" not in shown(browser)
+    box = "document.querySelector('#weights .textpoint:last-of-type text').getBoundingClientRect().top"
+    assert browser.execute_script(f"return {box} - document.getElementById('weights').getBoundingClientRect().top") > 25
+
+
 def test_the_page_works_inside_a_notebook(results, browser, tmp_path):
     """As the content of a frame, which has no address to keep the cell in."""
     from selenium.webdriver.common.keys import Keys

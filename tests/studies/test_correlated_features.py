@@ -84,6 +84,7 @@ def test_the_collapse_is_drawn_from_the_best_solutions_that_are_minima(results, 
     axes = drawn["collapse"].axes
     for column, name in enumerate(("correlated_pairs", "three_correlated_pairs")):
         top, middle, bottom = axes[column::2]
+        assert middle.get_ylabel() == "length of W(a ± b)/√2"
         case, data = results.sweep.cases[name], results.datasets[name]
         W, n_pairs, minimum = view.solution(data, "W"), data.sizes["feature"] // 2, view.converged(case, data)
         assert minimum.sum() >= 3

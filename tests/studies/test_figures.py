@@ -79,6 +79,7 @@ def test_theory_is_solid_and_the_measured_boundary_dashed(results, drawn):
         np.testing.assert_allclose(y, theory.superposition_boundary(x, case.n_features, case.n_hidden))
         assert solid.get_linestyle() == "-" and dashed.get_linestyle() == "--"
         np.testing.assert_array_equal(dashed.get_ydata(), diagram.boundary().position())
+    assert all(ax.lines[-1].get_path_effects() for k, ax in enumerate(panels) if k % 5)  # white, outlined on any colour
 
 
 def test_titles_and_caption_come_from_the_specification(results, drawn):
@@ -108,6 +109,8 @@ def test_the_cuts_draw_norms_and_losses_at_the_nearest_importance(results, drawn
             np.testing.assert_array_equal(lines["optimum"].get_ydata(), diagram.extra("optimum_norm")[k])
             assert len(lines["single restarts"].get_xdata()) == diagram.data.sizes["density"] * diagram.case.restarts
             losses = {line.get_label(): line.get_ydata() for line in bottom.lines}
+            styles = [line._unscaled_dash_pattern for line in bottom.lines if line.get_label().startswith("theory")]
+            assert sum(max(dashes[::2]) < 2 for _, dashes in styles) <= 1  # two dotted lines are hard to tell apart
             best = diagram.data["optimum_loss"].values[k] / theory.variance(diagram.density)
             branches = [
                 losses[f"lowest loss found {which} superposition"] for which in ("with", "of other minima, without")

@@ -7,8 +7,10 @@ from matplotlib.collections import QuadMesh
 
 import superjax
 from superjax import studies
+from superjax.plots import canvas
 from superjax.studies import overview, quantities, solutions
 from superjax.studies.results import Results
+from tests.studies.test_studies import made_up
 
 HEAD = "n_features = 3\nn_hidden = 2\nrestarts = 3\ntrain.steps = 60\n"
 AXES = {
@@ -81,6 +83,35 @@ def test_the_axes_of_a_map_can_be_chosen(tmp_path):
     values = phases.isel(importance=1, feature=0).transpose("learning_rate", "density").values[:, ::-1]
     np.testing.assert_array_equal(drawn[4].get_array(), values)
     assert {ax.get_xlabel() for ax in figure.axes[12:15]} == {"density"}
+
+
+def test_numbers_of_ticks_do_not_touch_and_are_those_of_the_points_where_these_are_few(tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        HEAD.replace("n_features = 3", "n_features = 6")
+        + """
+[axes.importance]
+field = "importance[-1]"
+values = [2, 0.5]
+[axes.density]
+field = "data.density"
+scale = "log"
+range = [1, 0.02]
+points = 8
+"""
+    )
+    for swap in ((), ("plot.x=density", "plot.y=importance")):
+        (case,) = superjax.load(tmp_path / "mine.toml", *swap).cases.values()
+        figure = overview.overview(case, made_up(case), "mine")
+        canvas.legible(figure)
+        figure.draw_without_rendering()
+        panels = [ax for ax in figure.axes if ax.get_title()]
+        assert len(panels) == 7
+        for ax in panels:
+            few, many = (ax.yaxis, ax.xaxis) if swap else (ax.xaxis, ax.yaxis)
+            assert list(few.get_ticklocs()) == [0.5, 2]
+            assert {0.1, 1} <= {*many.get_ticklocs()}
+            ends = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
+            assert all(left.x1 < right.x0 for left, right in zip(ends, ends[1:], strict=False))
 
 
 def test_every_quantity_that_is_known_is_there_and_drawn(tmp_path):

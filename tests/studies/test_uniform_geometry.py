@@ -173,6 +173,7 @@ def test_the_losses_are_those_of_the_dataset(results, shown, drawn):
     products, reached, explained, random = drawn["uniform_geometry_losses"].axes[:4]
     mean = next(line for line in explained.lines if line.get_label() == "mean of all features")
     np.testing.assert_allclose(mean.get_ydata(), shown.best("explained").mean(1), rtol=1e-5)
+    assert products.get_title().endswith(": explained features per dimension")
     lines = {line.get_label(): line.get_ydata() for line in products.lines}
     # I = 1: the loss says what all features together explain
     np.testing.assert_allclose(lines["trained"], mean.get_ydata() * 40 / 6, rtol=1e-3, atol=1e-3)

@@ -95,7 +95,7 @@ def _draw_keys(figure: Figure, grid, shown: list[Plane], mesh) -> None:
         *plots.phase_handles(any_diverged(list(shown))),
         Patch(facecolor=plots.PHASE_COLOURS["superposed"], edgecolor="white", hatch="////",
               label="superposed, same direction"),
-        Line2D([], [], **{**MEASURED_LINE, "color": "0.5"}, label="superposition begins (optimum)"),
+        Line2D([], [], **MEASURED_LINE, label="superposition begins (optimum)"),
         Line2D([], [], **RELU_LINE, label="the same for ReLU"),
         SINGLE_RESTARTS,
     ]  # fmt: skip

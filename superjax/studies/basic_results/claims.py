@@ -240,8 +240,8 @@ def _interference(group: Group) -> list[Claim]:
         where = f"densities {_listed(group.density[dense])}, best fits found"
         found += [
             less_than(f"{group.title}: no positive interference where features come in antipodal pairs (largest "
-                      "overlap Wᵢ·Wⱼ)", SECTION, 0.1, float(max(overlaps[k].max() for k in dense)), note=where,
-                      kind="paper"),
+                      "inner product of two features' weights)", SECTION, 0.1,
+                      float(max(overlaps[k].max() for k in dense)), note=where, kind="paper"),
             more_than(f"{group.title}: biases are not negative there (least of a represented feature / density)",
                       "antipodal pair, exact loss: the best bias is above 0", -0.05,
                       float(min((biases[k] / group.density[k]).min() for k in dense)), note=where),
@@ -256,7 +256,8 @@ def _interference(group: Group) -> list[Claim]:
         by_density = ["; ".join(f"{s:g}: {part[k]:.2f}" for s, part in share.items()) for k in (0, 1)]
         where = f"best fit found at density {group.density[sparsest]:g}"
         found += [
-            more_than(f"{group.title}: positive interference where sparse (fraction of pairs with overlap Wᵢ·Wⱼ > 0.1)",
+            more_than(f"{group.title}: positive interference where sparse (fraction of pairs of features whose "
+                      "weights have an inner product above 0.1)",
                       SECTION, 0.1, positive, note=f"{where}; by density: {by_density[0]}", kind="paper"),
             more_than(f"{group.title}: negative biases where sparse (fraction of represented features with b < -0.01)",
                       SECTION, 0.5, negative, note=f"{where}; by density: {by_density[1]}", kind="paper"),

@@ -118,7 +118,7 @@ def _training(results: Results, names: Sequence[str]) -> str:
 
 
 def collapse(results: Results, names: Sequence[str]) -> Figure:
-    """A column per case, against density: cosine of partners, principal components seen, losses by number collapsed."""
+    """A column per case, against density: cosine of partners, lengths of W(a ± b)/√2, losses by number collapsed."""
     every, names = names, names[:MAX_CASES]
     figure = Figure(figsize=(max(5.8 * len(names), 7), 11.5), layout="constrained")
     columns = figure.subplots(3, len(names), squeeze=False, sharex="col").T
@@ -198,7 +198,7 @@ def _draw_partners(top: Axes, middle: Axes, case: Case, data: xr.Dataset) -> Non
         middle.plot(density, sums[:, k], style, color=BLUE, markersize=4, label=f"(a + b)/√2, {label}")
         middle.plot(density, differences[:, k], style, color=VERMILION, markersize=4, label=f"(a − b)/√2, {label}")
     top.set(ylabel="cosine of partners", ylim=(-0.35, 1.25), yticks=[0, 0.5, 1])
-    middle.set(ylabel="length of a principal component", ylim=(-0.12, 1.45), yticks=[0, 0.5, 1])
+    middle.set(ylabel="length of W(a ± b)/√2", ylim=(-0.12, 1.45), yticks=[0, 0.5, 1])
     _legend(top, cosines.shape[-1])
     _legend(middle, cosines.shape[-1])
 

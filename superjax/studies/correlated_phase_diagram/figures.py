@@ -63,7 +63,7 @@ def panels(results: Results) -> Figure:
         *plots.phase_handles(any(bool((data["diverged_at"] >= 0).any()) for data in results.datasets.values())),
         Patch(facecolor=plots.PHASE_COLOURS["superposed"], edgecolor="white", hatch="///",
               label="superposed and merged (same direction)"),
-        Line2D([], [], **{**MEASURED_LINE, "color": "0.5"}, label="antipodal below (white, measured)"),
+        Line2D([], [], **MEASURED_LINE, label="antipodal below (measured)"),
         *[Line2D([], [], **THEORY_LINE, label="theory of independent features (panel ρ = 0)")] * any(
             rho == 0 for _, rho, _ in shown
         ),
@@ -100,7 +100,7 @@ def boundaries(results: Results) -> Figure:
         _draw_against_importance(axes[0], by_rho)
         _draw_against_correlation(axes[1], by_rho)
         mesh = _draw_overlap(axes[2], by_rho)
-        figure.colorbar(mesh, ax=axes[2], label="overlap W$_1$·W$_2$ of the optimum")
+        figure.colorbar(mesh, ax=axes[2], label="inner product of both features' weights (optimum)")
     frame(
         figure, results,
         "Left and middle, dots: density below which the optimum of n = 2, m = 1 is antipodal; there is none where "

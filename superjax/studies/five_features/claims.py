@@ -71,7 +71,8 @@ def _paper(name: str, data: xr.Dataset) -> list[Claim]:
         overlaps = (W.T @ W)[~np.eye(W.shape[1], dtype=bool)]
         least = float(overlaps[overlaps > 0].min(initial=np.inf))
         found.append(
-            more_than(f"{name}: the pentagon at S = 0.9 has positive interference (least positive overlap W_i·W_j)",
+            more_than(f"{name}: the pentagon at S = 0.9 has positive interference "
+                      "(least positive inner product of two features' weights)",
                       SECTION, 0.1, least, note=f"of {(overlaps > 0).sum() // 2} pairs", kind="paper")
         )  # fmt: skip
     return found

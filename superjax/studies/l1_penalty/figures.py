@@ -6,7 +6,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from superjax import plots
-from superjax.plots.maps import BLACK, MEASURED_LINE
+from superjax.plots.maps import BLACK, MEASURED_LINE, WHITE
 from superjax.studies.captions import frame, partly, training_in_words
 from superjax.studies.l1_penalty.view import LARGEST, STAYS, Plane, planes
 from superjax.studies.phase_diagram.figures import any_diverged
@@ -43,7 +43,7 @@ def maps(results: Results) -> Figure:
     for ax in rows[-1]:
         ax.axis("off")
     lines = [
-        Line2D([], [], **{**MEASURED_LINE, "color": "0.5"}, label="superposition begins (any features)"),
+        Line2D([], [], **MEASURED_LINE, label="superposition begins (any features)"),
         SINGLE_RESTARTS,
         Line2D([], [], **LIMIT_LINE, label="a rare feature is given up (closed form)"),
     ]  # fmt: skip
@@ -99,7 +99,7 @@ def _draw_lines(axes: np.ndarray, plane: Plane) -> None:
         ax.plot(plane.penalty, begins, **MEASURED_LINE)
         for one in which:
             if LARGEST * one < plane.penalty.max():
-                ax.axvline(LARGEST * one, **(LIMIT_LINE if ax is axes[0] else {**LIMIT_LINE, "color": "white"}))
+                ax.axvline(LARGEST * one, **(LIMIT_LINE if ax is axes[0] else {**LIMIT_LINE, **WHITE}))
     draw_single_restarts(axes[0], plane.penalty, plane)
 
 

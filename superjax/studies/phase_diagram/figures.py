@@ -82,7 +82,6 @@ def _draw_row(diagram: Diagram, axes: np.ndarray) -> list:
     plots.phase_map(axes[1], x, y, diagram.extra("optimum_phase"))
     for ax in axes[:2]:
         ax.plot(fine, theory_line, **THEORY_LINE)
-    axes[1].plot(x, measured, **MEASURED_LINE)
     plots.hatch(axes[1], x, y, diagram.extra("optimum_margin") < SMALL_MARGIN, "....")
     plots.typical_map(axes[2], x, y, diagram.extra("typical_norm"), diagram.extra("typical_interference"))
     agreement, success = diagram.data["agreement"].values, diagram.data["success"].values
@@ -91,8 +90,8 @@ def _draw_row(diagram: Diagram, axes: np.ndarray) -> list:
     for ax in axes[2:4]:
         plots.hatch(ax, x, y, (diagram.data["diverged_at"].values >= 0).any(-1), "xxxx", "black")
     gap = plots.gap_map(axes[4], x, y, gap_to_minimum(diagram))
-    for ax, colour in zip(axes[2:], ("black", "white", "black"), strict=True):
-        ax.plot(x, measured, color=colour, linewidth=1.2, linestyle=(0, (3, 2)))
+    for ax in axes[1:]:
+        ax.plot(x, measured, **MEASURED_LINE)
     return [fraction, gap]
 
 
@@ -109,7 +108,7 @@ def _draw_keys(figure: Figure, axes: np.ndarray, meshes: list, diverged: bool) -
     )  # fmt: skip
     lines = [
         Line2D([], [], **THEORY_LINE, label="theory"),
-        Line2D([], [], **{**MEASURED_LINE, "color": "0.45"}, label="measured"),
+        Line2D([], [], **MEASURED_LINE, label="measured"),
     ]
     axes[1].legend(
         handles=lines, loc="upper center", frameon=False, fontsize=10.5, title="superposition begins (any features)"
@@ -205,7 +204,7 @@ def _draw_cut(diagram: Diagram, wanted: float, top: Axes, bottom: Axes) -> None:
     ):
         bottom.plot(s, losses[k] / variance, "o", markersize=3, color=colour, label=f"lowest loss found {label}")
     candidates = theory.candidate_losses(r, s, diagram.case.n_features, diagram.case.n_hidden)
-    for (name, loss), style in zip(candidates.items(), ("--", "-.", ":", (0, (1, 3))), strict=False):
+    for (name, loss), style in zip(candidates.items(), ("--", "-.", ":", (0, (8, 2, 1, 2, 1, 2))), strict=False):
         bottom.plot(s, loss / variance, color="black", linewidth=0.9, linestyle=style, label=f"theory: {WORDS[name]}")
     bottom.set(xscale="log", xlabel=DENSITY, ylabel="loss / Var(x$_i$)", ylim=(0, 1.4 * max(1, r)))
     bottom.xaxis.set_major_formatter("{x:g}")

@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 
 from superjax import analysis, plots
 from superjax.plots.canvas import fitted
+from superjax.plots.maps import MEASURED_LINE
 from superjax.studies.captions import frame, partly, spread, training_in_words
 from superjax.studies.diagram import Diagram, diagrams
 from superjax.studies.phase_diagram.figures import (
@@ -48,8 +49,8 @@ def protocols(results: Results) -> Figure:
         plots.phase_map(axes[2], x, y, diagram.extra("optimum_phase"))
         fraction = plots.value_map(axes[3], x, y, diagram.data["agreement"].values)
         measured = diagram.boundary().position()
-        for ax, colour in zip(axes, ("white", "black", "white", "white"), strict=True):
-            ax.plot(x, measured, color=colour, linewidth=1.2, linestyle=(0, (3, 2)))
+        for ax in axes:
+            ax.plot(x, measured, **MEASURED_LINE)
         draw_single_restarts(axes[0], x, diagram)
     titles = (
         "Best of restarts\n(phase of the extra feature)",
@@ -64,7 +65,7 @@ def protocols(results: Results) -> Figure:
     rows[-1, 0].legend(handles=plots.phase_handles(any_diverged(shown)), loc="upper center", frameon=False, fontsize=10)
     plots.typical_key(rows[-1, 1])
     handles = [
-        Line2D([], [], color="0.4", linewidth=1.2, linestyle=(0, (3, 2)), label="superposition begins in the optimum"),
+        Line2D([], [], **MEASURED_LINE, label="superposition begins in the optimum"),
         SINGLE_RESTARTS,
     ]
     rows[-1, 2].legend(handles=handles, loc="upper center", frameon=False, fontsize=10)

@@ -137,7 +137,7 @@ def _products(ax: Axes, shown: Uniform) -> None:
     ax.set(
         yscale="log",
         ylabel="explained features\nper dimension: (n − L/v) / m",
-        title=f"{shown.name}: exact losses",
+        title=f"{shown.name}: explained features per dimension",
     )
     top = ax.get_ylim()[1]
     ticks = [tick for tick in (1, 1.2, 1.5, 2, 3, 4, 6, 8, 12) if tick <= top]

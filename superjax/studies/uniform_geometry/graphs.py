@@ -38,7 +38,8 @@ def feature_graphs(results: Results, shown: list[Uniform]) -> Figure:
     drawn, of = sum(map(len, cells)), sum(len(row.density) for row in shown)
     frame(
         figure, results,
-        f"Features of norm ≥ {shown[0].case.phases.represented:g}; lines as wide and dark as |Wᵢ·Wⱼ|. Features "
+        f"Features of norm ≥ {shown[0].case.phases.represented:g}; lines as wide and dark as the inner "
+        "product of two features' weights is large. Features "
         f"whose unit vectors overlap by {EDGE:g} or more are connected. A connected group is called a polytope if all "
         f"its overlaps, with other features too, are within {TOLERANCE:g} of the polytope's, and its Dᵢ within "
         f"{NEAR:.0%}; all others are grey.{partly(drawn, of, 'models')}",
