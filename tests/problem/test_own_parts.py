@@ -377,6 +377,13 @@ REFUSALS = [
 ]
 
 
+def test_what_own_code_raises_is_said_with_its_line(folder, capsys):
+    lines = CODE.splitlines()
+    line = next(k for k in range(lines.index("class Early(Leaky):"), len(lines)) if "self.W = " in lines[k])
+    said = refused(folder, capsys, "model.kind=own_parts:Early")
+    assert f"\n  at {folder / 'own_parts.py'}, line {line + 1}\n" in said
+
+
 @pytest.mark.parametrize(("overrides", "says"), REFUSALS)
 def test_what_is_wrong_is_said_in_one_message(folder, capsys, overrides, says):
     assert says in refused(folder, capsys, *overrides)
