@@ -41,10 +41,10 @@ def refusal(text: str, *at: str | int) -> PydanticCustomError:
     return PydanticCustomError("refused", "{text}", {"text": text, "at": at})
 
 
-def near(word: Any, allowed: Iterable[str]) -> str:
-    """The end of a message about an unknown word."""
+def near(word: Any, allowed: Iterable[str], within: str = "") -> str:
+    """The end of a message about an unknown word, which is said to come after `within`."""
     close = difflib.get_close_matches(str(word), list(allowed), 1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"; did you mean {within}{close[0]}?" if close else ""
 
 
 def shortened(line: str) -> str:

@@ -62,7 +62,7 @@ def csv(data: "xr.Dataset", path: str | os.PathLike[str]) -> Path:
     """The phase of every feature of every model in `data`, a row each, as a CSV file.
 
     Columns are the axes, `restart` and `feature`, then `phase` in words, `norm`, `interference`, `dimensionality`,
-    `margin`, and the `loss` of the model.
+    `margin`, and the `loss` of the model; in this order whatever was selected.
 
     Raises:
         SweepError: the dataset has no phases.
@@ -73,7 +73,10 @@ def csv(data: "xr.Dataset", path: str | os.PathLike[str]) -> Path:
     kept = [name for name in ("phase", *_FEATURES, "loss") if name in data]
     chosen = data[kept]
     chosen = chosen if chosen["phase"].ndim else chosen.expand_dims("feature")
-    columns = dict.fromkeys([*map(str, data["phase"].dims), *map(str, chosen.coords), *kept])
+    models = ["restart", "feature"]
+    numbered = [name for name in data["phase"].dims if name not in data.coords]  # of axes over several fields
+    axes = [name for name in [*numbered, *chosen.coords] if name not in models]
+    columns = dict.fromkeys([*axes, *models, *kept])
     table = chosen.to_dataframe().reset_index()
     table["phase"] = np.array(PHASES)[table["phase"].to_numpy()]
     text = table[[name for name in columns if name in table]].to_csv(index=False, lineterminator="\n")

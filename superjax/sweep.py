@@ -258,11 +258,12 @@ def _import_jax() -> None:
 
 def _summarise(finished: "Finished", strict: bool) -> int:
     """Tell of a finished run; the exit status."""
+    from superjax.studies.captions import counted
     from superjax.studies.claim import holding
 
     sweep, manifest = finished.sweep, finished.manifest
     done = "trained" if finished.trained else "redrawn"
-    said = f"{sweep.name}: {finished.models:,} models {done} in {finished.seconds:.1f} s"
+    said = f"{sweep.name}: {counted(finished.models, finished.searched)} {done} in {finished.seconds:.1f} s"
     if finished.trained and (starts := manifest["starts"]) > 1:
         said += f", at start {starts} of a run begun {manifest['environment']['date']}"
     terminal.say(said)

@@ -71,10 +71,13 @@ def test_phases_are_a_table(data, tmp_path):
         assert float(row["loss"]) == pytest.approx(float(model["loss"]), rel=1e-6)
     for chosen, size in (
         (data.isel(importance=0, restart=1), 3 * 3),
+        (data.isel(restart=data["best"]), 2 * 3 * 3),
+        (data.isel(importance=0, restart=1, density=0), 3),
         (data.isel(importance=0, restart=1, density=0, feature=2), 1),
     ):
         with open(superjax.export.csv(chosen, tmp_path / "few.csv"), newline="") as file:
-            assert len(list(csv.DictReader(file))) == size
+            few = list(csv.DictReader(file))
+        assert len(few) == size and list(few[0]) == list(rows[0])  # columns in one order, whatever was selected
 
 
 def test_outputs_keep_their_place(tmp_path):

@@ -40,6 +40,7 @@ def test_a_notebook_runs_and_shows_pictures(name, tmp_path):
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
     said = "".join(output.get("text", "") for output in outputs)
     assert "superjax is installed." in said and "This is only a CPU." in said
+    assert (re.search(r"\d+ of \d+ claims hold", said) is not None) == (name == "phase_diagram")
     assert "Traceback" not in said and "FutureWarning" not in said, said
 
 
@@ -53,10 +54,12 @@ def test_notebooks_are_kept_without_outputs_and_begin_alike(name):
     assert [cell.source for cell in code[:2]] == [cell.source for cell in first.cells if cell.cell_type == "code"][:2]
 
 
-def test_the_install_cell_stops_with_one_sentence(tmp_path):
+@pytest.mark.parametrize("found", ["None", "importlib.machinery.ModuleSpec(name, None, is_package=True)"])
+def test_the_install_cell_stops_with_one_sentence(tmp_path, found):
+    """Where there is no superjax, or a mere folder of that name, as of a clone."""
     cell = next(cell for cell in nbformat.read(NOTEBOOKS["geometry"], 4).cells if cell.cell_type == "code")
     (tmp_path / "alone").mkdir()
-    hidden = "import importlib.util; importlib.util.find_spec = lambda name: None\n"
+    hidden = f"import importlib.machinery, importlib.util; importlib.util.find_spec = lambda name: {found}\n"
     done = subprocess.run(
         [sys.executable, "-c", hidden + cell.source], cwd=tmp_path / "alone", capture_output=True, text=True
     )

@@ -216,7 +216,7 @@ def test_list_and_version_need_no_jax(tmp_path):
         (("phase_diagram", "--devices", "99"), "99"),
         (("phase_diagram", "--devices", "0"), "at least 1"),
         (("phase_diagram", "--devices", "two"), "invalid int value: 'two'\n"),
-        (("phase_diagram", "train.stepz=3"), "did you mean steps"),
+        (("phase_diagram", "train.stepz=3"), "did you mean train.steps"),
         (("phase_diagram", "data.density=0"), "data.density"),
         (("phase_diagram", "train.steps=3", "train.steps=4"), "twice"),
         (("phase_diagram", "cases=n2_m9"), "n2_m1"),

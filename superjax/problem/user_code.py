@@ -2,13 +2,18 @@
 
 import functools
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from superjax.errors import SweepError, clip
 from superjax.system import modules
 from superjax.system.interrupt import Interrupted
 from superjax.system.terminal import plain
+
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def tried(function: Callable[..., Any], *arguments: Any) -> tuple[Any, BaseException | None]:
@@ -25,6 +30,19 @@ def one_line(error: BaseException) -> str:
     """An exception of the user's code as a phrase, without what a terminal would obey."""
     said, failed = tried(str, error)
     return plain(clip(type(error).__name__ if failed else f"{type(error).__name__}: {said}", 300))
+
+
+def said(error: BaseException) -> str:
+    """The same, and below it the last file and line that are the user's."""
+    if isinstance(error, SyntaxError) and error.filename:  # it says so itself
+        return one_line(error)
+    library = str(_PACKAGE), sysconfig.get_path("stdlib"), "<"
+    theirs = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(library) and not set(modules.PACKAGES) & set(Path(frame.filename).parts)
+    ]
+    return one_line(error) + (f"\n  at {theirs[-1].filename}, line {theirs[-1].lineno}" if theirs else "")
 
 
 def refusal(path: str, kind: str, fault: str) -> SweepError:
@@ -55,4 +73,4 @@ def named(path: str, kind: str, own: str, others: str = "") -> Any:
     elif isinstance(error, AttributeError) and (there := modules.find(module)):
         if not there[1].samefile(getattr(sys.modules.get(module), "__file__", None) or "/"):
             hint = f"\n  {module} is a module of Python or superjax itself; give {there[1].name} another name{hint}"
-    raise refusal(path, kind, f"cannot be imported, {one_line(error)}{hint}") from error
+    raise refusal(path, kind, f"cannot be imported, {said(error)}{hint}") from error

@@ -83,7 +83,7 @@ def lines(sweep: Sweep, found: list[Cost]) -> list[str]:
     low, typical, high = (
         BESIDES[0] + BESIDES[1] * len(found) + sum(values) for values in np.transpose([cost.seconds for cost in found])
     )
-    between = f", from {_time(low)} to {_time(high)} as what is not measured goes" if high > low else ""
+    between = f"; {_time(low)} to {_time(high)}, depending on what is not measured" if high > low else ""
     return [*said, f"  about {_time(typical)} in all{between}"]
 
 

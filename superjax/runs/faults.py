@@ -17,7 +17,7 @@ from superjax.problem.data import Distribution
 from superjax.problem.members import BUILT_IN
 from superjax.problem.models.base import with_numbers
 from superjax.problem.problem import Problem
-from superjax.problem.user_code import one_line, refusal, tried
+from superjax.problem.user_code import refusal, said, tried
 from superjax.runs.problems import closed_form
 from superjax.spec import RESERVED, RESERVED_STEMS, Case
 from superjax.spec.emit import toml
@@ -54,8 +54,8 @@ def _data_faults(problem: Problem) -> Iterator[str]:
     n, data = problem.n_features, problem.laws().data
     count, error = tried(problem.data.n_uniforms, n)
     if error is not None or not isinstance(count, int) or count < 1:
-        said = one_line(error) if error is not None else f"is {count!r}"
-        yield f"n_uniforms({n}) must be a whole number of 1 or more, {said}"
+        why = said(error) if error is not None else f"is {count!r}"
+        yield f"n_uniforms({n}) must be a whole number of 1 or more, {why}"
         return
     yield from _wrong_shape("sample(uniforms)", (n,), lambda data, u: data.sample(u), data, _shape(count))
     yield from _wrong_shape("activity()", (), lambda data: data.activity(), data)
@@ -69,18 +69,18 @@ def _data_faults(problem: Problem) -> Iterator[str]:
         yield from _wrong_shape("probability(active)", (3,), lambda data: data.probability(active), data)
         rows, error = tried(problem.data.n_rows, n, 2, False)
         if error is not None or not isinstance(rows, int):
-            yield f"n_rows({n}, 2, False) must be a whole number, {one_line(error) if error else f'is {rows!r}'}"
+            yield f"n_rows({n}, 2, False) must be a whole number, {said(error) if error else f'is {rows!r}'}"
             return
         table, error = tried(problem.data.segments, n, 1, False) if rows <= _LARGE else (None, None)
         if error is not None:
-            yield f"segments({n}, 1, False) raises {one_line(error)}"
+            yield f"segments({n}, 1, False) raises {said(error)}"
 
 
 def _target_faults(problem: Problem) -> Iterator[str]:
     n, target = problem.n_features, problem.laws().target
     output, error = tried(jax.eval_shape, lambda target, x: target(x), target, _shape(n))
     if error is not None:
-        yield f"the target of an x of shape ({n},) raises {one_line(error)}"
+        yield f"the target of an x of shape ({n},) raises {said(error)}"
     elif not isinstance(output, jax.ShapeDtypeStruct) or len(output.shape) != 1 or output.dtype != jnp.float32:
         yield f"the target of an x of shape ({n},) is {output}, must be a float32 array of one dimension"
 
@@ -93,8 +93,8 @@ def _term_faults(problem: Problem, k: int) -> Iterator[str]:
     x, y = _shape(problem.n_features), _shape(problem.n_outputs)
     weights, error = tried(jax.eval_shape, lambda term: term.weights(), term)
     if error is not None or not isinstance(weights, jax.ShapeDtypeStruct) or len(weights.shape) != 1:
-        said = f"raises {one_line(error)}" if error is not None else f"is {weights}"
-        yield f"weights() must be an array of one dimension, {said}"
+        why = f"raises {said(error)}" if error is not None else f"is {weights}"
+        yield f"weights() must be an array of one dimension, {why}"
         return
     if problem.terms[k].error and weights.shape != (problem.n_outputs,):
         yield f"weights() has shape {weights.shape}, an error has one for every output, ({problem.n_outputs},)"
@@ -133,7 +133,7 @@ def _owner(cls: type, name: str) -> type:
 def _wrong_shape(what: str, wanted: tuple[int, ...], call: Callable[..., Any], *arguments: Any) -> Iterator[str]:
     output, error = tried(jax.eval_shape, call, *arguments)
     if error is not None:
-        yield f"{what} raises {one_line(error)}"
+        yield f"{what} raises {said(error)}"
     elif not isinstance(output, jax.ShapeDtypeStruct):
         yield f"{what} is a {type(output).__name__}, must be an array of shape {wanted}"
     elif output.shape != wanted:
@@ -163,7 +163,7 @@ def faults(case: Case, problem: Problem, thorough: bool = True) -> Iterator[str]
     model, error = tried(jax.eval_shape, build, jax.random.key(0), number)
     if error is not None:
         yield (
-            f"Class({n}, {m}, init_std, key=key{f', n_outputs={outputs}' if more else ''}) raises {one_line(error)}\n"
+            f"Class({n}, {m}, init_std, key=key{f', n_outputs={outputs}' if more else ''}) raises {said(error)}\n"
             "  init_std is traced, for jax.vmap; "
             "a field that holds no array must be eqx.field(static=True)"
         )
@@ -178,7 +178,7 @@ def faults(case: Case, problem: Problem, thorough: bool = True) -> Iterator[str]
         yield f'{wish} needs a model with weights W, ("hidden", "feature"); {case.model.kind} has {has}'
     output, error = tried(jax.eval_shape, lambda model, x: model(x), with_numbers(model, problem.laws().model), x)
     if error is not None:
-        yield f"model(x) of an x of shape ({n},) raises {one_line(error)}"
+        yield f"model(x) of an x of shape ({n},) raises {said(error)}"
         return
     yield from _output_faults(output, n, outputs)
     if thorough:
@@ -260,7 +260,7 @@ def _static_faults(build: Callable[..., Any]) -> Iterator[str]:
 
     same, error = tried(lambda: shapes() == shapes() and hash(shapes()) == hash(shapes()))
     if error is not None:
-        yield f"its static fields must be hashable and comparable, they raise {one_line(error)}"
+        yield f"its static fields must be hashable and comparable, they raise {said(error)}"
     elif not same:
         yield "its static fields must be equal in all models; a function must not be made in __init__"
 
@@ -272,11 +272,11 @@ def _gradient_faults(call: Callable[..., Any], model: Any, x: Any, outputs: int)
     many = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype), (model, x))
     traced, error = tried(jax.make_jaxpr(gradient), model, x)
     if error is not None:
-        yield f"the gradient of model(x) raises {one_line(error)}"
+        yield f"the gradient of model(x) raises {said(error)}"
         return
     _, error = tried(jax.eval_shape, jax.vmap(jax.vmap(gradient, (None, 0)), (0, None)), *many)
     if error is not None:
-        yield f"model(x) cannot be vectorised (jax.vmap), it raises {one_line(error)}"
+        yield f"model(x) cannot be vectorised (jax.vmap), it raises {said(error)}"
     if traced.effects or any("callback" in name for name in proof.operations(traced.jaxpr)):
         yield "model(x) must be computed by JAX alone: no callback, no jax.debug.print"
     if not any(proof.depends(traced.jaxpr)):
@@ -308,7 +308,7 @@ def _number_faults(
 
     found, error = tried(jax.jit(are_finite), jax.random.key(0), np.float32(std))
     if error is not None:
-        yield f"a model cannot be made and called, it raises {one_line(error)}"
+        yield f"a model cannot be made and called, it raises {said(error)}"
         return
     for name, finite in zip((*arrays, "model(x)"), found, strict=True):
         if not finite:

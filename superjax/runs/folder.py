@@ -37,7 +37,8 @@ from superjax.runs import checkpoint, reading
 from superjax.runs.earlier_runs import read_manifest, refuse_differences, refuse_strangers, stored_sweep
 from superjax.runs.environment import what_decides_digits
 from superjax.runs.netcdf import write_dataset
-from superjax.runs.reading import MANIFEST, SETTINGS
+from superjax.runs.prolonging import dataset_of
+from superjax.runs.reading import CLAIMS, EXPLORER, FIGURES, MANIFEST, SETTINGS
 from superjax.spec import Sweep, SweepError
 from superjax.spec.sweep import grows
 
@@ -55,10 +56,12 @@ class Run:
 
     def __init__(self, folder: Path, sweep: Sweep, fresh: bool = False, warn: Callable[[str], object] = print):
         """Raises SweepError if another process is at work in the folder, or if it holds a run with other settings
-        (unless `fresh`), an unreadable one, datasets of an unknown one (unless `fresh`), or links."""
+        (unless `fresh`), an unreadable one, datasets of an unknown one (unless `fresh`), or links, or is what the
+        sweep starts from."""
         self.folder, self.sweep, self._fresh, self.warn = folder, sweep, fresh, warn
         self._lock: Lock | None = None
         self._stale: list[Path] = []
+        self._of_no_run: list[str] = []
         self._manifest: dict[str, Any] = {"cases": {}, "files": [], "finished": False}
         try:
             if folder.exists() and not folder.is_dir():
@@ -81,6 +84,12 @@ class Run:
         own = self.folder / SETTINGS
         if own.exists() and self.sweep.path.exists() and own.samefile(self.sweep.path):
             raise SweepError(f"{own}: is where the run would write its own; rename it, or choose another --out")
+        for name, case in self.sweep.cases.items():
+            if case.start_from and dataset_of(name, case).resolve() == self.path(name).resolve():
+                raise SweepError(
+                    f"{self.folder}: start_from = {clip(case.start_from)}: a run cannot start from its own folder\n"
+                    "  choose another one with --out, or copy the sweep file under another name"
+                )
         manifest = None
         if kind_of(self.folder / MANIFEST):
             try:
@@ -88,6 +97,9 @@ class Run:
             except SweepError:
                 if not self._fresh:
                     raise
+        if self.folder.is_dir() and not (manifest or {}).get("starts"):
+            every = sorted(path.name for path in self.folder.iterdir())
+            self._of_no_run = [name for name in every if name.endswith(FIGURES) or name in (CLAIMS, EXPLORER)]
         if self._fresh:
             names = manifest or self._manifest
             self._stale = [self.folder / name for name in names["files"]]
@@ -144,6 +156,9 @@ class Run:
             for case, entry in self._manifest["cases"].items():
                 if entry["done"]:
                     self._remove_chunks(case)  # of a process that was killed just before
+            if self._of_no_run:
+                names = clip(", ".join(self._of_no_run), 300)
+                self.warn(f"{self.folder}: may replace figures and claims that belong to no run: {names}")
             others = [case for case in self.sweep.cases if self._chunks_of_others(case)]
             if others:
                 self.warn(

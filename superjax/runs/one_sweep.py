@@ -22,6 +22,7 @@ from superjax.runs.options import Options
 from superjax.runs.planning import Todo, todo
 from superjax.runs.reading import CLAIMS, EXPLORER
 from superjax.spec import Case, Sweep, SweepError
+from superjax.studies.captions import searched
 from superjax.studies.left_out import left_out
 from superjax.system import machine, terminal
 from superjax.system.clock import timed
@@ -34,6 +35,8 @@ class Finished(NamedTuple):
         manifest: what was recorded, a copy.
         datasets: one per case.
         trained: whether anything was trained, else all is redrawn.
+        models: how many models the grids of all cases have.
+        searched: how many more were trained to search boundaries.
         diverged: how many models diverged, of `models`.
         left_out: the claims of its study that were not made, in words.
         files: figures and claims.
@@ -45,6 +48,7 @@ class Finished(NamedTuple):
     datasets: dict[str, xr.Dataset]
     trained: bool
     models: int
+    searched: int
     diverged: int
     seconds: float
     claims: list[studies.Claim]
@@ -120,7 +124,7 @@ def _execute(sweep: Sweep, run: Run, work: Todo, start: float) -> Finished:
     run.save(files=[file.name for file in files], claims_left_out=missing, finished=not failures, **spent)
     models = sum(dataset["loss"].size for dataset in datasets.values())
     diverged = sum(int((dataset["diverged_at"] >= 0).sum()) for dataset in datasets.values())
-    counted = models, diverged, seconds["all"]
+    counted = models, searched(datasets.values()), diverged, seconds["all"]
     return Finished(sweep, run.manifest, datasets, bool(trained), *counted, claims, missing, files, failures)
 
 

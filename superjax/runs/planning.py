@@ -17,7 +17,6 @@ from superjax.runs.growth import Earlier, open_earlier
 from superjax.runs.netcdf import open_dataset
 from superjax.runs.options import Options
 from superjax.runs.problems import code_of_case
-from superjax.runs.prolonging import dataset_of
 from superjax.runs.stages import classes
 from superjax.spec import Sweep, SweepError
 from superjax.system import terminal
@@ -53,12 +52,6 @@ def todo(sweep: Sweep, shown: str, run: Run, options: Options) -> Todo:
     if options.figures_only and missing:
         what = "; ".join(missing.values())
         raise SweepError(f"{run.folder}: cannot be redrawn, {what}; leave --figures-only out")
-    for name, case in sweep.cases.items():
-        if case.start_from and dataset_of(name, case).resolve() == run.path(name).resolve():
-            raise SweepError(
-                f"{shown}: start_from = {clip(case.start_from)}: a run cannot start from its own folder\n"
-                "  choose another one with --out, or copy the sweep file under another name"
-            )
     try:
         codes = codes_of(sweep, sweep.cases, missing)
         if missing or options.same_code:

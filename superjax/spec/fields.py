@@ -90,8 +90,8 @@ class Train(Frozen):
     )
     streams: Count = Field(
         1,
-        description="independent sequences of minibatches, at most one a restart; restart k is trained on stream "
-        "k mod `streams`",
+        description="independent sequences of minibatches, at most one a restart: an override of `restarts` below it "
+        "lowers it too; restart k is trained on stream k mod `streams`",
     )
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "lion"] = Field("adam", description="the optimiser of optax")
     learning_rate: Small = Field(0.03, description="the learning rate, before the schedule")

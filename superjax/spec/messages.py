@@ -118,7 +118,7 @@ def unknown(root: type[BaseModel], loc: Location, prefix: str) -> tuple[str, str
     """A hint for a key that `root` has not, in a table of the file if there is a `prefix`, and the keys it has."""
     allowed, word = list(_model(root, loc[:-1]).model_fields), str(loc[-1])
     if len(loc) > 1:
-        hint = near(word, allowed)
+        hint = near(word, allowed, f"{dotted(loc[:-1])}.")
     else:
         allowed += ["preset"] if prefix else ["preset", *Head.model_fields, "cases", "case"]
         tables = [key for key, info in root.model_fields.items() if isinstance(info.default, BaseModel)]

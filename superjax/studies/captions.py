@@ -1,9 +1,10 @@
 """What figures say of how they were made, from the specification of the run."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -44,8 +45,21 @@ def models_in_words(results: Results) -> str:
     every = (results.every or results.datasets).values()
     models, shown = (sum(data["loss"].size for data in some) for some in (every, results.datasets.values()))
     diverged = sum(int((data["diverged_at"] >= 0).sum()) for data in every)
-    words = f"{models:,} models" + (f", of which {diverged:,} diverged" if diverged else "")
+    words = counted(models, searched(every)) + (f", of which {diverged:,} diverged" if diverged else "")
     return words + (", nothing is drawn where all did." if shown < models else ".")
+
+
+def searched(datasets: Iterable[xr.Dataset]) -> int:
+    """How many models were trained to search boundaries, those of the grid not among them."""
+    return sum(int(data["boundary_models"]) - data["loss"].size for data in datasets if "boundary_models" in data)
+
+
+def counted(models: int, searched: int) -> str:
+    """
+    >>> counted(5000, 0), counted(192, 13025)
+    ('5,000 models', '192 models of the grid and 13,025 of the search')
+    """
+    return f"{models:,} models" + (f" of the grid and {searched:,} of the search" if searched else "")
 
 
 def partly(shown: int, of: int, what: str) -> str:

@@ -31,8 +31,7 @@ def left_out(sweep: Sweep, claims: Iterable[str]) -> str:
     made = by_case(claims, sweep.cases)
     not_run = {name: count for name, count in made_there.items() if name and name not in sweep.cases}
     others = sum(max(0, count - made[name]) for name, count in made_there.items() if name not in not_run)
+    need = f"need{'s' if others == 1 else ''} {'these cases, ' if not_run else ''}a finer grid or other settings"
     parts = [f"{sum(not_run.values())} of cases that are not run ({', '.join(not_run)})"] if not_run else []
-    parts += (
-        [f"{others} that need {'these cases, ' if not_run else ''}a finer grid or other settings"] if others else []
-    )
+    parts += [f"{others if not_run else 'it' if others == 1 else 'they'} {need}"] if others else []
     return f"{sum(not_run.values()) + others} left out: {'; '.join(parts)}" if parts else ""

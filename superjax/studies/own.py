@@ -5,16 +5,13 @@ costs what the study would have made, never the datasets.
 """
 
 import json
-import sysconfig
-import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from superjax.disk.files import finite
 from superjax.errors import clip
-from superjax.problem.user_code import one_line, tried
+from superjax.problem.user_code import said, tried
 from superjax.spec import Case, SweepError, names
 from superjax.spec.emit import toml
 from superjax.studies.claim import KINDS, Claim, plain
@@ -22,14 +19,13 @@ from superjax.studies.results import Results
 from superjax.system import modules
 
 Failed = Callable[[str], object]
-_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def load(name: str) -> ModuleType:
     """The module, as `system.modules` finds it. Raises SweepError if it cannot be imported or lacks a function."""
     module, error = tried(modules.load, name)
     if error is not None:
-        raise _refusal(name, f"cannot be imported, {one_line(error)}{_place(error)}") from error
+        raise _refusal(name, f"cannot be imported, {said(error)}") from error
     for function in "figures", "claims":
         if not callable(getattr(module, function, None)):
             there = getattr(module, "__file__", None) or "the module"
@@ -45,14 +41,14 @@ def check(study: ModuleType, case: Case) -> None:
     if isinstance(error, SweepError):
         raise error
     if error is not None:
-        raise SweepError(f"cannot check it: check(case) raises {one_line(error)}{_place(error)}") from error
+        raise SweepError(f"cannot check it: check(case) raises {said(error)}") from error
 
 
 def claims(study: ModuleType, results: Results, failed: Failed) -> list[Claim]:
     """The claims of the study that can be written; `failed` is told what is wrong with it or with others."""
     found, error = tried(study.claims, _apart(results))
     if error is not None:
-        failed(f"{_said(study)} claims(results) raises {one_line(error)}{_place(error)}")
+        failed(f"{_said(study)} claims(results) raises {said(error)}")
         return []
     if not isinstance(found, list | tuple):
         failed(f"{_said(study)} claims(results) returns {_kind(found)}, must be a list of claims")
@@ -71,7 +67,7 @@ def figures(study: ModuleType, results: Results, failed: Failed) -> dict[str, An
 
     found, error = tried(study.figures, _apart(results))
     if error is not None:
-        failed(f"{_said(study)} figures(results) raises {one_line(error)}{_place(error)}")
+        failed(f"{_said(study)} figures(results) raises {said(error)}")
         return {}
     if not isinstance(found, Mapping):
         failed(f"{_said(study)} figures(results) returns {_kind(found)}, must be a table of names and figures")
@@ -94,7 +90,7 @@ def image(name: str, figure: Any, dpi: float, kind: str, failed: Failed) -> byte
 
     image, error = tried(canvas.image, figure, dpi, kind)
     if error is not None:
-        failed(f"the figure {toml(name)} cannot be drawn, it raises {one_line(error)}{_place(error)}")
+        failed(f"the figure {toml(name)} cannot be drawn, it raises {said(error)}")
     return image
 
 
@@ -135,16 +131,3 @@ def _said(study: ModuleType) -> str:
 
 def _kind(value: Any) -> str:
     return f"a value of type {type(value).__name__}"
-
-
-def _place(error: BaseException) -> str:
-    """File and line of an exception: the last ones that are the user's."""
-    if isinstance(error, SyntaxError) and error.filename:  # it says so itself
-        return ""
-    library = str(_PACKAGE), sysconfig.get_path("stdlib"), "<"
-    theirs = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(library) and not set(modules.PACKAGES) & set(Path(frame.filename).parts)
-    ]
-    return f"\n  at {theirs[-1].filename}, line {theirs[-1].lineno}" if theirs else ""

@@ -198,3 +198,5 @@ def test_a_results_caption_names_no_time(sweep):
     for seconds in (1, 2):
         manifest = {"cases": {"mine": {"seconds": {"train": seconds}}}}
         assert models_in_words(Results(sweep, data, manifest)) == "6 models."
+    searched = {name: one.assign(boundary_models=one["loss"].size + 20) for name, one in data.items()}
+    assert models_in_words(Results(sweep, searched, {})) == "6 models of the grid and 20 of the search."

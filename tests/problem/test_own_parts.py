@@ -336,9 +336,9 @@ REFUSALS = [
     # wrong options
     (["data={kind='own_parts:Scaled', zeros=0}", SAMPLED], "data.zeros"),
     (["data={kind='own_parts:Scaled', size=-1.0}", SAMPLED], "data.size"),
-    (["data={kind='own_parts:Scaled', sise=2.0}", SAMPLED], "did you mean size?"),
+    (["data={kind='own_parts:Scaled', sise=2.0}", SAMPLED], "did you mean data.size?"),
     (["model={kind='own_parts:Wave', frequency=1.5}"], "model.frequency"),
-    (["terms.decay={kind='own_parts:Weights', strengh=1.0}"], "did you mean strength?"),
+    (["terms.decay={kind='own_parts:Weights', strengh=1.0}"], "did you mean terms.decay.strength?"),
     (["data.kind=own_parts:Scaled", SAMPLED, "axes.a={field='data.zeros', values=[1, 2]}"], "is static"),
     # no such member
     (["data.kind=own_parts:Absent"], "has no attribute 'Absent'"),
@@ -375,6 +375,13 @@ REFUSALS = [
     (["data.kind=own_parts:Scaled"], "Scaled cannot be; use train.objective"),
     (["data.kind=own_parts:Scaled", SAMPLED, "optimum=true"], "Scaled cannot be enumerated"),
 ]
+
+
+def test_what_own_code_raises_is_said_with_its_line(folder, capsys):
+    lines = CODE.splitlines()
+    line = next(k for k in range(lines.index("class Early(Leaky):"), len(lines)) if "self.W = " in lines[k])
+    said = refused(folder, capsys, "model.kind=own_parts:Early")
+    assert f"\n  at {folder / 'own_parts.py'}, line {line + 1}\n" in said
 
 
 @pytest.mark.parametrize(("overrides", "says"), REFUSALS)

@@ -100,7 +100,7 @@ def test_progress_is_told_when_asked_for(study, capsys):
 def test_messages_from_python_name_no_options_of_the_command_line(study, capsys):
     """What the command line calls its own way, also in what is warned of."""
     for call in (lambda: superjax.load("study.toml", "train.stepz=1"), lambda: study.override("train.stepz=1")):
-        with pytest.raises(SweepError, match=r"^train\.stepz=1 \(override\): unknown key; did you mean steps\?"):
+        with pytest.raises(SweepError, match=r"^train\.stepz=1 \(override\): unknown key; did you mean train\.steps\?"):
             call()
     with pytest.raises(SweepError, match=r"^devices = 0: must be at least 1"):
         superjax.run(study, devices=0, out="out")
@@ -127,7 +127,7 @@ def test_overrides_may_be_pairs_with_a_class_as_value(study, monkeypatch):
 
     for pair, said in (
         (("model.kind", Within), "is within a function"),
-        (("train.stepz", 7), "did you mean steps"),
+        (("train.stepz", 7), "did you mean train.steps"),
         (("train.steps",), "is no override"),
         ((1, 2), "is no override"),
     ):

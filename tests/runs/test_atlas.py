@@ -132,11 +132,11 @@ def test_the_page_has_what_does_not_hold_first_and_says_what_a_sweep_shows(tmp_p
     (folder / "manifest.json").write_text(json.dumps({"finished": True, "files": []}))
     sweep = spec.load("five_features")
     page = Page(write_page(tmp_path, {"five_features": sweep}, {}))
-    assert "5 left out: 5 that need" not in page.text
+    assert "5 left out: they need" not in page.text
     assert [row[0] for row in page.rows if row] == ["b", "a", "c"]
-    said = {"finished": True, "files": [], "claims_left_out": "5 left out: 5 that need a finer grid"}
+    said = {"finished": True, "files": [], "claims_left_out": "5 left out: they need a finer grid"}
     (folder / "manifest.json").write_text(json.dumps(said))
-    assert "5 left out: 5 that need a finer grid" in Page(write_page(tmp_path, {"five_features": sweep}, {})).text
+    assert "5 left out: they need a finer grid" in Page(write_page(tmp_path, {"five_features": sweep}, {})).text
     assert f"{sweep.about} ({sweep.takes} on two cores)" in page.text
 
 
@@ -196,7 +196,7 @@ def test_the_page_bears_hostile_names_and_damaged_claims(tmp_path):
         (["cases=one,two"], "no packaged sweep has that"),
         (["axes.sparse.range=[0, 1]"], "two: axes.sparse.range"),
         (["data.density=0.5"], "one: data.density=0.5 (command line): has no effect"),
-        (["train.stepz=2"], "did you mean steps"),
+        (["train.stepz=2"], "did you mean train.steps"),
         (["restarts=2", "restarts=3"], "twice"),
         (["study='five_features'"], "one: the study five_features draws n_hidden = 2"),
     ],
@@ -215,6 +215,13 @@ def test_other_settings_of_one_sweep_are_refused_before_the_others_train(tiny, c
     assert main(["--all"]) == 2
     assert "results/two: holds a run with other settings" in capsys.readouterr().err
     assert not (tiny / "results" / "one").exists()
+
+
+def test_figures_of_no_run_that_all_replaces_are_named_once(tiny, capsys):
+    (tiny / "results" / "one").mkdir(parents=True)
+    (tiny / "results" / "one" / "claims.json").write_text("[]")
+    assert main(["--all", "restarts=1"]) == 0
+    assert capsys.readouterr().err.count("one: may replace figures and claims that belong to no run: claims.json") == 1
 
 
 @pytest.mark.heavy

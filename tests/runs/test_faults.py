@@ -359,3 +359,14 @@ def test_what_another_process_left_damaged_is_trained_again(study):
     assert folder.settled(case)
     folder.file(1).write_bytes(b"half of it")
     assert folder.settled(1)
+
+
+def test_figures_of_no_run_are_replaced_and_that_is_said(study, capsys):
+    """As in a clone, whose reference figures have no manifest."""
+    folder = Path("out/study")
+    folder.mkdir(parents=True)
+    (folder / "claims.json").write_text("[]")
+    (folder / "study.png").write_bytes(b"reference")
+    said = "may replace figures and claims that belong to no run: claims.json, study.png"
+    assert run("out") == 0 and said in capsys.readouterr().err
+    assert run("out") == 0 and "belong to no run" not in capsys.readouterr().err

@@ -66,8 +66,11 @@ def test_what_has_no_model_to_start_from_is_refused(first, capsys, overrides, sa
 
 
 def test_a_run_never_starts_from_its_own_folder(first, capsys):
-    assert main(["first.toml", 'start_from="results/first"', "--fresh"]) == 2
-    assert "cannot start from its own folder" in capsys.readouterr().err
+    """That is said first: other settings and `--fresh` are no way out."""
+    for more in ([], ["--fresh"]):
+        assert main(["first.toml", 'start_from="results/first"', *more]) == 2
+        said = capsys.readouterr().err
+        assert "cannot start from its own folder" in said and "start over" not in said
     np.testing.assert_array_equal(superjax.open("results/first/first.nc")["W"].values, first["W"].values)
 
 

@@ -292,8 +292,8 @@ WRONG = [
     ("plot.dpi", "1201", "must be <= 1200"),
     ("trian", "1", "unknown key; did you mean train?\n  allowed: restarts, seed, "),
     ("steps", "1", "unknown key; did you mean train.steps?"),
-    ("train.lerning_rate", "1", "unknown key; did you mean learning_rate?\n  allowed: objective, steps, "),
-    ("importance.ration", "1", "unknown key; did you mean ratio?"),
+    ("train.lerning_rate", "1", "unknown key; did you mean train.learning_rate?\n  allowed: objective, steps, "),
+    ("importance.ration", "1", "unknown key; did you mean importance.ratio?"),
     ("cases", "[]", "must list one case or more, each once"),
     ("cases", '["s", "s"]', "must list one case or more, each once"),
 ]
@@ -351,8 +351,8 @@ def test_wrong_value(key: str, value: str, says: str) -> None:
         ),
         (axis(range=None, points=None, values='["a"]'), 'axes.d.values[0] = "a", must be a number'),
         (axis(scale='"lgo"'), 'axes.d.scale = "lgo", must be one of "linear" or "log"; did you mean log?'),
-        (axis(pionts="3"), "axes.d.pionts = 3, unknown key; did you mean points?"),
-        (axis(field='"data.densty"'), 'axes.d.field = "data.densty", no such field; did you mean density?'),
+        (axis(pionts="3"), "axes.d.pionts = 3, unknown key; did you mean axes.d.points?"),
+        (axis(field='"data.densty"'), 'axes.d.field = "data.densty", no such field; did you mean data.density?'),
         (axis(field='"density"'), 'axes.d.field = "density", no such field; did you mean data.density?'),
         (
             axis(field='"train.steps"'),

@@ -92,13 +92,14 @@ def test_relative_to_zero_holds_for_nothing():
     ("overrides", "claims", "says"),
     [
         ([], {"": 1, "n2_m1": 22, "n3_m2": 18}, ""),
-        ([], {"": 1, "n2_m1": 20, "n3_m2": 18}, "2 left out: 2 that need a finer grid or other settings"),
+        ([], {"": 1, "n2_m1": 20, "n3_m2": 18}, "2 left out: they need a finer grid or other settings"),
+        ([], {"": 1, "n2_m1": 21, "n3_m2": 18}, "1 left out: it needs a finer grid or other settings"),
         (["cases=n2_m1"], {"": 1, "n2_m1": 22}, "18 left out: 18 of cases that are not run (n3_m2)"),
         (
             ["cases=n3_m2"],
             {"n3_m2": 20},  # more than on its defaults: nothing is made up for
             "23 left out: 22 of cases that are not run (n2_m1); "
-            "1 that need these cases, a finer grid or other settings",
+            "1 needs these cases, a finer grid or other settings",
         ),
         (["study="], {}, ""),
     ],

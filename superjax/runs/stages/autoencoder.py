@@ -27,7 +27,7 @@ from superjax.problem.models.dictionary import Dictionary, units
 from superjax.problem.problem import Laws, Problem
 from superjax.problem.targets import Identity
 from superjax.problem.terms import L1, Squared
-from superjax.problem.user_code import one_line, refusal, tried
+from superjax.problem.user_code import refusal, said, tried
 from superjax.runs.chunks import Trained, Training
 from superjax.runs.stages.base import Found, Running, Stage, Trainee, Variables
 from superjax.runs.stages.refine import hyper_of
@@ -90,8 +90,8 @@ class Autoencoders(Stage):
         x, m = jax.ShapeDtypeStruct((problem.n_features,), jnp.float32), problem.n_hidden
         hidden, error = tried(jax.eval_shape, lambda model, x: model.hidden(x), problem.called(), x)
         if error is not None or getattr(hidden, "shape", None) != (m,) or hidden.dtype != jnp.float32:
-            said = f"raises {one_line(error)}" if error is not None else f"is {hidden}"
-            raise refusal("model.kind", case.model.kind, f"hidden(x) {said}, must be a float32 array of shape ({m},)")
+            why = f"raises {said(error)}" if error is not None else f"is {hidden}"
+            raise refusal("model.kind", case.model.kind, f"hidden(x) must be a float32 array of shape ({m},), {why}")
 
     @staticmethod
     def numbers(case: Case) -> int:

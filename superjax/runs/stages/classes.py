@@ -11,7 +11,7 @@ from jaxtyping import Int, PyTree
 from superjax import analysis
 from superjax.problem import source
 from superjax.problem.problem import Problem
-from superjax.problem.user_code import named, one_line, refusal, tried
+from superjax.problem.user_code import named, refusal, said, tried
 from superjax.runs.problems import exchangeable, laws_of
 from superjax.spec import Case
 from superjax.spec.grid import Grid
@@ -144,7 +144,7 @@ def own(of: str) -> Callable[[xr.Dataset], Any]:
     def classify(data: xr.Dataset) -> Any:
         labels, error = tried(found, data)
         if error is not None:
-            raise refusal("boundary.of", of, f"raises {one_line(error)}") from error
+            raise refusal("boundary.of", of, f"raises {said(error)}") from error
         return labels
 
     return classify

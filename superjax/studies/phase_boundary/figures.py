@@ -1,9 +1,11 @@
 """The figure of the boundaries: curves over the plane, and how far they are from the float64 reference."""
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from superjax.plots.maps import GREY, OKABE_ITO, VERMILION
 from superjax.studies.captions import frame, partly, training_in_words
@@ -13,6 +15,7 @@ from superjax.studies.results import Results
 IMPORTANCE, DENSITY = "relative importance", "density 1 − S"
 MAX_ROWS = 6  # cases of a figure
 KIND_COLOURS = ("#c9c9c9", *(OKABE_ITO[k] for k in (5, 4, 2, 3, 6, 0)))
+INSIDE = "#ededed"
 BAND = {0.1: (0, (1, 1.2)), 0.9: (0, (4, 1.5))}
 
 
@@ -43,6 +46,9 @@ def _plane(ax: Axes, search: Search) -> None:
         own = data["boundary_point_class"].values == number
         x, y = (data[f"boundary_point_{name}"].values[own] for name in ("importance", "density"))
         ax.plot(x, y, ".", color=_colour(number), markersize=2.5, rasterized=True, zorder=1)
+    if search.band and (share := search.share_superposed) is not None:
+        x, y = (data[name].values for name in ("importance", "density"))
+        ax.contourf(x, y, share.T >= max(BAND), levels=[0.5, 1.5], colors=[INSIDE], zorder=0)
     for line in search.band:
         ax.plot(line.at["importance"], line.at["density"], color="0.35", linewidth=1, zorder=2,
                 linestyle=BAND[min(BAND, key=lambda share, line=line: abs(share - line.share))])  # fmt: skip
@@ -63,7 +69,7 @@ def _keys(ax: Axes, search: Search) -> None:
         Line2D([], [], marker="o", linestyle="", color=_colour(number), label=_words(kind))
         for number, kind in enumerate(search.kinds)
     ]
-    lines = [Line2D([], [], color="black", linewidth=1.6, label="boundary of the optimum")]
+    lines: list[Artist] = [Line2D([], [], color="black", linewidth=1.6, label="boundary of the optimum")]
     if search.reference:
         lines.append(Line2D([], [], marker="o", linestyle="", color="white", markeredgecolor=VERMILION,
                             markeredgewidth=1.4, label="float64 reference"))  # fmt: skip
@@ -72,6 +78,8 @@ def _keys(ax: Axes, search: Search) -> None:
             Line2D([], [], color="0.35", linewidth=1, linestyle=style, label=f"{share:.0%} of the restarts inside")
             for share, style in BAND.items()
         ]
+        if search.share_superposed is not None:
+            lines.append(Patch(color=INSIDE, label=f"inside of the {max(BAND):.0%} line"))
     ax.axis("off")
     title = "points tried, by the phases\nof features 0, 1, …, extra" if "phases" in _of(search) else "points tried"
     first = ax.legend(handles=points, loc="upper left", frameon=False, fontsize=9, title=title, alignment="left")
@@ -96,16 +104,17 @@ def _difference(ax: Axes, search: Search) -> None:
     ax.axhline(0, color="black", linewidth=0.7)
     ax.plot(importance, 1e3 * deviation, "o", color=VERMILION, markersize=5)
     largest = np.max(np.abs(1e3 * deviation), initial=tolerance, where=np.isfinite(deviation))
-    ax.set(ylim=(-1.15 * largest, 1.15 * largest), ylabel="1000 × ln(density / reference)",
-           title=f"difference from the reference (grey: {search.wanted:g})")  # fmt: skip
+    ax.set(ylim=(-1.15 * largest, 1.15 * largest), ylabel="ln(density / reference), thousandths",
+           title=f"difference from the reference (grey: ±{tolerance:g})")  # fmt: skip
     _scales(ax, search, log_y=False)
 
 
 def _caption(shown: list[Search]) -> str:
     case = shown[0].case
-    cost = ", ".join(
+    cost = "; ".join(
         f"{search.title}: {search.data.sizes['boundary_point']:,} points, {int(search.data['boundary_models']):,} "
-        f"models, {search.share:.2%} of a full grid of {search.resolution:.2g}"
+        f"models ({search.data['loss'].size:,} of them of the grid), {search.share:.2%} of a full grid of squares of "
+        f"{search.resolution:.3g} (asked for {search.wanted:g})"
         for search in shown
     )
     known = len(shown[0].reference)
@@ -116,7 +125,7 @@ def _caption(shown: list[Search]) -> str:
     return (
         f"Boundaries of the optimum, searched from a grid of {case.axes['importance'].size} x "
         f"{case.axes['density'].size} points by halving the squares in which it changes and following the solutions of "
-        f"both sides. {cost} (in ln of both axes). Relative importance is that of the extra feature, the last one; the "
+        f"both sides, in ln of both axes. {cost}. Relative importance is that of the extra feature, the last one; the "
         f"others have 1. Left: every point that was tried, the boundaries, and the band of {case.restarts} restarts: "
         f"the lines inside of which 10% and 90% of them have superposition.{beside if known else ''} Each restart of "
         f"the grid: {training_in_words(case)}."

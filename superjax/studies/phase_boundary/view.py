@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 
+from superjax.analysis import has_superposition
 from superjax.reference import boundaries
 from superjax.spec import Case
 from superjax.studies.boundaries import BoundaryLine, boundary_lines, crossings
@@ -39,6 +40,15 @@ class Search:
     def share(self) -> float:
         """The models that were trained, as a fraction of those of the full grid of the resolution."""
         return float(self.data["boundary_models"] / self.data["boundary_full_grid"])
+
+    @property
+    def share_superposed(self) -> np.ndarray | None:
+        """Of every point of the grid, the share of the restarts with superposition, (importance, density), where that
+        is what is classified."""
+        if self.case.boundary is None or self.case.boundary.of != "superposition":
+            return None
+        phase = self.data["phase"].transpose("importance", "density", "restart", "feature").values
+        return has_superposition(phase, self.case.n_hidden).mean(-1)
 
     def superposed(self, kind: str) -> bool:
         """Whether a class has more features than dimensions."""
