@@ -12,7 +12,7 @@ from superjax.spec.grid import Grid
 from superjax.studies.claim import Claim, close, equal
 from superjax.studies.results import Results
 
-TOO_COARSE = 0.5  # relative tolerance above which no boundary is compared: the claim would hold of almost any
+TOO_COARSE = 0.9  # relative tolerance above which no boundary is compared: the claim would hold of almost any
 _PRECISION = 0.01  # to which boundaries equal the reference, besides what coarse cells do
 SETTLED = 1e-3  # a model whose gradient is below this fraction of its loss has come to rest
 _NEGLIGIBLE = 1e-4  # a loss below this fraction of that of predicting the means counts as so much

@@ -98,8 +98,7 @@ def test_relative_to_zero_holds_for_nothing():
         (
             ["cases=n3_m2"],
             {"n3_m2": 20},  # more than on its defaults: nothing is made up for
-            "23 left out: 22 of cases that are not run (n2_m1); "
-            "1 needs these cases, a finer grid or other settings",
+            "23 left out: 22 of cases that are not run (n2_m1); 1 needs these cases, a finer grid or other settings",
         ),
         (["study="], {}, ""),
     ],

@@ -26,7 +26,7 @@ def results() -> studies.Results:
             "axes.penalty.points=3"]  # fmt: skip
     less = ["restarts=2", "train.objective=exact", "train.steps=300"]
     own = [f"case.{name}.{one}" for name, some in (("many", many), (CASE, less)) for one in some]
-    sweep = superjax.load(NAME, f"cases={CASE},many", "axes.density.points=8", "axes.penalty.points=9", *own,
+    sweep = superjax.load(NAME, f"cases={CASE},many", "axes.density.points=10", "axes.penalty.points=9", *own,
                           "case.many.train.objective=exact")  # fmt: skip
     return studies.Results(sweep, superjax.run(sweep), {})
 

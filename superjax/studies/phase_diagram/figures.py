@@ -144,7 +144,8 @@ def caption(shown: list[Diagram]) -> str:
         f"hatched where fewer than {1 - case.plot.threshold:.0%} of restarts have the optimum's phases; crosses: some "
         f"restarts diverged. Restarts that reach the optimum (come within "
         f"{analysis.REACHED:.0%} of its loss), all cells together: {reached}, {error_in_words(shown)}. "
-        "Gap: white where no solution in other phases is a minimum of the loss: all that were tried end in the "
+        "Gap: to the best that was found, an upper bound; white where no solution in other phases is a minimum of the "
+        "loss: all that were tried end in the "
         "optimum's phases, or have a vanishing gradient and yet leave when moved a little."
     )
 
