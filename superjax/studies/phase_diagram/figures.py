@@ -153,7 +153,8 @@ def caption(shown: list[Diagram]) -> str:
 def error_in_words(shown: list[Diagram]) -> str:
     """What the standard errors of `success_in_words` rest on."""
     if any(d.common_starts for d in shown):
-        return "with the standard error over the restarts, which all cells share"
+        shared = "whose batches" if all(d.case.train.starts == "independent" for d in shown) else "which"
+        return f"with the standard error over the restarts, {shared} all cells share"
     return "with the standard error of starts that are independent in all cells"
 
 
