@@ -123,7 +123,7 @@ def test_a_module_that_cannot_be_imported(
     message = str(error.value)
     assert message.startswith(f'model.kind = "{module}:Model": cannot be imported, ' + says.format(module))
     assert message.endswith("\n  allowed: linear, relu_output, relu_hidden, two_layer or pkg.module:Class")
-    assert len(message.splitlines()) == 2 and len(message) < 500
+    assert len(message.splitlines()) in (2, 3) and len(message) < 600  # with the line of the file, where there is one
 
 
 DIMS = Free.dims
@@ -180,7 +180,7 @@ def test_what_is_wrong_with_a_class(check: Callable[..., None], cls: Any, says: 
         check(cls)
     message = str(error.value)
     assert message.startswith(f'model.kind = "{__name__}:Given": ') and says in message
-    assert len(message.splitlines()) <= 2
+    assert len(message.splitlines()) <= 3
 
 
 class Callback(Free):

@@ -9,7 +9,7 @@ from scipy.stats import ortho_group
 
 from superjax import analysis
 from superjax.problem.models import ReLUOutput
-from superjax.reference import branches, oracle, theory
+from superjax.reference import oracle, theory
 from superjax.runs import runner
 from superjax.runs.stages.following import follow, slopes
 from superjax.spec import SweepError
@@ -173,7 +173,7 @@ def test_newton_finds_the_minima_of_the_reference(both_ends):
     W, b = (data[f"family_{name}"].values.astype(float) for name in ("W", "b"))
     importance = np.stack(np.broadcast_arrays(1.0, data["importance"].values[:, None, None]), -1)
     density = np.repeat(data["density"].values[None, :, None, None], 2, axis=-1)
-    true = branches.relaxed(W, b, importance, density)
+    true = oracle.relaxed(W, b, importance, density)
     np.testing.assert_allclose(data["family_loss"].values, true.loss, rtol=2e-5)
     assert np.quantile(np.abs(np.abs(W) - np.abs(true.W)), 0.9) < 2e-3
     assert (data["family_grad_norm"] <= 5e-4 * data["family_loss"]).all()
