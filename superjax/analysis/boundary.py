@@ -77,7 +77,7 @@ def share_reaches(coordinate: Float[np.ndarray, " points"], share: Float[np.ndar
     order = np.argsort(-coordinate)
     logarithmic = (coordinate > 0).all()
     x = np.log(coordinate[order]) if logarithmic else coordinate[order]
-    course = isotonic_regression(share[order]).x
+    course = _monotone(share[order])
     above = course >= level
     if above.all() or not above.any():
         return np.nan
@@ -86,16 +86,19 @@ def share_reaches(coordinate: Float[np.ndarray, " points"], share: Float[np.ndar
     return float(np.exp(at) if logarithmic else at)
 
 
+def _monotone(share: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+    """The closest course that never falls."""
+    return np.clip(isotonic_regression(share).x, 0, 1)
+
+
 def share_error(
     coordinate: Float[np.ndarray, " points"], share: Float[np.ndarray, " points"], level: float, count: int
 ) -> float:
     """Standard error of `share_reaches` where every share is one of `count` independent models: of 200 draws from the
     monotone course, those that reach the level. NaN with fewer than two."""
-    course = np.empty_like(share)
     order = np.argsort(-coordinate)
-    course[order] = isotonic_regression(share[order]).x
-    draws = np.random.default_rng(0).binomial(count, np.clip(course, 0, 1), (200, len(share))) / count
-    found = np.array([share_reaches(coordinate, draw, level) for draw in draws])
+    draws = np.random.default_rng(0).binomial(count, _monotone(share[order]), (200, len(share))) / count
+    found = np.array([share_reaches(coordinate[order], draw, level) for draw in draws])
     known = found[np.isfinite(found)]
     return float(known.std(ddof=1)) if known.size > 1 else np.nan
 

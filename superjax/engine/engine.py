@@ -291,8 +291,8 @@ class Program:
     def evaluated_models(self, models: int, cells: Cell) -> int:
         """Models of a chunk under evaluation, where so many are evaluated: fewer if memory is short.
 
-        Chunks have one size for all but large models, on an accelerator for all but those of the fused form: a loss
-        must not depend on the number of others."""
+        Chunks have one size, as a loss must not depend on the number of others. Those of large models, and of all in
+        the plain form of an accelerator, are no larger than there are models."""
         form = self.form(self.fine, "evaluate")
         if (known := self._evaluated.get((form, models))) is not None:
             return known

@@ -91,7 +91,7 @@ TWO_POINTS = {
         "dictionary_learning",
         "five_features",
         "privileged_basis",
-    )  # fmt: skip
+    )
 } | {"perturbed_feature": ["axes.perturbed.points=2"], "uniform_geometry": ["axes.density.points=2"]}
 TINY, HUGE = ([f"phases.{name}={value}" for name in ("represented", "superposed")] for value in (1e-18, 1e18))
 WILD: dict[str, Callable[[xr.DataArray], np.ndarray]] = {  # which models diverged, of (cells, restarts)

@@ -145,8 +145,8 @@ def caption(shown: list[Diagram]) -> str:
         f"restarts diverged. Restarts that reach the optimum (come within "
         f"{analysis.REACHED:.0%} of its loss), all cells together: {reached}, {error_in_words(shown)}. "
         "Gap: to the best that was found, an upper bound; white where no solution in other phases is a minimum of the "
-        "loss: all that were tried end in the "
-        "optimum's phases, or have a vanishing gradient and yet leave when moved a little."
+        "loss: all that were tried end in the optimum's phases, or have a vanishing gradient and yet leave when "
+        "moved a little."
     )
 
 
