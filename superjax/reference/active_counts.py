@@ -15,6 +15,7 @@ from scipy.stats import binom
 from superjax.reference import checks, theory
 
 SAMPLES = 2**15  # inputs with more active features than are enumerated
+_BLOCK = 2**13  # of them at once
 MAX_PAIRED = 128  # features: beyond, pairs are so many that only one active feature is enumerated
 _NODES = 8  # Gauss-Legendre, of one of two active features; the other is integrated in closed form
 _TINY = 1e-300
@@ -52,28 +53,51 @@ def compare(
     enumerated = 2 if n <= MAX_PAIRED else 1
     chance = [density**k * (1 - density) ** (n - k) for k in range(enumerated + 1)]  # of one set of k features
     many = float(binom.sf(enumerated, n, density)) if n > enumerated else 0.0
-    x = _inputs(n, density, enumerated, samples, seed) if many > 0 else np.zeros((1, n), np.float32)
-    exact, sampled = np.full(len(W), np.nan), np.full((len(W), len(x)), np.nan)
-    for k in np.flatnonzero(np.isfinite(W).all((1, 2)) & np.isfinite(b).all(1)):
-        G, bias = W[k].T.astype(float) @ W[k].astype(float), b[k].astype(float)
-        parts = [_none_active, _one_active, _two_active]
-        exact[k] = sum(p * part(G, bias, importance) for p, part in zip(chance, parts, strict=False) if p > 0)
-        sampled[k] = np.square(x - np.maximum(x @ G.astype(np.float32) + b[k], 0)) @ importance
-    loss = exact + many * sampled.mean(1)
-    if not np.isfinite(loss).any():
-        return Compared(loss, loss, loss)
-    lowest = sampled[np.nanargmin(loss)]
-    error, of_difference = (many * y.std(1) / np.sqrt(len(x)) for y in (sampled, sampled - lowest))
+    finite = np.flatnonzero(np.isfinite(W).all((1, 2)) & np.isfinite(b).all(1))
+    loss, error, of_difference = np.full((3, len(W)), np.nan)
+    if not len(finite):
+        return Compared(loss, error, of_difference)
+    G, bias = np.einsum("kmi,kmj->kij", W[finite].astype(float), W[finite].astype(float)), b[finite].astype(float)
+    parts = [_none_active, _one_active, _two_active][: enumerated + 1]
+    exact = [
+        sum(p * part(*model, importance) for p, part in zip(chance, parts, strict=True) if p > 0)
+        for model in zip(G, bias, strict=True)
+    ]
+    mean, covariance = np.zeros(len(finite)), np.zeros((len(finite), len(finite)))
+    if many > 0:
+        mean, covariance = _sampled(G, bias, importance, density, enumerated, samples, seed)
+    loss[finite] = exact + many * mean
+    lowest, variance = np.nanargmin(loss[finite]), np.diag(covariance)
+    error[finite] = many * np.sqrt(variance)
+    difference = variance + variance[lowest] - 2 * covariance[lowest]
+    of_difference[finite] = many * np.sqrt(np.maximum(difference, 0))
     return Compared(loss, error, of_difference)
 
 
-def _inputs(n: int, density: float, above: int, samples: int, seed: int) -> Float[np.ndarray, "samples n"]:
+def _sampled(G, bias, importance, density, above, samples, seed):
+    """Mean losses of models, and their covariances, over inputs with more than so many active features."""
+    G, bias, weight = (array.astype(np.float32) for array in (G, bias, importance))
+    rng, counted = np.random.default_rng(seed), 0
+    total, products = np.zeros(len(G)), np.zeros((len(G), len(G)))
+    while counted < samples:
+        x = _inputs(rng, len(weight), density, above, min(_BLOCK, samples - counted))
+        losses = np.array(
+            [np.square(x - np.maximum(x @ g + b, 0)) @ weight for g, b in zip(G, bias, strict=True)], float
+        )
+        counted += len(x)
+        total += losses.sum(1)
+        products += losses @ losses.T
+    mean = total / samples
+    return mean, (products / samples - np.outer(mean, mean)) / samples
+
+
+def _inputs(rng, n: int, density: float, above: int, samples: int) -> Float[np.ndarray, "samples n"]:
     """Inputs with more than so many active features."""
-    rng = np.random.default_rng(seed)
     chance = binom.sf(above, n, density) * (np.arange(samples) + 0.5) / samples
-    count = np.clip(binom.isf(chance, n, density), above + 1, n)
-    order = rng.random((samples, n), np.float32).argsort(1).argsort(1)
-    return np.where(order < count[:, None], rng.random((samples, n), np.float32), np.float32(0))
+    count = np.clip(binom.isf(chance, n, density).astype(int), above + 1, n)
+    order = rng.random((samples, n))
+    last_active = np.take_along_axis(np.sort(order), count[:, None] - 1, axis=1)
+    return np.where(order <= last_active, rng.random((samples, n), np.float32), np.float32(0))
 
 
 def _none_active(G, b, importance):

@@ -5,7 +5,7 @@ import xarray as xr
 from scipy.linalg import subspace_angles
 
 from superjax import analysis
-from superjax.reference import theory
+from superjax.reference import active_counts, theory
 from superjax.studies.basic_results.view import (
     KINDS,
     PUBLISHED,
@@ -176,14 +176,33 @@ def _digon_rule(group: Group) -> list[Claim]:
     if not applies.any():
         return []
     rest = "; ".join(f"{s:g}: {n}" for s, n in zip(group.density[~applies], best[~applies], strict=True))
+    by_hand = "; ".join(_beside_ideal_pairs(group, point, rule[point]) for point in np.flatnonzero(applies))
     return [
         close(f"{group.title}: represented features of the best fit by the digon rule, densities "
               f"{_listed(group.density[applies])}", "digon rule, derived", rule[applies].tolist(),
               best[applies].tolist(), absolute=1, tolerance="1: the last newcomer gains next to nothing",
               note="where the rule is below two features a dimension, beyond which it says no more; the best fit is "
-              f"one of {group.fits()['loss'].sizes['fit']}, and another claim says whether it is told from the next"
+              f"one of {group.fits()['loss'].sizes['fit']}, and another claim says whether it is told from the next. "
+              f"Loss of ideal pairs by the rule beside it: {by_hand}"
               + (f"; at the other densities the best fit has {rest}" if rest else ""))
     ]  # fmt: skip
+
+
+def _beside_ideal_pairs(group: Group, point: int, number: int) -> str:
+    """The loss of the rule's own model, unit weights and no bias but the mean where a feature is left out."""
+    importance, m, s = group.importance, group.case.n_hidden, float(group.density[point])
+    ranked = np.argsort(-importance, kind="stable")
+    W, b = np.zeros((m, len(importance))), np.full(len(importance), theory.mean(s))
+    W[np.arange(m), ranked[:m]], b[ranked[:number]] = 1, 0
+    newcomers = ranked[m:number]
+    W[m - 1 - np.arange(len(newcomers)), newcomers] = -1  # the first asks the least important host
+    best = group.best_found().isel(density=point)
+    loss, _, error = active_counts.compare(
+        np.stack([best["W"].transpose("hidden", "feature").values, W]), np.stack([best["b"].values, b]), importance, s
+    )
+    lowest, other = loss.argmin(), loss.argmax()
+    side = "above" if other == 1 else "below"
+    return f"{s:g}: {loss[other] / loss[lowest] - 1:.2%} ± {error[other] / loss[lowest]:.2%} {side}"
 
 
 def _order(group: Group) -> list[Claim]:

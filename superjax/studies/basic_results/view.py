@@ -16,7 +16,7 @@ from superjax.studies.results import Results, at_points, known_points
 PUBLISHED = {1.0: 5, 0.3: 7, 0.1: 9, 0.03: 10, 0.01: 12, 0.003: 13, 0.001: 13}
 PUBLISHED_ALONE = {1.0: 5, 0.3: 3, 0.1: 1}
 KINDS = {"linear": "Linear model", "notebook": "Published protocol", "best": "Better optimiser"}
-SAMPLED_NUMBERS = 2**21  # of the inputs with more active features than are enumerated
+SAMPLED_NUMBERS = 2**28  # of the outputs of all fits, for inputs with more active features than are enumerated
 PUBLISHED_SHAPE = (20, 5, 0.7)  # n, m and the ratio of importances of A
 
 
@@ -92,7 +92,7 @@ def _compared(W: bytes, b: bytes, shape: tuple[int, ...], importance: tuple[floa
     weights = np.frombuffer(W, np.float32).reshape(shape)
     bias = np.frombuffer(b, np.float32).reshape(densities, fits, n)
     found = [
-        active_counts.compare(*models, np.array(importance), s, max(SAMPLED_NUMBERS // n, 2))
+        active_counts.compare(*models, np.array(importance), s, max(SAMPLED_NUMBERS // (fits * n), 2))
         for *models, s in zip(weights, bias, density, strict=True)
     ]
     return tuple(np.stack(arrays) for arrays in zip(*found, strict=True))
