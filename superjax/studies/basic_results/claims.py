@@ -176,7 +176,8 @@ def _digon_rule(group: Group) -> list[Claim]:
     if not applies.any():
         return []
     rest = "; ".join(f"{s:g}: {n}" for s, n in zip(group.density[~applies], best[~applies], strict=True))
-    by_hand = "; ".join(_beside_ideal_pairs(group, point, rule[point]) for point in np.flatnonzero(applies))
+    points = np.flatnonzero(applies).tolist()
+    by_hand = "; ".join(_beside_ideal_pairs(group, point, int(rule[point])) for point in points)
     return [
         close(f"{group.title}: represented features of the best fit by the digon rule, densities "
               f"{_listed(group.density[applies])}", "digon rule, derived", rule[applies].tolist(),
@@ -198,8 +199,9 @@ def _beside_ideal_pairs(group: Group, point: int, number: int) -> str:
     W[m - 1 - np.arange(len(newcomers)), newcomers] = -1  # the first asks the least important host
     best = group.best_found().isel(density=point)
     loss, _, error = active_counts.compare(
-        np.stack([best["W"].transpose("hidden", "feature").values, W]), np.stack([best["b"].values, b]), importance, s
-    )
+        np.stack([best["W"].transpose("hidden", "feature").values, W]), np.stack([best["b"].values, b]), importance, s,
+        samples=2**18,
+    )  # fmt: skip
     lowest, other = loss.argmin(), loss.argmax()
     side = "above" if other == 1 else "below"
     return f"{s:g}: {loss[other] / loss[lowest] - 1:.2%} ± {error[other] / loss[lowest]:.2%} {side}"
@@ -256,14 +258,19 @@ def _interference(group: Group) -> list[Claim]:
     overlaps, biases = zip(*(_kept(best.isel(density=k)) for k in range(len(group.density))), strict=True)
     dense = [point for s in DENSE if (point := _at(group, s)) is not None and len(overlaps[point])]
     if dense:
-        where = f"densities {_listed(group.density[dense])}, best fits found"
+        largest = {group.density[k]: float(overlaps[k].max()) for k in dense}
+        least = {group.density[k]: float((biases[k] / group.density[k]).min()) for k in dense}
+        where = (
+            "best fits found, by density: {}; where the claim of the digon rule has ideal pairs below the best fit, no "
+            "restart found the optimum"
+        )
         found += [
             less_than(f"{group.title}: no positive interference where features come in antipodal pairs (largest "
-                      "inner product of two features' weights)", SECTION, 0.1,
-                      float(max(overlaps[k].max() for k in dense)), note=where, kind="paper"),
+                      "inner product of two features' weights)", SECTION, 0.1, max(largest.values()),
+                      note=where.format(_by_density(largest)), kind="paper"),
             more_than(f"{group.title}: biases are not negative there (least of a represented feature / density)",
-                      "antipodal pair, exact loss: the best bias is above 0", -0.05,
-                      float(min((biases[k] / group.density[k]).min() for k in dense)), note=where),
+                      "antipodal pair, exact loss: the best bias is above 0", -0.05, min(least.values()),
+                      note=where.format(_by_density(least))),
         ]  # fmt: skip
     sparsest = int(np.argmin(group.density))
     if group.density[sparsest] <= SPARSE and len(overlaps[sparsest]):
@@ -272,7 +279,7 @@ def _interference(group: Group) -> list[Claim]:
             for s, values, bias in zip(group.density, overlaps, biases, strict=True) if len(values)
         }  # fmt: skip
         positive, negative = share[group.density[sparsest]]
-        by_density = ["; ".join(f"{s:g}: {part[k]:.2f}" for s, part in share.items()) for k in (0, 1)]
+        by_density = [_by_density({s: part[k] for s, part in share.items()}) for k in (0, 1)]
         where = f"best fit found at density {group.density[sparsest]:g}"
         found += [
             more_than(f"{group.title}: positive interference where sparse (fraction of pairs of features whose "
@@ -282,6 +289,10 @@ def _interference(group: Group) -> list[Claim]:
                       SECTION, 0.5, negative, note=f"{where}; by density: {by_density[1]}", kind="paper"),
         ]  # fmt: skip
     return found
+
+
+def _by_density(values: dict[float, float]) -> str:
+    return "; ".join(f"{s:g}: {value:.2f}" for s, value in values.items())
 
 
 def _kept(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
