@@ -4,6 +4,8 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 # What one process of the session compiles serves the others: workers and the runs that tests start inherit this.
@@ -15,6 +17,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 import jax
 import pytest
+from beartype import BeartypeConf
+from beartype.claw import beartype_package
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
@@ -31,7 +35,16 @@ _devices, _used = jax.local_devices, [1]
 jax.local_devices = lambda *arguments, **keywords: _devices(*arguments, **keywords)[: _used[0]]  # one compiles faster
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-install_import_hook("superjax", "beartype.beartype")  # the annotations of the package, checked at every call
+# The annotations of the package are checked at every call, those of shapes only in modules that name any: that check
+# takes longer than many a function does. It alone can be switched off, as tests do of what users call without it, and
+# lets a type be imported later.
+_package = Path(find_spec("superjax").origin).parent
+_files = [file for file in _package.rglob("*.py") if "from jaxtyping" in file.read_text()]
+_shaped = [".".join(file.relative_to(_package.parent).with_suffix("").parts) for file in _files]
+_called = [f"superjax.{name}" for name in ("runs.api", "spec.axis", "spec.loading", "spec.overrides", "spec.sweep", "spec.sweep_files",
+           "spec.names", "errors")]
+install_import_hook([*_shaped, *_called], "beartype.beartype")
+beartype_package("superjax", conf=BeartypeConf(claw_is_pep526=False))
 settings.register_profile("superjax", deadline=None, derandomize=True, database=None)
 settings.load_profile("superjax")
 

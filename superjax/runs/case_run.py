@@ -37,6 +37,8 @@ from superjax.spec.sweep import decisive
 from superjax.system import machine, terminal
 from superjax.system.clock import timed
 
+_FILLED = 0.25  # part of a shared chunk that is used: for less, another size is worth compiling
+
 
 @dataclass
 class Report:
@@ -264,9 +266,11 @@ class CaseRun:
             self._choose_evaluation(f"{task} evaluation", compiled, models, cells)
         return self.chunks[task]
 
-    def shares_chunks(self, task: str, other: str) -> None:
-        """A task has chunks of the size of another's, which spares compiling; not where its forms are to be tried."""
-        if jax.default_backend() == "cpu":
+    def shares_chunks(self, task: str, other: str, models: int) -> None:
+        """A task with so many models at once has chunks of the size of another's, which spares compiling; not if these
+        were mostly empty, and not where its forms are to be tried."""
+        room = self.program.mesh.size * self.chunks[other]
+        if jax.default_backend() == "cpu" and models >= _FILLED * room:
             self.chunks.setdefault(task, self.chunks[other])
 
     def _choose_evaluation(self, task: str, compiled: Program, models: int, cells: Cell) -> None:

@@ -34,6 +34,7 @@ def gauss(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     return (points + 1) / 2, weights / 2
 
 
+@functools.lru_cache(maxsize=32)  # arrays that are not to be written to
 def unit_segments(n_features: int, nodes: Nodes, closed: bool = True) -> Segments:
     """The faces of the unit cube: every set of active features, each at its number of Gauss-Legendre points.
 
@@ -41,30 +42,41 @@ def unit_segments(n_features: int, nodes: Nodes, closed: bool = True) -> Segment
     nodes make ((1 + k)ⁿ - 1) / k + 1 rows then instead of (1 + k)ⁿ.
     """
     by_active = nodes_by_active(n_features, nodes)
-    rows = []
+    faces = []
     for active in itertools.product([False, True], repeat=n_features):
         features = np.flatnonzero(active)
         outer = features[:-1] if closed else features
         points, weights = gauss(by_active[len(features)])
-        for choice in itertools.product(range(len(points)), repeat=len(outer)):
-            start = np.zeros(n_features)
-            start[outer] = points[list(choice)]
-            end = start.copy()
-            end[features[len(outer) :]] = 1.0
-            rows.append((start, end, active, np.prod(weights[list(choice)])))
-    start, end, active, weight = map(np.array, zip(*rows, strict=True))
-    return Segments(start, end, active, weight)
+        choices = _choices(len(points), len(outer))
+        start = np.zeros((len(choices), n_features))
+        start[:, outer] = points[choices]
+        end = start.copy()
+        end[:, features[len(outer) :]] = 1.0
+        faces.append((start, end, np.tile(active, (len(choices), 1)), np.prod(weights[choices], axis=1)))
+    return _joined(faces)
 
 
+@functools.lru_cache(maxsize=32)
 def signed_segments(n_features: int, nodes: Nodes, closed: bool = True) -> Segments:
     """The same of the cube [-1, 1]ⁿ: every face of the unit cube with every choice of signs of its active features."""
-    start, end, active, weight = unit_segments(n_features, nodes, closed)
-    rows = []
-    for k, on in enumerate(active):
-        features = np.flatnonzero(on)
-        for signs in itertools.product([1.0, -1.0], repeat=len(features)):
-            sign = np.ones(n_features)
-            sign[features] = signs
-            rows.append((sign * start[k], sign * end[k], on, weight[k] / 2 ** len(features)))
-    start, end, active, weight = map(np.array, zip(*rows, strict=True))
-    return Segments(start, end, active, weight)
+    faces = []
+    for start, end, active, weight in zip(*unit_segments(n_features, nodes, closed), strict=True):
+        signs = 1.0 - 2 * _choices(2, int(active.sum()))
+        sign = np.ones((len(signs), n_features))
+        sign[:, active] = signs
+        faces.append(
+            (sign * start, sign * end, np.tile(active, (len(signs), 1)), np.full(len(signs), weight / len(signs)))
+        )
+    return _joined(faces)
+
+
+def _choices(options: int, places: int) -> np.ndarray:
+    """Every way to choose one of the options in every place, (ways, places), the last place changing fastest."""
+    return np.indices((options,) * places).reshape(places, -1).T if places else np.zeros((1, 0), int)
+
+
+def _joined(faces: list[tuple[np.ndarray, ...]]) -> Segments:
+    arrays = [np.concatenate(parts) for parts in zip(*faces, strict=True)]
+    for array in arrays:
+        array.flags.writeable = False
+    return Segments(*arrays)

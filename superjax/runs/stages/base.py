@@ -61,8 +61,9 @@ class Running(Protocol):
         of the run chose it."""
         ...
 
-    def shares_chunks(self, task: str, other: str) -> None:
-        """A task has chunks of the size of another's, where that spares compiling."""
+    def shares_chunks(self, task: str, other: str, models: int) -> None:
+        """A task with so many models at once has chunks of the size of another's, where that spares compiling and these
+        are not mostly empty."""
         ...
 
     def trained_at(self, task: str, grid: Grid) -> Trainee:

@@ -84,8 +84,6 @@ class Families(Stage):
 
     def __init__(self, running: Running):
         self._running, self._refinement, self._starts = running, Refinement(running), starts(running.case)
-        if running.case.train.objective == "exact":  # spares compiling for another size
-            running.shares_chunks("polish", "train")
         families = running.case.families.values()
         self._newton, by_steps = (
             most_at_once(running.grid, [family for family in families if (family.method == "newton") == newton])

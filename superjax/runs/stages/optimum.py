@@ -240,7 +240,7 @@ class Optima(Stage):
     def __init__(self, running: Running):
         self._running, self._refinement = running, Refinement(running)
         if running.case.train.objective == "exact":  # spares compiling for another size
-            running.shares_chunks("polish", "train")
+            running.shares_chunks("polish", "train", KEPT * running.grid.n_cells)
         refinement = self._refinement
         running.chunk(
             "polish", refinement.program, refinement.search, running.grid.n_cells, refinement.under(POLISH),

@@ -15,6 +15,7 @@ from superjax.studies.basic_results.view import (
     dedicated,
     groups,
     is_known,
+    samples,
 )
 from superjax.studies.claim import Claim, at_least, close, equal, fraction, less_than, more_than, vanishes
 from superjax.studies.results import Results
@@ -200,7 +201,7 @@ def _beside_ideal_pairs(group: Group, point: int, number: int) -> str:
     best = group.best_found().isel(density=point)
     loss, _, error = active_counts.compare(
         np.stack([best["W"].transpose("hidden", "feature").values, W]), np.stack([best["b"].values, b]), importance, s,
-        samples=2**18,
+        samples=samples(2, len(importance)),
     )  # fmt: skip
     lowest, other = loss.argmin(), loss.argmax()
     side = "above" if other == 1 else "below"

@@ -16,7 +16,8 @@ from superjax.studies.results import Results, at_points, known_points
 PUBLISHED = {1.0: 5, 0.3: 7, 0.1: 9, 0.03: 10, 0.01: 12, 0.003: 13, 0.001: 13}
 PUBLISHED_ALONE = {1.0: 5, 0.3: 3, 0.1: 1}
 KINDS = {"linear": "Linear model", "notebook": "Published protocol", "best": "Better optimiser"}
-SAMPLED_NUMBERS = 2**28  # of the outputs of all fits, for inputs with more active features than are enumerated
+SAMPLED_NUMBERS = 2**28  # outputs of all fits that are compared, of inputs with more active features than enumerated
+MAX_SAMPLES = 2**19
 PUBLISHED_SHAPE = (20, 5, 0.7)  # n, m and the ratio of importances of A
 
 
@@ -92,10 +93,15 @@ def _compared(W: bytes, b: bytes, shape: tuple[int, ...], importance: tuple[floa
     weights = np.frombuffer(W, np.float32).reshape(shape)
     bias = np.frombuffer(b, np.float32).reshape(densities, fits, n)
     found = [
-        active_counts.compare(*models, np.array(importance), s, max(SAMPLED_NUMBERS // (fits * n), 2))
+        active_counts.compare(*models, np.array(importance), s, samples(fits, n))
         for *models, s in zip(weights, bias, density, strict=True)
     ]
     return tuple(np.stack(arrays) for arrays in zip(*found, strict=True))
+
+
+def samples(fits: int, n_features: int) -> int:
+    """On how many inputs fits are compared, beside those that are enumerated."""
+    return min(max(SAMPLED_NUMBERS // (fits * n_features), 2), MAX_SAMPLES)
 
 
 def count(phase: xr.DataArray) -> xr.DataArray:
