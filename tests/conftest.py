@@ -36,14 +36,13 @@ jax.local_devices = lambda *arguments, **keywords: _devices(*arguments, **keywor
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # The annotations of the package are checked at every call, those of shapes only in modules that name any: that check
-# takes longer than many a function does. It alone can be switched off, as tests do of what users call without it, and
-# lets a type be imported later.
+# takes longer than many a function does. It alone lets a type be imported later, and can be switched off, as tests do
+# of what users call without it.
 _package = Path(find_spec("superjax").origin).parent
-_files = [file for file in _package.rglob("*.py") if "from jaxtyping" in file.read_text()]
+_files = [file for file in _package.rglob("*.py") if {"jaxtyping", "TYPE_CHECKING"} & set(file.read_text().split())]
 _shaped = [".".join(file.relative_to(_package.parent).with_suffix("").parts) for file in _files]
-_called = [f"superjax.{name}" for name in ("runs.api", "spec.axis", "spec.loading", "spec.overrides", "spec.sweep", "spec.sweep_files",
-           "spec.names", "errors")]
-install_import_hook([*_shaped, *_called], "beartype.beartype")
+_called = "errors runs.api spec.loading spec.names spec.overrides spec.sweep spec.sweep_files".split()
+install_import_hook([*_shaped, *(f"superjax.{name}" for name in _called)], "beartype.beartype")
 beartype_package("superjax", conf=BeartypeConf(claw_is_pep526=False))
 settings.register_profile("superjax", deadline=None, derandomize=True, database=None)
 settings.load_profile("superjax")
