@@ -1,6 +1,7 @@
 """Strict numerics, checked shapes, one device of two; sweeps made from text."""
 
 import os
+import re
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -39,7 +40,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # takes longer than many a function does. It alone lets a type be imported later, and can be switched off, as tests do
 # of what users call without it.
 _package = Path(find_spec("superjax").origin).parent
-_files = [file for file in _package.rglob("*.py") if {"jaxtyping", "TYPE_CHECKING"} & set(file.read_text().split())]
+_files = [file for file in _package.rglob("*.py") if re.search("from jaxtyping|TYPE_CHECKING", file.read_text())]
 _shaped = [".".join(file.relative_to(_package.parent).with_suffix("").parts) for file in _files]
 _called = "errors runs.api spec.loading spec.names spec.overrides spec.sweep spec.sweep_files".split()
 install_import_hook([*_shaped, *(f"superjax.{name}" for name in _called)], "beartype.beartype")
