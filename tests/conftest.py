@@ -42,7 +42,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 _package = Path(find_spec("superjax").origin).parent
 _files = [file for file in _package.rglob("*.py") if re.search("from jaxtyping|TYPE_CHECKING", file.read_text())]
 _shaped = [".".join(file.relative_to(_package.parent).with_suffix("").parts) for file in _files]
-_called = "errors runs.api spec.loading spec.names spec.overrides spec.sweep spec.sweep_files".split()
+_called = "errors runs.api spec.loading spec.names spec.overrides spec.sweep spec.sweep_files studies.claim".split()
 install_import_hook([*_shaped, *(f"superjax.{name}" for name in _called)], "beartype.beartype")
 beartype_package("superjax", conf=BeartypeConf(claw_is_pep526=False))
 settings.register_profile("superjax", deadline=None, derandomize=True, database=None)

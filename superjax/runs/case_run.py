@@ -173,6 +173,12 @@ class CaseRun:
         """What training would take, from a moment of it."""
         return self._training.tried()
 
+    def tried_stages(self) -> dict[str, Tried | None]:
+        """What each stage would take, None if that cannot be told."""
+        cell = self._training.cell
+        untrained = Trainee(self._training.first(np.arange(len(cell))), cell, np.full(len(cell), np.nan, np.float32))
+        return {stage.name: stage.tried(untrained) for stage in self._stages}
+
     def train(self, process: int = 0, processes: int = 1) -> None:
         """Train and evaluate the chunks that fall to a process of several."""
         bar = terminal.bar(self.name, self.report.models - self.report.taken_over)

@@ -1,5 +1,5 @@
-"""What a sweep would cost on this machine: its size by arithmetic, its time by training the first chunk of every case
-for a moment. Nothing is written."""
+"""What a sweep would cost on this machine: its size by arithmetic, its time by training the first chunk of every case,
+and of its stages, for a moment. Nothing is written."""
 
 import time
 from collections.abc import Iterator
@@ -11,20 +11,19 @@ from superjax import studies
 from superjax.runs import planning
 from superjax.runs.case_run import CaseRun
 from superjax.runs.options import Options
-from superjax.runs.stages import stages_of
 from superjax.spec import Sweep, SweepError
 from superjax.system import machine, terminal
 from superjax.system.modules import beside
 
-# Seconds that the search of the optimum, families and dictionaries take for every second of training, as the packaged
-# sweeps took them: how long they search depends on what they find. Least, typical, most; "3 correlated pairs" took 13.
+# Seconds that a stage takes that cannot be tried, for every second of training, as those of the packaged sweeps took:
+# how long they search depends on what they find. Least, typical, most.
 STAGES = (0.01, 1.0, 4.0)
 # Seconds of what is not measured: imports, claims and figures, of a sweep and of a case.
 BESIDES = (8.0, 1.5)
 
 
 class Cost(NamedTuple):
-    """What a case would cost: bytes, and seconds by phase. `stages` are those whose time is not measured."""
+    """What a case would cost: bytes, and seconds by phase; of a stage None if it cannot be tried."""
 
     name: str
     models: int
@@ -36,13 +35,15 @@ class Cost(NamedTuple):
     compiling: float
     training: float
     evaluation: float
-    stages: tuple[str, ...]
+    stages: dict[str, float | None]
 
     @property
     def seconds(self) -> tuple[float, float, float]:
         """Least, typical and most."""
-        known = self.compiling + self.training + self.evaluation
-        return tuple(known + factor * len(self.stages) * self.training for factor in STAGES)  # type: ignore[return-value]
+        measured = [seconds for seconds in self.stages.values() if seconds is not None]
+        known = self.compiling + self.training + self.evaluation + sum(measured)
+        unknown = (len(self.stages) - len(measured)) * self.training
+        return tuple(known + factor * unknown for factor in STAGES)  # type: ignore[return-value]
 
 
 def costs(sweep: Sweep, shown: str, options: Options) -> Iterator[Cost]:
@@ -61,11 +62,12 @@ def costs(sweep: Sweep, shown: str, options: Options) -> Iterator[Cost]:
 
 
 def _cost(running: CaseRun, made: float) -> Cost:
-    tried = running.tried()
+    tried, stages = running.tried(), running.tried_stages()
+    compiling = made + tried.compiling + sum(one.compiling for one in stages.values() if one)
     return Cost(
         running.name, running.report.models, running.report.form, running.chunks["train"], tried.chunks,
-        running.memory, running.bytes, made + tried.compiling, tried.training, tried.evaluation,
-        tuple(stage.name for stage in stages_of(running.case)),
+        running.memory, running.bytes, compiling, tried.training, tried.evaluation,
+        {name: one and one.training + one.evaluation for name, one in stages.items()},
     )  # fmt: skip
 
 
@@ -78,12 +80,13 @@ def lines(sweep: Sweep, found: list[Cost]) -> list[str]:
             f"  {cost.name}: {cost.models:,} models, form {cost.form}, {_counted(cost.chunks, 'chunk')} of "
             f"{cost.chunk:,}; memory {_bytes(cost.memory)}, disk {_bytes(cost.disk)}",
             f"    training {_time(cost.training)}, evaluation {_time(cost.evaluation)}, compiling "
-            f"{_time(cost.compiling)}" + "".join(f"; {name}: not measured" for name in cost.stages),
+            f"{_time(cost.compiling)}"
+            + "".join(f", {name} {'not tried' if took is None else _time(took)}" for name, took in cost.stages.items()),
         ]
     low, typical, high = (
         BESIDES[0] + BESIDES[1] * len(found) + sum(values) for values in np.transpose([cost.seconds for cost in found])
     )
-    between = f"; {_time(low)} to {_time(high)}, depending on what is not measured" if high > low else ""
+    between = f"; {_time(low)} to {_time(high)}, depending on what is not tried" if high > low else ""
     return [*said, f"  about {_time(typical)} in all{between}"]
 
 

@@ -14,6 +14,7 @@ the analytic directions is taken for every input apart: the paper does not say w
 """
 
 import functools
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from superjax.errors import SweepError
 from superjax.problem.data import Distribution
 from superjax.problem.problem import Problem
 from superjax.problem.terms import Squared
+from superjax.runs.chunks import Tried
 from superjax.runs.stages.base import Found, Running, Stage, Trainee
 from superjax.spec import Case
 from superjax.spec.fields import Attack
@@ -127,6 +129,19 @@ class Attacks(Stage):
 
     def __init__(self, running: Running):
         self._running = running
+
+    def tried(self, untrained: Trainee) -> Tried:
+        models, at_once = len(untrained.cell), _AT_ONCE * self._running.program.mesh.size
+
+        def seconds(calls: int) -> float:
+            index, start = np.arange(calls * at_once) % models, time.perf_counter()
+            some = jax.tree.map(lambda x: x[index], untrained)
+            attack_all(self._running, some, np.ones(self._running.grid.n_cells, np.float32))
+            return time.perf_counter() - start
+
+        one, three = seconds(1), seconds(3)
+        chunks = -(-models // at_once)
+        return Tried(chunks, chunks * max(three - one, 0.0) / 2, 0.0, one)
 
     def run(self, trained: Trainee) -> Found:
         running, grid, options = self._running, self._running.grid, self._running.case.attack

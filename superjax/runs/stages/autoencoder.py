@@ -28,7 +28,7 @@ from superjax.problem.problem import Laws, Problem
 from superjax.problem.targets import Identity
 from superjax.problem.terms import L1, Squared
 from superjax.problem.user_code import refusal, said, tried
-from superjax.runs.chunks import Trained, Training
+from superjax.runs.chunks import Trained, Training, Tried
 from superjax.runs.stages.base import Found, Running, Stage, Trainee, Variables
 from superjax.runs.stages.refine import hyper_of
 from superjax.runs.starting import with_arrays
@@ -147,7 +147,7 @@ class Autoencoders(Stage):
             None if n_hidden is None else n_hidden[trained.cell],
         )
 
-    def run(self, trained: Trainee) -> Found:
+    def _training(self, trained: Trainee) -> Training:
         running, program, options = self._running, self.program, self._running.case.autoencoder
         assert options is not None
         cells, number = self._cells(trained), np.arange(len(trained.cell), dtype=np.int32)
@@ -165,13 +165,19 @@ class Autoencoders(Stage):
             return program.evaluate(found.models, cells, cell, running.chunks["autoencoder-evaluate"])
 
         plan = Plan([Part(self._fresh, self._train.steps)], schedule_factors(self._train), running.case.seed)
-        training = Training(
+        return Training(
             program, plan, cells, number, 0 * number, running.chunks["autoencoder"], first, score, program.evaluation
         )
-        keep = running.kept_in("autoencoder", training, *jax.tree.leaves(trained.models))
+
+    def tried(self, untrained: Trainee) -> Tried:
+        return self._training(untrained).tried()
+
+    def run(self, trained: Trainee) -> Found:
+        training = self._training(trained)
+        keep = self._running.kept_in("autoencoder", training, *jax.tree.leaves(trained.models))
         training.run(keep)
         (dictionaries, diverged_at, _), evaluation = training.gather(keep)
-        found = self.measure(dictionaries, evaluation.loss, cells.laws)
+        found = self.measure(dictionaries, evaluation.loss, training.cells.laws)
         latent = {"latent": np.arange(self.problem.n_hidden)}
         return Found(self._labelled(dictionaries, diverged_at, evaluation, found), latent)
 

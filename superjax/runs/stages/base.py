@@ -18,7 +18,7 @@ from superjax.engine.train import Cell
 from superjax.problem.expectation import Objective
 from superjax.problem.problem import Problem
 from superjax.runs.checkpoint import Keep
-from superjax.runs.chunks import Training
+from superjax.runs.chunks import Training, Tried
 from superjax.spec import Case
 from superjax.spec.grid import Grid
 
@@ -100,6 +100,11 @@ class Stage(ABC):
 
     @abstractmethod
     def __init__(self, running: Running): ...
+
+    def tried(self, untrained: Trainee) -> Tried | None:
+        """What it would take, from a moment of it with models that are not trained; None if that cannot be told, as it
+        depends on what they become."""
+        return None
 
     @abstractmethod
     def run(self, trained: Trainee) -> Found:

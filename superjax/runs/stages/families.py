@@ -17,9 +17,10 @@ from superjax import analysis
 from superjax.engine.newton import MAX_NUMBERS
 from superjax.errors import SweepError
 from superjax.problem.problem import Problem
+from superjax.runs.chunks import Tried
 from superjax.runs.problems import optimum_objectives
 from superjax.runs.stages.base import Found, Running, Stage, Trainee, Variables
-from superjax.runs.stages.following import Followed, follow, most_at_once, slopes
+from superjax.runs.stages.following import Followed, follow, longest_path, most_at_once, slopes
 from superjax.runs.stages.refine import Refinement
 from superjax.runs.starting import with_arrays
 from superjax.spec import Case, Train
@@ -92,6 +93,18 @@ class Families(Stage):
         refinement = self._refinement
         if by_steps:
             running.chunk("follow", refinement.program, refinement.fine, by_steps, refinement.under(FOLLOW))
+
+    def tried(self, untrained: Trainee) -> Tried | None:
+        """As many rounds as the longest path has cells; None of families by Newton's method, which ends where it is at
+        rest."""
+        families = list(self._running.case.families.values())
+        if self._newton or any(family.W == BEST for family in families):
+            return None
+        rounds, at_once = longest_path(self._running.grid, families), most_at_once(self._running.grid, families)
+        cell = np.zeros(at_once, np.int32)
+        models = jax.tree.map(lambda x: np.repeat(x[:1], at_once, axis=0), untrained.models)
+        found = self._refinement.tried("follow", FOLLOW, self._refinement.fine, models, cell)
+        return found._replace(training=rounds * (found.training + found.evaluation), evaluation=0.0)
 
     def run(self, trained: Trainee) -> Found:
         grid, variables = self._running.grid, {}

@@ -86,6 +86,11 @@ def most_at_once(grid: Grid, families: Sequence[Family]) -> int:
     return both_ways * max((sum(len(cells) for cells, _ in now) for now in steps), default=0)
 
 
+def longest_path(grid: Grid, families: Sequence[Family]) -> int:
+    """In how many rounds families are followed."""
+    return max(len(_path(grid, family)) for family in families)
+
+
 def _rising(grid: Grid, family: Family) -> tuple[Float[np.ndarray, " values"], Int[np.ndarray, "values others"]]:
     """The values of the axis of a family in order, and of each the cells that have it."""
     values = grid.case.axes[family.along].table()[:, 0]

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int, PyTree, UInt64
 from superjax import analysis
 from superjax.errors import SweepError
 from superjax.problem.problem import Problem
+from superjax.runs.chunks import Tried
 from superjax.runs.problems import exchangeable, laws_of, optimum_objectives, problem_of
 from superjax.runs.stages.base import Found, Running, Stage, Trainee, Variables
 from superjax.runs.stages.refine import Refinement
@@ -30,6 +31,7 @@ FINISH = Train(steps=500, learning_rate=0.01)
 KEPT = 3  # solutions of different phases per cell
 MARGIN = 3e-3  # relative excess in loss up to which a transplant is worth polishing
 STRIDES = (1, 8)  # cells from a solution to where it is tried
+SEARCH = 3.0  # times the seconds in which one solution of every cell is trained to the end, by the packaged sweeps
 MIN_GAIN = 1e-5  # relative gain in loss for which a solution is passed on again
 
 
@@ -246,6 +248,13 @@ class Optima(Stage):
             "polish", refinement.program, refinement.search, running.grid.n_cells, refinement.under(POLISH),
             refinement.fine,
         )  # fmt: skip
+
+    def tried(self, untrained: Trainee) -> Tried:
+        """One solution of every cell trained to the end, times what searches took beside that (`SEARCH`)."""
+        first = np.arange(0, len(untrained.cell), self._running.case.restarts)
+        models = jax.tree.map(lambda x: x[first], untrained.models)
+        found = self._refinement.tried("polish", FINISH, self._refinement.fine, models, untrained.cell[first])
+        return found._replace(training=SEARCH * found.training)
 
     def run(self, trained: Trainee) -> Found:
         grid, dims = self._running.grid, type(trained.models).dims

@@ -10,7 +10,7 @@ from superjax.engine.engine import Program, Shape, program
 from superjax.engine.plan import Part, Plan, schedule_factors
 from superjax.engine.train import Cell, Method
 from superjax.problem.expectation import Objective
-from superjax.runs.chunks import Training
+from superjax.runs.chunks import Training, Tried
 from superjax.runs.problems import evaluation_objectives, optimum_objectives
 from superjax.runs.stages.base import Running
 from superjax.spec import Train
@@ -46,18 +46,35 @@ class Refinement:
         """Given weights trained in given cells, those of the case or others, and what is minimised of them; `chunks`
         names the size of the chunks."""
         elsewhere = jax.tree.leaves((cells.laws, cells.n_hidden)) if cells else []
-        running, cells = self._running, self.under(train, cells)
-        training = Training(
-            self.program, Plan([Part(objective, train.steps)], schedule_factors(train), running.case.seed), cells, cell,
-            np.zeros(len(cell), np.int32), running.chunks[chunks],
+        training = self._training(chunks, train, objective, models, cell, cells)
+        keep = self._running.kept_in(task, training, cell, *jax.tree.leaves(models), *elsewhere)
+        training.run(keep)
+        (refined, _, _), loss = training.gather(keep)
+        return refined, loss
+
+    def tried(
+        self, chunks: str, train: Train, objective: Objective, models: PyTree, cell: Int[np.ndarray, " models"]
+    ) -> Tried:
+        """What `run` would take, from a moment of it."""
+        return self._training(chunks, train, objective, models, cell, None).tried()
+
+    def _training(
+        self,
+        chunks: str,
+        train: Train,
+        objective: Objective,
+        models: PyTree,
+        cell: Int[np.ndarray, " models"],
+        cells: Cell | None,
+    ) -> Training:
+        cells = self.under(train, cells)
+        return Training(
+            self.program, Plan([Part(objective, train.steps)], schedule_factors(train), self._running.case.seed),
+            cells, cell, np.zeros(len(cell), np.int32), self._running.chunks[chunks],
             lambda index: jax.tree.map(lambda x: x[index], models),
             lambda trained, cell: self.loss(trained.models, cells, cell),
             jax.ShapeDtypeStruct((), np.float32),
         )  # fmt: skip
-        keep = running.kept_in(task, training, cell, *jax.tree.leaves(models), *elsewhere)
-        training.run(keep)
-        (refined, _, _), loss = training.gather(keep)
-        return refined, loss
 
     def loss(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"], error: bool = False):
         """What is minimised of models in cells, or of it the `error` alone, (models,)."""

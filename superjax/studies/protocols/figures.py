@@ -72,7 +72,10 @@ def protocols(results: Results) -> Figure:
     assert fraction is not None  # a sweep has at least one case
     bar = figure.colorbar(fraction, cax=rows[-1, 3], orientation="horizontal")
     bar.set_label("fraction of restarts", fontsize=10)
-    text = " ".join(f"{_in_words(d, ', ')}: {training_in_words(d.case)}." for d in shown)
+    trained: dict[str, list[str]] = {}
+    for diagram in shown:
+        trained.setdefault(training_in_words(diagram.case), []).append(_in_words(diagram, ", "))
+    text = " ".join(f"{'; '.join(names)}: {training}." for training, names in trained.items())
     reached = ", ".join(f"{d.success_in_words()} ({_in_words(d, ', ')})" for d in shown)
     frame(
         figure, results,
