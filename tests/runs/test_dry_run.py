@@ -11,6 +11,8 @@ from superjax.engine.engine import Program
 from superjax.runs import dry_run
 from superjax.runs.case_run import CaseRun
 from superjax.runs.options import Options
+from superjax.runs.stages import optimum
+from superjax.runs.stages.families import FOLLOW
 from tests.conftest import SMALL
 
 SEVERAL = """
@@ -51,25 +53,46 @@ def test_sizes_are_those_of_the_run(tmp_path):
     assert low == typical == high == cost.compiling + cost.training + cost.evaluation
 
 
-def test_what_is_timed_is_the_steps_of_the_plan(tmp_path, monkeypatch):
-    """With a clock that a call of k steps moves on by k seconds, training takes its steps times its groups."""
-    (tmp_path / "small.toml").write_text(SMALL)
-    loaded = superjax.load(tmp_path / "small.toml", "train.steps=50", "axes.importance.points=60",
-                           "axes.density.points=60")  # fmt: skip
-    (case,) = loaded.cases.values()
-    running = CaseRun("small", case)
-    clock, advance = [0.0], Program.advance
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that a call of k steps moves on by k seconds."""
+    passed, advance = [0.0], Program.advance
 
     def counted(self, state, step, *rest):
         for after, following in advance(self, state, step, *rest):
-            clock[0] += after - step
+            passed[0] += after - step
             step = after
             yield after, following
 
     monkeypatch.setattr(Program, "advance", counted)
-    monkeypatch.setattr("superjax.runs.chunks.time.perf_counter", lambda: clock[0])
-    tried = running.tried()
-    assert tried.training == pytest.approx(50 * len(running._training.chunks))
+    monkeypatch.setattr("superjax.runs.chunks.time.perf_counter", lambda: passed[0])
+
+
+def test_what_is_timed_is_the_steps_of_the_plan(make_case, clock):
+    """Training takes its steps times its groups."""
+    running = CaseRun("small", make_case("train.steps=50", "axes.importance.points=60", "axes.density.points=60"))
+    assert running.tried().training == pytest.approx(50 * len(running._training.chunks))
+
+
+def test_stages_are_timed_as_training_is(make_case, clock):
+    """Dictionaries take their steps, families those of every cell of a path one after the other, the optimum those of
+    its end so many times."""
+    families = (
+        'families.pair={W = [[1, -1]], along = "density", start = 1}',
+        'families.alone={W = [[1, 0]], along = "importance", start = 5}',
+    )
+    case = make_case("optimum=true", "autoencoder={width = 2, steps = 40}", *families)
+    tried = CaseRun("small", case).tried_stages()
+    assert {name: round(one.training) for name, one in tried.items()} == {
+        "optimum": optimum.SEARCH * optimum.FINISH.steps, "families": 3 * FOLLOW.steps, "autoencoder": 40,
+    }  # fmt: skip
+
+
+def test_an_attack_is_tried_and_what_searches_until_it_is_done_is_not(make_case):
+    attacked = CaseRun("small", make_case("attack={steps = 2, starts = 2}")).tried_stages()
+    assert attacked["attack"].training > 0
+    newton = 'families.rising={W = "best", along = "density", start = 0.1, method = "newton"}'
+    assert CaseRun("small", make_case(newton)).tried_stages() == {"families": None}
 
 
 @pytest.mark.parametrize(

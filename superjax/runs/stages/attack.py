@@ -132,16 +132,14 @@ class Attacks(Stage):
 
     def tried(self, untrained: Trainee) -> Tried:
         models, at_once = len(untrained.cell), _AT_ONCE * self._running.program.mesh.size
-
-        def seconds(calls: int) -> float:
-            index, start = np.arange(calls * at_once) % models, time.perf_counter()
-            some = jax.tree.map(lambda x: x[index], untrained)
-            attack_all(self._running, some, np.ones(self._running.grid.n_cells, np.float32))
-            return time.perf_counter() - start
-
-        one, three = seconds(1), seconds(3)
+        some = jax.tree.map(lambda x: x[np.arange(at_once) % models], untrained)
+        attack, seconds = attacker(self._running, np.ones(self._running.grid.n_cells, np.float32)), []
+        for _ in range(2):  # the first compiles
+            start = time.perf_counter()
+            jax.block_until_ready(attack(some))
+            seconds.append(time.perf_counter() - start)
         chunks = -(-models // at_once)
-        return Tried(chunks, chunks * max(three - one, 0.0) / 2, 0.0, one)
+        return Tried(chunks, chunks * seconds[1], 0.0, seconds[0] - seconds[1])
 
     def run(self, trained: Trainee) -> Found:
         running, grid, options = self._running, self._running.grid, self._running.case.attack
@@ -175,6 +173,17 @@ class Attacks(Stage):
 
 def attack_all(running: Running, trained: Trainee, sizes: Float[np.ndarray, " cells"]) -> Attacked:
     """Attack all models of a case, leaves (models, ...), one after the other on every device."""
+    attack, parts, chunk = attacker(running, sizes), [], _AT_ONCE * running.program.mesh.size
+    for start in range(0, len(trained.cell), chunk):
+        index = np.minimum(np.arange(start, start + chunk), len(trained.cell) - 1)
+        found = attack(jax.tree.map(lambda x, i=index: x[i], trained))
+        left = len(trained.cell) - start
+        parts.append(jax.tree.map(lambda x, n=left: np.asarray(x)[:n], found))
+    return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+
+
+def attacker(running: Running, sizes: Float[np.ndarray, " cells"]) -> Callable[[Trainee], Attacked]:
+    """Attacks on a fixed number of models of a case, which every device takes one after the other."""
     options, problem, mesh = running.case.attack, running.problem, running.program.mesh
     assert options is not None
     draws = drawn(options, problem.data, problem.n_features, running.case.seed)
@@ -186,16 +195,15 @@ def attack_all(running: Running, trained: Trainee, sizes: Float[np.ndarray, " ce
     compiled = jax.jit(
         jax.shard_map(some, mesh=mesh, in_specs=(*[models] * 4, each), out_specs=models, check_vma=False)
     )
-    laws, parts, chunk = running.cells.laws, [], _AT_ONCE * mesh.size
+    laws = running.cells.laws
     importance = np.asarray(jax.vmap(lambda error: error.weights())(laws.terms[0]))
-    for start in range(0, len(trained.cell), chunk):
-        index = np.minimum(np.arange(start, start + chunk), len(trained.cell) - 1)
-        cell = trained.cell[index]
-        own = jax.tree.map(lambda x, i=index: x[i], trained.models)
-        found = compiled(own, jax.tree.map(lambda x, c=cell: x[c], laws.data), importance[cell], sizes[cell], draws)
-        left = len(trained.cell) - start
-        parts.append(jax.tree.map(lambda x, n=left: np.asarray(x)[:n], found))
-    return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+
+    def attack(trained: Trainee) -> Attacked:
+        cell = trained.cell
+        data = jax.tree.map(lambda x: x[cell], laws.data)
+        return compiled(trained.models, data, importance[cell], sizes[cell], draws)
+
+    return attack
 
 
 class Draws(NamedTuple):

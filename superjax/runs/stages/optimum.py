@@ -31,7 +31,7 @@ FINISH = Train(steps=500, learning_rate=0.01)
 KEPT = 3  # solutions of different phases per cell
 MARGIN = 3e-3  # relative excess in loss up to which a transplant is worth polishing
 STRIDES = (1, 8)  # cells from a solution to where it is tried
-SEARCH = 3.0  # times the seconds in which one solution of every cell is trained to the end, by the packaged sweeps
+SEARCH = 10.0  # times the seconds in which one solution of every cell is trained to the end, by the packaged sweeps
 MIN_GAIN = 1e-5  # relative gain in loss for which a solution is passed on again
 
 
