@@ -180,10 +180,22 @@ def _clusters(shown: Uniform) -> list[Claim]:
                 SECTION, CLUSTER, float(dense / max(1.0, chance)), kind="paper",
                 note=f"{dense:.3g} times as dense, random directions {chance:.3g} times; of represented features "
                 f"within {NEAR:.0%} of the level so many are in complete {name}s: {listed or 'none'}; "
-                f"the settings were selected on such counts{_seeds(shown, OF_FIVE_SEEDS.get(name))}",
+                f"{_where_best(shown, name)}the settings were selected on such counts"
+                + _seeds(shown, OF_FIVE_SEEDS.get(name)),
             )
         )  # fmt: skip
     return found
+
+
+def _where_best(shown: Uniform, name: str) -> str:
+    """What training gains where products of such polytopes are best: short of them, or by other structures."""
+    cells = shown.lowest == name
+    if not cells.any():
+        return "their products have the lowest exact loss at no density; "
+    return (
+        f"where their products have the lowest exact loss, density {_listed(shown.density[cells])}, training gains "
+        f"{_listed(shown.reached[cells], '.0%')} of what these gain over PCA; "
+    )
 
 
 def around(dimensionality: np.ndarray, level: float) -> float:
@@ -211,13 +223,20 @@ def _factors(shown: Uniform) -> list[Claim]:
                 + (f" up to {SHARE:.0%} of its gain" if len(contenders[cell]) > 1 else ""),
                 f"{SECTION}; {DERIVED}", 0.5, inside / max(int(shown.represented[cell].sum()), 1),
                 note=f"{_counts(factors, members)}; share of the best product's gain over PCA reached "
-                f"{shown.reached[cell]:.1%}"
-                + (", by a solution that beats all products" if shown.reached[cell] > 1 else "")
-                + "; what is no polytope has D_i or overlaps off those of one; the settings were selected on "
-                "such counts",
+                f"{shown.reached[cell]:.1%}, {_what_that_means(float(shown.reached[cell]))}; what is no polytope has "
+                "D_i or overlaps off those of one; the settings were selected on such counts",
             )
         )  # fmt: skip
     return found
+
+
+def _what_that_means(share: float) -> str:
+    """Why features are in no such polytopes, by the share of the best product's gain that training reached."""
+    if share < 1 - SHARE:
+        return "so training is short of the optimum, and what sticks here is the optimiser"
+    if share <= 1:
+        return "so larger structures are nearly as good as products of polytopes"
+    return "by a solution that beats all products"
 
 
 def _counts(factors: Mapping[str, int], members: Mapping[str, int]) -> str:
