@@ -192,7 +192,7 @@ class Watched(io.StringIO):
 
     def write(self, text: str) -> int:
         self.look()
-        self._told = "so far)" in text or "to be trained" in text
+        self._told = "so far)" in text or ": training " in text
         return super().write(text)
 
 

@@ -54,12 +54,15 @@ def test_notebooks_are_kept_without_outputs_and_begin_alike(name):
     assert [cell.source for cell in code[:2]] == [cell.source for cell in first.cells if cell.cell_type == "code"][:2]
 
 
-@pytest.mark.parametrize("found", ["None", "importlib.machinery.ModuleSpec(name, None, is_package=True)"])
-def test_the_install_cell_stops_with_one_sentence(tmp_path, found):
-    """Where there is no superjax, or a mere folder of that name, as of a clone."""
+@pytest.mark.parametrize("there", [False, True])
+def test_the_install_cell_stops_with_one_sentence(tmp_path, there):
+    """Where no superjax is installed, be there a folder of that name, which can be imported, or not."""
     cell = next(cell for cell in nbformat.read(NOTEBOOKS["geometry"], 4).cells if cell.cell_type == "code")
     (tmp_path / "alone").mkdir()
-    hidden = f"import importlib.machinery, importlib.util; importlib.util.find_spec = lambda name: {found}\n"
+    if there:
+        (tmp_path / "alone" / "superjax").mkdir()
+        (tmp_path / "alone" / "superjax" / "__init__.py").touch()
+    hidden = "import importlib.metadata; importlib.metadata.distributions = lambda **which: iter(())\n"
     done = subprocess.run(
         [sys.executable, "-c", hidden + cell.source], cwd=tmp_path / "alone", capture_output=True, text=True
     )

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from superjax.spec import Case
-from superjax.studies.axes import axis_of, split
+from superjax.studies.axes import axis_of, label_of, split
 from superjax.studies.captions import spread
 from superjax.studies.results import directions
 from superjax.studies.solutions import names
@@ -44,7 +44,7 @@ def case_data(name: str, case: Case, data: xr.Dataset, step: int) -> dict[str, A
     described = []
     for dim in axes:
         values, label, log = axis_of(case, data, dim)
-        label = label if label.startswith("point of") else case.axes[dim].label or dim
+        label = label if label.startswith("point of") else label_of(case, dim)
         values = values[points[dim]] if dim in points else values
         described.append({"name": dim, "label": label, "log": log, "values": values.tolist()})
     whole = math.prod(int(data.sizes[dim]) for dim in points) if step > 1 else 0  # points of a map, if not all are here

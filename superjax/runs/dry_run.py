@@ -17,7 +17,7 @@ from superjax.system.modules import beside
 
 # Seconds that a stage takes that cannot be tried, for every second of training, as those of the packaged sweeps took:
 # how long they search depends on what they find. Least, typical, most.
-STAGES = (0.01, 1.0, 4.0)
+STAGES = (1.0, 3.0, 30.0)
 # Seconds of what is not measured: imports, claims and figures, of a sweep and of a case.
 BESIDES = (8.0, 1.5)
 
@@ -74,7 +74,10 @@ def _cost(running: CaseRun, made: float) -> Cost:
 def lines(sweep: Sweep, found: list[Cost]) -> list[str]:
     """What is printed."""
     models = sum(cost.models for cost in found)
-    said = [f"{sweep.name}: {models:,} models in {_counted(len(found), 'case')}; nothing is trained or written"]
+    said = [
+        f"{sweep.name}: {models:,} models in {_counted(len(found), 'case')}, all of them, as if the "
+        "folder were empty; nothing is trained or written"
+    ]
     for cost in found:
         said += [
             f"  {cost.name}: {cost.models:,} models, form {cost.form}, {_counted(cost.chunks, 'chunk')} of "
@@ -86,7 +89,7 @@ def lines(sweep: Sweep, found: list[Cost]) -> list[str]:
     low, typical, high = (
         BESIDES[0] + BESIDES[1] * len(found) + sum(values) for values in np.transpose([cost.seconds for cost in found])
     )
-    between = f"; {_time(low)} to {_time(high)}, depending on what is not tried" if high > low else ""
+    between = f"; {_time(low)} to {_time(high)}, depending on what is not tried" if _time(high) != _time(low) else ""
     return [*said, f"  about {_time(typical)} in all{between}"]
 
 

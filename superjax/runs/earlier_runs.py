@@ -1,6 +1,7 @@
 """What a folder may hold of an earlier run, and what is refused: strangers' files, a damaged record, other settings."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from superjax.errors import clip
 from superjax.runs import checkpoint, reading
 from superjax.runs.reading import CLAIMS, EXPLORER, FIGURES, MANIFEST, SETTINGS
 from superjax.spec import Sweep, SweepError, parse
+from superjax.spec.sweep import grows
 
-_ADVICE = "  start over with --fresh, or choose another folder with --out"
+_ADVICE = "  start over with --fresh, which deletes it, or choose another folder with --out"
 
 
 def refuse_strangers(folder: Path) -> None:
@@ -63,5 +65,16 @@ def refuse_differences(folder: Path, sweep: Sweep, stored: Sweep) -> None:
     differences = sweep.differences(stored)
     if differences:
         shown = differences[:3] + ([f"and {len(differences) - 3} more"] if len(differences) > 3 else [])
-        lines = "\n".join(f"  {line}" for line in shown)
+        lines = "\n".join(f"  {line}" for line in [*shown, *_ways_on(folder, sweep, stored, differences)])
         raise SweepError(f"{folder}: holds a run with other settings\n{lines}\n{_ADVICE}")
+
+
+def _ways_on(folder: Path, sweep: Sweep, stored: Sweep, differences: list[str]) -> list[str]:
+    """What may have been meant: the settings of the run, which may be unfinished, or to train its models on."""
+    both = [(stored.cases[name], case) for name, case in sweep.cases.items() if name in stored.cases]
+    ways = [f"give the settings in {folder / SETTINGS} to go on with it, or to draw it again"]
+    if len(both) == len(sweep.cases) and any(grows(*pair) for pair in both):
+        ways.append("more restarts or points can be had once it is finished with its own")
+    if all(re.match(r"[^:]*: train\.", line) for line in differences):
+        ways.append(f"to train its models on, add start_from={folder} and take another --out")
+    return ways

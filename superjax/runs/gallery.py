@@ -51,7 +51,8 @@ def counts(folder: Path) -> dict[str, dict[str, int]]:
 
 def _section(sweep: Sweep, figures: Sequence[str], claims: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield f"## {sweep.name}\n"
-    yield f"{sweep.title}. Paper: {sweep.section}.\n" if sweep.section else f"{sweep.title}.\n"
+    title = sweep.title if sweep.title.endswith(("?", "!")) else f"{sweep.title}."
+    yield f"{title} Paper: {sweep.section}.\n" if sweep.section else f"{title}\n"
     yield f"`python -m superjax.sweep {sweep.name}` ({sweep.takes}): {sweep.about}.\n"
     yield from (f"![{sweep.name}: {Path(name).stem}]({sweep.name}/{name})\n" for name in figures)
     yield f"{_count(claims)[0].upper()}{_count(claims)[1:]}.\n"

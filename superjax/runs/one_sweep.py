@@ -159,9 +159,10 @@ def _train(running: Mapping[str, CaseRun], run: Run) -> dict[str, xr.Dataset]:
         if case_run.report.nodes_because:
             terminal.say(runner.nodes_message(case_run.name, case_run.report))
         if taken := case_run.report.taken_over:
+            others = case_run.report.models - taken
             terminal.tell(
-                f"{case_run.name}: {taken:,} of {case_run.report.models:,} models are taken over from the finished "
-                "run, the others are trained"
+                f"{case_run.name}: {taken:,} of {case_run.report.models:,} models are taken over from the finished run"
+                + (f", {others:,} are trained" if others else "")
             )
         if share := case_run.trained():
             terminal.tell(f"{case_run.name}: goes on, {share:.0%} of the training is done")

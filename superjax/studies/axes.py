@@ -65,7 +65,13 @@ def axis_of(case: Case, data: xr.Dataset, dim: str) -> tuple[np.ndarray, str, bo
     extreme = size.size > 0 and bool(size.min() < _DRAWN[0] or size.max() > _DRAWN[1])
     if len(axis.names) > 1 or len(np.unique(values)) < len(values) or extreme or _too_near(values):
         return np.arange(float(data.sizes[dim])), f"point of {fitted(dim, 2)}", False
-    return values, fitted(axis.label or dim, 2.4, lines=2), axis.scale == "log"
+    return values, fitted(label_of(case, dim), 2.4, lines=2), axis.scale == "log"
+
+
+def label_of(case: Case, dim: str) -> str:
+    """What an axis of one field is called in figures: its label, else its name and the field, unless that says it."""
+    axis, (field,) = case.axes[dim], case.axes[dim].names
+    return axis.label or (dim if dim == field.rpartition(".")[2] else f"{dim} ({field})")
 
 
 def readable_logs(figure: Figure) -> None:

@@ -3,20 +3,32 @@ number of superposed features, more a row of maps for values of the rest. What i
 
 import itertools
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from superjax import analysis
 from superjax.plots.canvas import fitted, heading, literal
-from superjax.plots.maps import BLUE, PHASE_COLOURS, VERMILION, hatch, phase_handles, phase_map, value_map
+from superjax.plots.maps import (
+    BLUE,
+    MEASURED_LINE,
+    PHASE_COLOURS,
+    VERMILION,
+    hatch,
+    phase_handles,
+    phase_map,
+    value_map,
+)
 from superjax.spec import Case
 from superjax.studies import dictionaries
 from superjax.studies.axes import axis_of, readable_logs, sorted_map, split
+from superjax.studies.boundaries import boundary_lines
 from superjax.studies.captions import spread
 from superjax.studies.results import Results, directions
 
@@ -25,6 +37,8 @@ MAX_WEIGHTS = 400  # features whose weights are drawn
 MAX_VALUES = 6  # of a further axis
 MAX_MAPS = 48  # of a figure
 MAX_FAMILIES = 8
+BOUNDARY = MEASURED_LINE
+BAND = {**MEASURED_LINE, "linewidth": 0.9, "linestyle": (0, (1, 1))}
 _MERGED = "on the direction of another feature (merged)"
 
 
@@ -232,6 +246,20 @@ def _draw_loss(ax: Axes, x: np.ndarray, data: xr.Dataset) -> None:
     ax.legend(fontsize=8)
 
 
+def _draw_boundaries(axes: Iterable[Axes], data: xr.Dataset, first: str, second: str) -> list[Line2D]:
+    """The boundaries that were searched in every map, and the ends of the band of the restarts; their keys."""
+    lines, handles = boundary_lines(data), []
+    for band, style in ((False, BOUNDARY), (True, BAND)):
+        some = [line for line in lines if line.is_band == band]
+        for line in some:
+            for ax in axes:
+                ax.plot(line.at[first], line.at[second], **style)
+        if some:
+            words = "end of the band of the restarts" if band else "boundary that was searched"
+            handles.append(Line2D([], [], **style, label=words))
+    return handles
+
+
 def _maps(case: Case, data: xr.Dataset) -> Figure:
     """A map of every feature's phase and of the number superposed, a row for every value of the further axes."""
     rest, first, second = split(case)
@@ -264,6 +292,8 @@ def _maps(case: Case, data: xr.Dataset) -> Figure:
     for ax in rows[-1]:
         ax.set_xlabel(x_label)
     handles = _handles(bool(_unknown(data).any()), bool(together[..., :shown].any()))
+    if "boundary_vertices" in data and not rest:
+        handles += _draw_boundaries(rows[0], data, first, second)
     if (_diverged(data) & ~_unknown(data)).any():
         handles.append(Patch(facecolor="none", edgecolor="black", hatch="xxxx", label="some restarts diverged"))
     figure.legend(handles=handles, loc="outside lower left", ncols=5, frameon=False)

@@ -166,8 +166,8 @@ def bar(name: str, models: int) -> Iterator[Callable[[float], None]]:
             say(f"{name}: {finished / models:.0%} of the training after {now - begun:.0f} s")
 
     with _bar_on_terminal(name, models, watched) as progress, _ticking(tick, 1.0):
-        if _telling and not watched:
-            say(f"{name}: {models:,} models to be trained")
+        if _telling and not watched and models:
+            say(f"{name}: training {models:,} models")
 
         def update(newly_finished: float) -> None:
             nonlocal finished

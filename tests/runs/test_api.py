@@ -86,7 +86,12 @@ def test_what_cannot_be_is_refused(study):
     superjax.run(study, out="out")
     with pytest.raises(SweepError, match="steps = 41, was 40") as error:
         superjax.run(study.override("train.steps=41"), out="out")
-    assert "start over with fresh=True, or choose another folder with out=" in str(error.value)
+    assert "start over with fresh=True, which deletes it, or choose another folder with out=" in str(error.value)
+    assert f"give the settings in {Path('out', 'study', 'sweep.toml')} to go on with it" in str(error.value)
+    assert "add start_from=out/study and take another out=" in str(error.value)
+    with pytest.raises(SweepError, match="seed = 7") as error:
+        superjax.run(study.override("seed=7"), out="out")
+    assert "start_from" not in str(error.value)
     superjax.run(study.override("train.steps=41"), out="out", fresh=True)
 
 
@@ -94,7 +99,7 @@ def test_progress_is_told_when_asked_for(study, capsys):
     superjax.run(study)
     assert capsys.readouterr() == ("", "")
     superjax.run(study, progress=True)
-    assert "study: 48 models to be trained" in capsys.readouterr().out
+    assert "study: training 48 models" in capsys.readouterr().out
 
 
 def test_messages_from_python_name_no_options_of_the_command_line(study, capsys):

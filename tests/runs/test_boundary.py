@@ -14,6 +14,7 @@ from superjax.runs.stages.classes import Classes
 from superjax.runs.stages.plane import Plane
 from superjax.spec import SweepError
 from superjax.spec.grid import Grid
+from superjax.studies import overview
 from superjax.studies.boundaries import crossings
 
 TEXT = """
@@ -45,6 +46,22 @@ def data(make_case):
     found, report = runner.run_case("case", make_case(text=text("resolution = 0.004\nband = 0.3")))
     assert report.seconds["boundary"] > 0
     return found
+
+
+def test_a_sweep_without_a_study_has_the_lines_in_its_maps(data, make_case):
+    figure = overview.overview(make_case(text=text("resolution = 0.004\nband = 0.3")), data, "case")
+    lines = superjax.boundary_lines(data)
+    assert {line.is_band for line in lines} == {False, True}
+    maps = [ax for ax in figure.axes if ax.get_title()]
+    assert len(maps) == 3
+    for ax in maps:
+        drawn = [line.get_xydata() for line in ax.lines]
+        assert len(drawn) == len(lines)
+        for line in lines:
+            vertices = np.column_stack([line.at["importance"], line.at["density"]])
+            assert any(one.shape == vertices.shape and (one == vertices).all() for one in drawn)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[-2:] == ["boundary that was searched", "end of the band of the restarts"]
 
 
 def test_boundary_of_the_optimum_is_that_of_the_reference(data):

@@ -158,10 +158,10 @@ def error_in_words(shown: list[Diagram]) -> str:
     return "with the standard error of starts that are independent in all cells"
 
 
-def outcome_title(restarts: int) -> str:
+def outcome_title(restarts: int, between: str = "\n") -> str:
     dropped = analysis.dropped(restarts)
-    average = f"average\nwithout the worst {dropped} of {restarts}" if dropped else f"average\nof {restarts} restarts"
-    return f"Typical outcome ({average})"
+    which = f"without the worst {dropped} of {restarts}" if dropped else f"of {restarts} restarts"
+    return f"Typical outcome (average{between}{which})"
 
 
 def cuts(results: Results) -> Figure:
@@ -181,9 +181,8 @@ def cuts(results: Results) -> Figure:
         f"superposition begins in the optimum. Dotted: the norm from which a feature is represented. Lowest losses: of "
         f"the optimum, of the best minimum in other phases, and of restarts whose gradient has vanished (below "
         f"{SETTLED:g} of the loss). Theory: unit weights, no bias where features share a dimension, the mean where one "
-        f"is left out. Typical outcome: average without the worst {analysis.dropped(shown[0].case.restarts)} of "
-        f"{shown[0].case.restarts} restarts. At importance 1 features are alike, and it is chance which of them is "
-        f"left out.{partly(len(shown), len(results.datasets), 'cases')}", 150,
+        f"is left out. {outcome_title(shown[0].case.restarts, ' ')}. At importance 1 features are alike, and it is "
+        f"chance which of them is left out.{partly(len(shown), len(results.datasets), 'cases')}", 150,
     )  # fmt: skip
     return figure
 
