@@ -265,7 +265,7 @@ def _summarise(finished: "Finished", strict: bool) -> int:
     done = "trained" if finished.trained else "redrawn"
     said = f"{sweep.name}: {counted(finished.models, finished.searched)} {done} in {finished.seconds:.1f} s"
     if finished.trained and (taken := sum(case.get("taken_over", 0) for case in manifest["cases"].values())):
-        said += f", {taken:,} of them before"
+        said += f", {taken:,} of them taken over from an earlier run"
     if finished.trained and (starts := manifest["starts"]) > 1:
         said += f", at start {starts} of a run begun {manifest['environment']['date']}"
     terminal.say(said)

@@ -37,8 +37,8 @@ jax.local_devices = lambda *arguments, **keywords: _devices(*arguments, **keywor
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # The annotations of the package are checked at every call, those of shapes only in modules that name any: that check
-# takes longer than many a function does. It alone lets a type be imported later, and can be switched off, as tests do
-# of what users call without it.
+# takes longer than many a function does. Its hook alone allows imports under TYPE_CHECKING, and can be switched off,
+# which tests of wrong input need.
 _package = Path(find_spec("superjax").origin).parent
 _files = [file for file in _package.rglob("*.py") if re.search("from jaxtyping|TYPE_CHECKING", file.read_text())]
 _shaped = [".".join(file.relative_to(_package.parent).with_suffix("").parts) for file in _files]

@@ -65,8 +65,11 @@ def compare(
     ]
     mean, covariance = np.zeros(len(finite)), np.zeros((len(finite), len(finite)))
     if many > 0:
-        mean, covariance = _sampled(G, bias, importance, density, enumerated, samples, seed)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, covariance = _sampled(G, bias, importance, density, enumerated, samples, seed)
     loss[finite] = exact + many * mean
+    if not np.isfinite(loss).any():  # weights so large
+        return Compared(loss, error, of_difference)
     lowest, variance = np.nanargmin(loss[finite]), np.diag(covariance)
     error[finite] = many * np.sqrt(variance)
     difference = variance + variance[lowest] - 2 * covariance[lowest]

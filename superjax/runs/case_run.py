@@ -175,6 +175,8 @@ class CaseRun:
 
     def tried_stages(self) -> dict[str, Tried | None]:
         """What each stage would take, None if that cannot be told."""
+        if not self._stages:
+            return {}
         cell = self._training.cell
         untrained = Trainee(self._training.first(np.arange(len(cell))), cell, np.full(len(cell), np.nan, np.float32))
         return {stage.name: stage.tried(untrained) for stage in self._stages}

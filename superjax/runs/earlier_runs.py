@@ -12,7 +12,6 @@ from superjax.errors import clip
 from superjax.runs import checkpoint, reading
 from superjax.runs.reading import CLAIMS, EXPLORER, FIGURES, MANIFEST, SETTINGS
 from superjax.spec import Sweep, SweepError, parse
-from superjax.spec.sweep import grows
 
 _ADVICE = "  start over with --fresh, which deletes it, or choose another folder with --out"
 
@@ -61,20 +60,23 @@ def stored_sweep(folder: Path, manifest: Mapping[str, Any]) -> Sweep:
     return stored
 
 
-def refuse_differences(folder: Path, sweep: Sweep, stored: Sweep) -> None:
+def refuse_differences(folder: Path, sweep: Sweep, stored: Sweep, finished: bool) -> None:
     differences = sweep.differences(stored)
     if differences:
         shown = differences[:3] + ([f"and {len(differences) - 3} more"] if len(differences) > 3 else [])
-        lines = "\n".join(f"  {line}" for line in [*shown, *_ways_on(folder, sweep, stored, differences)])
+        lines = "\n".join(f"  {line}" for line in [*shown, *_ways_on(folder, sweep, stored, differences, finished)])
         raise SweepError(f"{folder}: holds a run with other settings\n{lines}\n{_ADVICE}")
 
 
-def _ways_on(folder: Path, sweep: Sweep, stored: Sweep, differences: list[str]) -> list[str]:
-    """What may have been meant: the settings of the run, which may be unfinished, or to train its models on."""
-    both = [(stored.cases[name], case) for name, case in sweep.cases.items() if name in stored.cases]
-    ways = [f"give the settings in {folder / SETTINGS} to go on with it, or to draw it again"]
-    if len(both) == len(sweep.cases) and any(grows(*pair) for pair in both):
-        ways.append("more restarts or points can be had once it is finished with its own")
-    if all(re.match(r"[^:]*: train\.", line) for line in differences):
-        ways.append(f"to train its models on, add start_from={folder} and take another --out")
+def _ways_on(folder: Path, sweep: Sweep, stored: Sweep, differences: list[str], finished: bool) -> list[str]:
+    """What may have been meant: the settings of the run, or, if these alone differ, more restarts or points of an
+    unfinished run, or to train the models of a finished one on."""
+    ways = [f"repeat its settings, recorded in {folder / SETTINGS}, to go on with it or to draw it again"]
+    plain = not any(case.boundary or case.start_from for case in (*sweep.cases.values(), *stored.cases.values()))
+    if not finished and all(
+        re.match(r"[^:]*: (restarts|axes\.\w+\.(points|range|values)) =", line) for line in differences
+    ):
+        ways.append("a run takes more restarts or points once it is finished with its own")
+    if finished and plain and all(re.match(r"[^:]*: train\.(?!snapshots)", line) for line in differences):
+        ways.append(f"to train its models on, for train.steps more, add start_from={folder} and take another --out")
     return ways

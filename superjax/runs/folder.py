@@ -124,7 +124,8 @@ class Run:
             for name, case in self.sweep.cases.items()
             if name in stored.cases and grows(stored.cases[name], case) and self._is_there(name)
         }
-        refuse_differences(self.folder, self.sweep, replace(stored, cases=stored.cases | grown))
+        there = all(map(self._is_there, stored.cases))
+        refuse_differences(self.folder, self.sweep, replace(stored, cases=stored.cases | grown), there)
         for name in grown:
             self._manifest["cases"][name] |= {"done": False, "chunks": {}}
 

@@ -292,7 +292,8 @@ def _maps(case: Case, data: xr.Dataset) -> Figure:
     for ax in rows[-1]:
         ax.set_xlabel(x_label)
     handles = _handles(bool(_unknown(data).any()), bool(together[..., :shown].any()))
-    if "boundary_vertices" in data and not rest:
+    by_value = not any(label.startswith("point of") for label in (x_label, y_label))
+    if "boundary_vertices" in data and not rest and by_value:
         handles += _draw_boundaries(rows[0], data, first, second)
     if (_diverged(data) & ~_unknown(data)).any():
         handles.append(Patch(facecolor="none", edgecolor="black", hatch="xxxx", label="some restarts diverged"))

@@ -59,5 +59,7 @@ def test_a_model_that_diverged_has_no_loss():
     assert np.isnan(found.loss).tolist() == [False, True, False]
     alone = active_counts.compare(W[[0, 2]], b[[0, 2]], importance, 0.1, samples=2**8)
     np.testing.assert_array_equal(found.loss[[0, 2]], alone.loss)
+    huge = active_counts.compare(np.full_like(W, 1e20), b, importance, 0.1, samples=2**8)
+    assert not np.isfinite(huge.loss).any()
     nothing = active_counts.compare(W[1:2], b[1:2], importance, 0.1, samples=2**8)
     assert np.isnan(nothing.loss).all()

@@ -87,7 +87,7 @@ def test_what_cannot_be_is_refused(study):
     with pytest.raises(SweepError, match="steps = 41, was 40") as error:
         superjax.run(study.override("train.steps=41"), out="out")
     assert "start over with fresh=True, which deletes it, or choose another folder with out=" in str(error.value)
-    assert f"give the settings in {Path('out', 'study', 'sweep.toml')} to go on with it" in str(error.value)
+    assert f"repeat its settings, recorded in {Path('out', 'study', 'sweep.toml')}, to go on" in str(error.value)
     assert "add start_from=out/study and take another out=" in str(error.value)
     with pytest.raises(SweepError, match="seed = 7") as error:
         superjax.run(study.override("seed=7"), out="out")

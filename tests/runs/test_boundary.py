@@ -64,6 +64,17 @@ def test_a_sweep_without_a_study_has_the_lines_in_its_maps(data, make_case):
     assert labels[-2:] == ["boundary that was searched", "end of the band of the restarts"]
 
 
+def test_lines_are_left_out_of_maps_by_number(data, make_case):
+    """Where an axis has two fields a map has the numbers of its points, and lines have their values."""
+    case = make_case(text=text("resolution = 0.004\nband = 0.3"))
+    zipped = case.axes["importance"].model_copy(
+        update={"field": None, "fields": ["importance[-1]", "importance[0]"], "values": [[v, v] for v in range(1, 7)],
+                "range": None, "points": None, "scale": "linear"}
+    )  # fmt: skip
+    figure = overview.overview(case.model_copy(update={"axes": {**case.axes, "importance": zipped}}), data, "case")
+    assert not any(ax.lines for ax in figure.axes if ax.get_title())
+
+
 def test_boundary_of_the_optimum_is_that_of_the_reference(data):
     """From a grid of 36 points, whose squares are up to two thirds of an e-fold; every position is known to half a
     square. At importance 1 any direction is an optimum where data are dense, so there may be islands there."""

@@ -34,7 +34,7 @@ def gauss(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     return (points + 1) / 2, weights / 2
 
 
-@functools.lru_cache(maxsize=32)  # arrays that are not to be written to
+@functools.lru_cache(maxsize=4)  # arrays that are not to be written to
 def unit_segments(n_features: int, nodes: Nodes, closed: bool = True) -> Segments:
     """The faces of the unit cube: every set of active features, each at its number of Gauss-Legendre points.
 
@@ -56,7 +56,7 @@ def unit_segments(n_features: int, nodes: Nodes, closed: bool = True) -> Segment
     return _joined(faces)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=4)
 def signed_segments(n_features: int, nodes: Nodes, closed: bool = True) -> Segments:
     """The same of the cube [-1, 1]ⁿ: every face of the unit cube with every choice of signs of its active features."""
     faces = []

@@ -139,7 +139,7 @@ class Attacks(Stage):
             jax.block_until_ready(attack(some))
             seconds.append(time.perf_counter() - start)
         chunks = -(-models // at_once)
-        return Tried(chunks, chunks * seconds[1], 0.0, seconds[0] - seconds[1])
+        return Tried(chunks, chunks * seconds[1], 0.0, max(seconds[0] - seconds[1], 0.0))
 
     def run(self, trained: Trainee) -> Found:
         running, grid, options = self._running, self._running.grid, self._running.case.attack

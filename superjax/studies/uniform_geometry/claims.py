@@ -223,20 +223,24 @@ def _factors(shown: Uniform) -> list[Claim]:
                 + (f" up to {SHARE:.0%} of its gain" if len(contenders[cell]) > 1 else ""),
                 f"{SECTION}; {DERIVED}", 0.5, inside / max(int(shown.represented[cell].sum()), 1),
                 note=f"{_counts(factors, members)}; share of the best product's gain over PCA reached "
-                f"{shown.reached[cell]:.1%}, {_what_that_means(float(shown.reached[cell]))}; what is no polytope has "
+                f"{shown.reached[cell]:.1%}{_why_others(shown, cell, inside)}; what is no polytope has "
                 "D_i or overlaps off those of one; the settings were selected on such counts",
             )
         )  # fmt: skip
     return found
 
 
-def _what_that_means(share: float) -> str:
-    """Why features are in no such polytopes, by the share of the best product's gain that training reached."""
+def _why_others(shown: Uniform, cell: int, inside: int) -> str:
+    """Why features are in no such polytopes, by the share of the best product's gain that training reached; nothing if
+    all are."""
+    share, resolution = float(shown.reached[cell]), float(shown.resolution[cell])
+    if inside == shown.represented[cell].sum() > 0 or not np.isfinite(share):
+        return ""
     if share < 1 - SHARE:
-        return "so training is short of the optimum, and what sticks here is the optimiser"
-    if share <= 1:
-        return "so larger structures are nearly as good as products of polytopes"
-    return "by a solution that beats all products"
+        return ": training got stuck short of the optimum"
+    if share > 1 + resolution:
+        return ", by a solution that is better than all products"
+    return ": other structures are nearly as good as the best product"
 
 
 def _counts(factors: Mapping[str, int], members: Mapping[str, int]) -> str:
