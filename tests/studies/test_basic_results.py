@@ -68,7 +68,7 @@ def test_published_counts_are_compared_with_the_median_of_the_fits(results):
     (claim,) = [one for one in studies.claims(results) if "features, published protocol" in one.claim]
     measured = np.median(view.count(results.datasets["A_notebook"]["phase"]).transpose("density", "restart"), axis=1)
     assert claim.expected == [5, 7, 13] and claim.measured == measured.tolist() and claim.kind == "paper"
-    assert claim.holds == (measured == [5, 7, 13]).all()
+    assert claim.holds == (np.abs(measured - [5, 7, 13]) <= 1).all()
     assert claim.claim.endswith("densities 1, 0.3, 0.003")
 
 

@@ -24,6 +24,7 @@ from superjax.studies.results import Results
 
 SECTION = "Demonstrating Superposition"
 DENSE = (0.3, 0.1)  # densities at which features are added in antipodal pairs
+ONE_FIT = "1: the paper shows one fit, and single fits differ by that from their median"
 CERTAIN = 1000.0  # standard errors, of a difference that has no more noise
 SPARSE = 0.01  # densities up to this one are the paper's high sparsity regime
 
@@ -114,13 +115,14 @@ def _published(group: Group) -> list[Claim]:
     rule = f"norm at least {group.case.phases.represented:g} in the paper's figure and in ours"
     chosen = count(best["phase"]).values[list(points.values())]
     found = [
-        equal(f"{group.title}: represented features, published protocol (median of {numbers.shape[1]} fits), {where}",
-              SECTION, expected, np.median(numbers, axis=1).tolist(),
+        close(f"{group.title}: represented features, published protocol (median of {numbers.shape[1]} fits), {where}",
+              SECTION, expected, np.median(numbers, axis=1).tolist(), absolute=1, tolerance=ONE_FIT,
               note=f"{rule}; least and most of a fit: {spread}. Standard errors of the medians (bootstrap): "
-              f"{_listed(errors.round(2))}. The paper shows one fit, whose bars were read from its figure",
+              f"{_listed(errors.round(2))}. With seeds 0 to 4 medians of 20 fits are the paper's everywhere for one "
+              "seed, and up to 1 off for the others. The paper's bars were read from its figure",
               kind="paper"),
         close(f"{group.title}: represented features, best fit found, {where}", SECTION, expected, chosen.tolist(),
-              absolute=1, tolerance="1, as single fits by the published protocol differ from their median",
+              absolute=1, tolerance=ONE_FIT,
               note=f"{rule}; best are fits by: {_kinds(best)}", kind="paper"),
     ]  # fmt: skip
     alone = {s: point for s, point in points.items() if s in PUBLISHED_ALONE}
@@ -129,9 +131,10 @@ def _published(group: Group) -> list[Claim]:
         own = own.transpose("density", "restart").values
         spread = "; ".join(f"{s:g}: {row.min()} to {row.max()}" for s, row in zip(alone, own, strict=True))
         found.append(
-            equal(f"{group.title}: features with a dimension of their own, published protocol (median), densities "
+            close(f"{group.title}: features with a dimension of their own, published protocol (median), densities "
                   f"{_listed(np.array(list(alone)))}", SECTION, [PUBLISHED_ALONE[s] for s in alone],
-                  np.median(own, axis=1).tolist(), note=f"least and most of a fit: {spread}", kind="paper")
+                  np.median(own, axis=1).tolist(), absolute=1, tolerance=ONE_FIT,
+                  note=f"least and most of a fit: {spread}", kind="paper")
         )  # fmt: skip
     return found
 
