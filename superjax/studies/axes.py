@@ -69,9 +69,9 @@ def axis_of(case: Case, data: xr.Dataset, dim: str) -> tuple[np.ndarray, str, bo
 
 
 def label_of(case: Case, dim: str) -> str:
-    """What an axis of one field is called in figures: its label, else its name and the field, unless that says it."""
+    """What an axis of one field is called in figures: its label, else its field, of which its name may be enough."""
     axis, (field,) = case.axes[dim], case.axes[dim].names
-    return axis.label or (dim if dim == field.rpartition(".")[2] else f"{dim} ({field})")
+    return axis.label or (dim if dim == field.rpartition(".")[2] else field)
 
 
 def readable_logs(figure: Figure) -> None:

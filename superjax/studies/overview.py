@@ -37,7 +37,6 @@ MAX_WEIGHTS = 400  # features whose weights are drawn
 MAX_VALUES = 6  # of a further axis
 MAX_MAPS = 48  # of a figure
 MAX_FAMILIES = 8
-BOUNDARY = MEASURED_LINE
 BAND = {**MEASURED_LINE, "linewidth": 0.9, "linestyle": (0, (1, 1))}
 _MERGED = "on the direction of another feature (merged)"
 
@@ -249,7 +248,7 @@ def _draw_loss(ax: Axes, x: np.ndarray, data: xr.Dataset) -> None:
 def _draw_boundaries(axes: Iterable[Axes], data: xr.Dataset, first: str, second: str) -> list[Line2D]:
     """The boundaries that were searched in every map, and the ends of the band of the restarts; their keys."""
     lines, handles = boundary_lines(data), []
-    for band, style in ((False, BOUNDARY), (True, BAND)):
+    for band, style in ((False, MEASURED_LINE), (True, BAND)):
         some = [line for line in lines if line.is_band == band]
         for line in some:
             for ax in axes:

@@ -35,7 +35,8 @@ def claims(results: Results) -> list[Claim]:
         if "linear" in group.data:
             found += _linear(group)
         if group.relu:
-            found += [*_dense(group), *_digon_rule(group), *_choice(group), *_interference(group)]
+            pairs = _ideal_pairs(group)
+            found += [*_dense(group), *_digon_rule(group, pairs), *_choice(group), *_interference(group, pairs)]
         if "notebook" in group.relu:
             found += [*_published(group), *_order(group), *_protocol(group)]
     return found
@@ -174,7 +175,7 @@ def _choice(group: Group) -> list[Claim]:
     ]  # fmt: skip
 
 
-def _digon_rule(group: Group) -> list[Claim]:
+def _digon_rule(group: Group, pairs: dict[int, "IdealPairs"]) -> list[Claim]:
     """The number of features that antipodal pairs of unit weights predict, beside that of the best fit."""
     m, best = group.case.n_hidden, count(group.best_found()["phase"]).values
     rule = np.array([theory.digon_count(group.importance, s, m) for s in group.density])
@@ -182,9 +183,10 @@ def _digon_rule(group: Group) -> list[Claim]:
     if not applies.any():
         return []
     rest = "; ".join(f"{s:g}: {n}" for s, n in zip(group.density[~applies], best[~applies], strict=True))
-    points = np.flatnonzero(applies).tolist()
-    pairs = {group.density[point]: found for point in points if (found := _ideal_pairs(group, point))}
-    by_hand = "; ".join(f"{s:g}: {pair.excess:+.2%} ± {pair.error:.2%}" for s, pair in pairs.items())
+    by_hand = "; ".join(
+        f"{group.density[point]:g}: {pair.excess:+.2%} ± {pair.error:.2%}"
+        for point, pair in pairs.items() if applies[point]
+    )  # fmt: skip
     return [
         close(f"{group.title}: represented features of the best fit by the digon rule, densities "
               f"{_listed(group.density[applies])}", "digon rule, derived", rule[applies].tolist(),
@@ -207,23 +209,30 @@ class IdealPairs(NamedTuple):
         return self.excess < -3 * self.error
 
 
-def _ideal_pairs(group: Group, point: int) -> IdealPairs | None:
+def _ideal_pairs(group: Group) -> dict[int, IdealPairs]:
     """The model of the digon rule, unit weights and no bias but the mean where a feature is left out, beside the best
-    fit at a density; None where features depend on each other."""
+    fit, by the number of the density: those below 1 at which it fills no dimension with a third feature. None where
+    features depend on each other."""
     if any(group.cases[kind].data.kind != "independent" for kind in group.relu):
-        return None
-    importance, m, s = group.importance, group.case.n_hidden, float(group.density[point])
-    number, ranked = theory.digon_count(importance, s, m), np.argsort(-importance, kind="stable")
-    W, b = np.zeros((m, len(importance))), np.full(len(importance), theory.mean(s))
-    W[np.arange(m), ranked[:m]], b[ranked[:number]] = 1, 0
-    newcomers = ranked[m:number]
-    W[m - 1 - np.arange(len(newcomers)), newcomers] = -1  # the first asks the least important host
-    best = group.best_found().isel(density=point)
-    loss, _, error = active_counts.compare(
-        np.stack([best["W"].transpose("hidden", "feature").values, W]), np.stack([best["b"].values, b]), importance, s,
-        samples=samples(2, len(importance)),
-    )  # fmt: skip
-    return IdealPairs(float(loss[1] / loss[0] - 1), float(error.max() / loss[0])) if np.isfinite(loss).all() else None
+        return {}
+    importance, m, found = group.importance, group.case.n_hidden, {}
+    ranked = np.argsort(-importance, kind="stable")
+    for point, s in enumerate(group.density.tolist()):
+        number = theory.digon_count(importance, s, m)
+        if s == 1 or number >= min(2 * m, len(importance)):
+            continue
+        W, b = np.zeros((m, len(importance))), np.full(len(importance), theory.mean(s))
+        W[np.arange(m), ranked[:m]], b[ranked[:number]] = 1, 0
+        newcomers = ranked[m:number]
+        W[m - 1 - np.arange(len(newcomers)), newcomers] = -1  # the first asks the least important host
+        best = group.best_found().isel(density=point)
+        loss, _, error = active_counts.compare(
+            np.stack([best["W"].transpose("hidden", "feature").values, W]), np.stack([best["b"].values, b]),
+            importance, s, samples=samples(2, len(importance)),
+        )  # fmt: skip
+        if np.isfinite(loss).all():
+            found[point] = IdealPairs(float(loss[1] / loss[0] - 1), float(error.max() / loss[0]))
+    return found
 
 
 def _order(group: Group) -> list[Claim]:
@@ -268,7 +277,7 @@ def _rank_above(one: np.ndarray, other: np.ndarray) -> float | None:
     return float((first[:, None] < second[None]).mean()) if len(first) and len(second) else None
 
 
-def _interference(group: Group) -> list[Claim]:
+def _interference(group: Group, pairs: dict[int, "IdealPairs"]) -> list[Claim]:
     """Positive interference, and negative biases that make up for it, are there where data are sparse, and only there.
 
     An antipodal pair has a bias a little above 0, and no positive interference.
@@ -279,7 +288,7 @@ def _interference(group: Group) -> list[Claim]:
     if dense:
         largest = {group.density[k]: float(overlaps[k].max()) for k in dense}
         least = {group.density[k]: float((biases[k] / group.density[k]).min()) for k in dense}
-        stuck = [group.density[k] for k in dense if (pair := _ideal_pairs(group, k)) and pair.better]
+        stuck = [group.density[k] for k in dense if k in pairs and pairs[k].better]
         where = "best fits found, by density: {}" + (
             f"; at {_listed(np.array(stuck))} ideal antipodal pairs have a lower loss: no fit found the optimum"
             if stuck else ""
