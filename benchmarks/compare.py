@@ -1,6 +1,7 @@
 """Time superjax and other loops over the same models, one after the other.
 
-    python -m benchmarks.compare [WORKLOAD ...] [--repeats 5] [--steps N | --longer K] [--out DIR] [--list]
+    python -m benchmarks.compare [WORKLOAD ...] [--repeats 5] [--steps N | --longer K] [--loops LOOP ...]
+        [--out DIR] [--list]
 
 README.md says what is measured and how to read it. Exit status: 0 done; 1 the two did not train to the same loss;
 2 the command is wrong.
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -208,20 +210,20 @@ def plain_form():
     engine.program.cache_clear()
 
 
-def measure(workload: Workload, repeats: int) -> dict[str, Any]:
-    """Time superjax and the loops alternately; ratios are taken between neighbours in time."""
+def measure(workload: Workload, repeats: int, names: Sequence[str]) -> dict[str, Any]:
+    """Time superjax and loops by their names alternately; ratios are taken between neighbours in time."""
     W = workload.initial_weights()
     short, long = workload.sweep(steps=1), workload.sweep(steps=1 + workload.steps)
     first = time_superjax(workload, short, W)
     time_superjax(workload, long, W)
-    for loop in LOOPS:  # a loop of JAX is compiled for its number of steps
+    for loop in names:  # a loop of JAX is compiled for its number of steps
         time_loop(workload, W, workload.steps_of(loop) if loop == "jax" else WARM_UP_STEPS, loop)
 
     fixed, rounds, products = [], [], []
     for _ in range(repeats):
         before, after = time_superjax(workload, short, W), time_superjax(workload, long, W)
         fixed.append(before.wall)
-        loops = {loop: time_loop(workload, W, workload.steps_of(loop), loop) for loop in LOOPS}
+        loops = {loop: time_loop(workload, W, workload.steps_of(loop), loop) for loop in names}
         rounds.append({"superjax": Timing(after.wall - before.wall, after.cpu - before.cpu), **loops})
         products.append(
             {
@@ -235,10 +237,10 @@ def measure(workload: Workload, repeats: int) -> dict[str, Any]:
         plain = min(time_superjax(workload, longer, W).wall for _ in range(2)) - statistics.median(fixed)
 
     samples = workload.models * workload.batch
-    steps = {"superjax": workload.steps, **{loop: workload.steps_of(loop) for loop in LOOPS}}
+    steps = {"superjax": workload.steps, **{loop: workload.steps_of(loop) for loop in names}}
     ns = {name: [1e9 * r[name].wall / (samples * steps[name]) for r in rounds] for name in steps}
-    ratios = {name: [b / a for a, b in zip(ns["superjax"], ns[name], strict=True)] for name in LOOPS}
-    best = min(LOOPS, key=lambda name: statistics.median(ns[name]))
+    ratios = {name: [b / a for a, b in zip(ns["superjax"], ns[name], strict=True)] for name in names}
+    best = min(names, key=lambda name: statistics.median(ns[name]))
     # W x, Wᵀ h, their two transposed products with the residual, and the two of the weights' gradient
     operations = 10 * workload.n_features * workload.n_hidden
     ours = statistics.median(ns["superjax"])
@@ -263,7 +265,7 @@ def measure(workload: Workload, repeats: int) -> dict[str, Any]:
         "cores_busy": {name: round(statistics.median(r[name].cores for r in rounds), 2) for name in steps},
         "superjax_fixed_seconds": round(statistics.median(fixed), 4),
         "superjax_compile_seconds": round(first.wall - statistics.median(fixed), 2),
-        "mean_loss": mean_losses(workload, W),
+        "mean_loss": mean_losses(workload, W, names),
     }
 
 
@@ -271,11 +273,11 @@ def engine_form(workload: Workload) -> str:
     return CaseRun(workload.name, workload.sweep().cases[workload.name]).report.form
 
 
-def mean_losses(workload: Workload, W: np.ndarray) -> dict[str, float]:
+def mean_losses(workload: Workload, W: np.ndarray, names: Sequence[str]) -> dict[str, float]:
     """Mean loss over the models at the start, and after equally many steps of each."""
     b = np.zeros((workload.models, workload.n_features), np.float32)
     dataset = workload.run_superjax(workload.sweep(steps=workload.check_steps), W)
-    loops = {loop: workload.run_loop(W, workload.check_steps, loop) for loop in LOOPS}
+    loops = {loop: workload.run_loop(W, workload.check_steps, loop) for loop in names}
     return {
         "start": workload.loss_of(W, b),
         "superjax": float(dataset["loss"].mean()),
@@ -286,24 +288,30 @@ def mean_losses(workload: Workload, W: np.ndarray) -> dict[str, float]:
 def agrees(result: dict[str, Any]) -> bool:
     """Whether all trained to the same mean loss."""
     loss = result["mean_loss"]
-    return all(abs(loss[name] / loss["superjax"] - 1) <= TOLERANCE for name in LOOPS)
+    return all(abs(loss[name] / loss["superjax"] - 1) <= TOLERANCE for name in result["ratio"])
 
 
 def summary(values: list[float]) -> dict[str, Any]:
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "all": values}
 
 
+def loops_of(results: dict[str, dict[str, Any]]) -> list[str]:
+    """The loops that were timed."""
+    return list(next(iter(results.values()))["ratio"])
+
+
 def table(results: dict[str, dict[str, Any]]) -> str:
     """The results in Markdown: of other loops how many times longer they take."""
-    head = ["models", "superjax, ns", *LOOPS.values(), "best of these", "superjax, plain vmap", "of products alone",
-            "of a 1024³ product"]  # fmt: skip
+    loops = loops_of(results)
+    head = ["models", "superjax, ns", *(LOOPS[loop] for loop in loops)]
+    head += ["best of these", "superjax, plain vmap", "of products alone", "of a 1024³ product"]
     lines = ["| " + " | ".join(head) + " |"]
     lines.append("| --- " * lines[0].count(" | ") + "| --- |")
     for result in results.values():
         name = f"n={result['n_features']} m={result['n_hidden']}, {result['models']} models, batch {result['batch']}"
         cells = [name, spread(result["ns_per_model_sample"]["superjax"])]
         cells += [f"{spread(result['ratio'][loop])}, {result['ns_per_model_sample'][loop]['median']:.3g} ns"
-                  for loop in LOOPS]  # fmt: skip
+                  for loop in loops]  # fmt: skip
         cells += [f"{result['ratio'][result['best_loop']]['median']:.1f}: {LOOPS[result['best_loop']]}"]
         cells += [f"{result['ratio_to_plain']:.1f} ({result['form']})"]
         cells += [f"{result[name]:.0%}" for name in ("fraction_of_products_alone", "fraction_of_matrix_product")]
@@ -325,8 +333,8 @@ def notes(results: dict[str, dict[str, Any]]) -> str:
     lines = []
     for name, result in results.items():
         cores, loss = result["cores_busy"], result["mean_loss"]
-        busy = ", ".join(f"{cores[who]}" for who in ("superjax", *LOOPS))
-        losses = ", ".join(f"{loss[who]:.5f}" for who in ("superjax", *LOOPS))
+        busy = ", ".join(f"{cores[who]}" for who in ("superjax", *result["ratio"]))
+        losses = ", ".join(f"{loss[who]:.5f}" for who in ("superjax", *result["ratio"]))
         lines += [
             f"* {name}: {result['us_per_model_step']:.3g} µs a model-step, {result['gflops']:.0f} GFLOP/s (10 n m "
             f"operations a sample) where a 1024³ product ran at {result['matrix_product_gflops']['median']:.0f}. "
@@ -339,19 +347,21 @@ def notes(results: dict[str, dict[str, Any]]) -> str:
 
 
 LABELS = {"superjax": "superjax", "plain": "superjax, plain vmap", **dict(reversed(LOOPS.items()))}
+COLOURS = ("#D55E00", "#E69F00", "#F0E442", "#CC79A7", "#009E73", "#56B4E9", "#0072B2", "#444444")
 
 
 def draw(results: dict[str, dict[str, Any]], file: Path) -> None:
     """Nanoseconds of a model-sample of every way to train, beside those of the matrix products alone."""
     figure = Figure(figsize=(12, 4.5), layout="constrained")
     axes = figure.subplots()
-    width = 0.8 / len(LABELS)
-    colours = ("#D55E00", "#E69F00", "#F0E442", "#CC79A7", "#009E73", "#56B4E9", "#0072B2", "#444444")
-    for k, ((name, label), colour) in enumerate(zip(LABELS.items(), colours, strict=True)):
+    bars = [name for name in LABELS if name in ("superjax", "plain", *loops_of(results))]
+    width = 0.8 / len(bars)
+    colours = dict(zip(LABELS, COLOURS, strict=True))
+    for k, name in enumerate(bars):
         ns = [r["plain_ns_per_model_sample"] if name == "plain" else r["ns_per_model_sample"][name]["median"]
               for r in results.values()]  # fmt: skip
-        places = np.arange(len(results)) + (k - len(LABELS) // 2) * width
-        axes.bar(places, ns, width, color=colour, label=label)
+        places = np.arange(len(results)) + (k - len(bars) // 2) * width
+        axes.bar(places, ns, width, color=colours[name], label=LABELS[name])
     for k, result in enumerate(results.values()):
         axes.hlines(result["products_alone_ns"]["median"], k - 0.45, k + 0.45, "black", "dotted",
                     label=None if k else "matrix products alone")  # fmt: skip
@@ -377,6 +387,19 @@ def machine() -> dict[str, Any]:
     }
 
 
+def write_results(results: dict[str, dict[str, Any]], repeats: int, out: Path) -> None:
+    """Write the table, the numbers and the plot of the workloads so far into a folder."""
+    facts = machine()
+    versions = ", ".join(f"{package} {facts['versions'][package]}" for package in ("jax", "torch"))
+    device = jax.devices()[0].device_kind if jax.default_backend() != "cpu" else "no accelerator"
+    heading = f"{facts['usable_cores']} cores of {facts['processor']}, {device}, {versions}, {facts['date']}"
+    text = f"{heading}\n\n{table(results)}\n\n{notes(results)}"
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "compare.json", {"machine": facts, "repeats": repeats, "workloads": results})
+    write_text(out / "compare.md", f"# superjax and other loops, ns per model-sample\n\n{text}\n")
+    draw(results, out / "compare.png")
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.compare", description="Time superjax and other loops on the same models."
@@ -386,6 +409,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     steps = parser.add_mutually_exclusive_group()
     steps.add_argument("--steps", type=int, metavar="N", help="of every run and the check, for a trial of the command")
     steps.add_argument("--longer", type=int, default=1, metavar="K", help="K times the steps, for a fast device")
+    parser.add_argument("--loops", nargs="+", choices=LOOPS, default=list(LOOPS), metavar="LOOP",
+                        help=f"what to compare with: {', '.join(LOOPS)} (default: all)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="default: %(default)s")
     parser.add_argument("--list", action="store_true", help="list the workloads")
     arguments = parser.parse_args(argv)
@@ -414,19 +439,11 @@ def main(argv: list[str] | None = None) -> int:
             workload = replace(workload, steps=n, torch_steps=n, plain_steps=n, check_steps=n)
         steps = {name: arguments.longer * getattr(workload, name) for name in ("steps", "torch_steps", "plain_steps")}
         workload = replace(workload, **steps)
-        results[name] = measure(workload, arguments.repeats)
+        results[name] = measure(workload, arguments.repeats, arguments.loops)
+        write_results(results, arguments.repeats, arguments.out)  # the next workload may fail
         print(f"{name} done", file=sys.stderr)
 
-    facts = machine()
-    versions = ", ".join(f"{package} {facts['versions'][package]}" for package in ("jax", "torch"))
-    device = jax.devices()[0].device_kind if jax.default_backend() != "cpu" else "no accelerator"
-    heading = f"{facts['usable_cores']} cores of {facts['processor']}, {device}, {versions}, {facts['date']}"
-    text = f"{heading}\n\n{table(results)}\n\n{notes(results)}"
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write_json(arguments.out / "compare.json", {"machine": facts, "repeats": arguments.repeats, "workloads": results})
-    write_text(arguments.out / "compare.md", f"# superjax and other loops, ns per model-sample\n\n{text}\n")
-    draw(results, arguments.out / "compare.png")
-    print(text)
+    print((arguments.out / "compare.md").read_text(encoding="utf-8"))
     return 0 if all(map(agrees, results.values())) else 1
 
 
