@@ -43,6 +43,7 @@ from superjax.spec.grid import HYPER
 from superjax.system.machine import usable_memory
 
 _TRIAL_STEPS = 20
+_TURN = 16  # steps between which an accelerator need not ask whether to go on, as it waits for the answer each time
 _MAPPED_ENTRIES = 2**13  # rows x parameters of a model from which one by one is faster than all in one product
 _CANNOT_RUN = (jax.errors.JaxRuntimeError, NotImplementedError)  # what a compiler or device says that cannot
 Role = Literal["train", "evaluate"]
@@ -98,6 +99,10 @@ def _choose_form(objective: Objective, model: PyTree, refusal: str | None) -> ke
     return "mapped" if jax.default_backend() == "cpu" and entries >= _MAPPED_ENTRIES else "plain"
 
 
+def _turn() -> int:
+    return 1 if jax.default_backend() == "cpu" else _TURN
+
+
 @functools.lru_cache(maxsize=16)
 def program(
     shape: Shape, method: Method, fine: Objective, second: Objective, devices: int | None = None, own: str = ""
@@ -136,7 +141,7 @@ class Program:
         cell_axes = Cell(0, {name: 0 if name in shape.swept else None for name in HYPER}, 0 if shape.masked else None)
 
         def steps_under(objective, form) -> Compiled:
-            advance = functools.partial(train_one, method, objective, form)
+            advance = functools.partial(train_one, method, objective, form, turn=_turn())
 
             def steps(state, cell, root, stream, *block):
                 return advance(state, cell, jax.random.fold_in(jax.random.fold_in(root, 1), stream), *block)
@@ -240,38 +245,47 @@ class Program:
         """The form and size of chunks in which a step of a model takes least on this device, by trying them with the
         first of the objectives that are minimised one after the other; the others must run too.
 
-        A form that does not compile here, or has no room, is passed over, and `passed_over` is told of it and why.
-        Smaller chunks are tried as long as they are faster by a twentieth. What was found for so many models is kept.
+        The forms are compared by their largest chunks, as every size that is tried is compiled; of the faster form
+        smaller ones are tried too. A form that does not compile here, or has no room, is passed over, and
+        `passed_over` is told of it and why. What was found for so many models is kept.
         Raises SweepError if no form runs.
         """
         if (known := self._fastest.get((*objectives, models))) is not None:
             return known
-        found: list[tuple[float, kernel.Form, int]] = []
         objective, *others = objectives
+        found: list[tuple[float, kernel.Form, int]] = []
         for form in self.forms(objective):
             try:
                 chunk, timed = self._trained_chunk(objective, form, models, cells)
-                best = timed(chunk), chunk
-                for share in (4, 16, 64):
-                    chunk, timed = self._trained_chunk(objective, form, models, cells, share)
-                    if chunk >= best[1] or (took := timed(chunk)) > 0.95 * best[0]:
-                        break
-                    best = took, chunk
+                found.append((timed(chunk), form, chunk))
+            except _CANNOT_RUN as error:
+                passed_over(form, _first_line(error))
+        for took, form, chunk in sorted(found):
+            try:
+                chunk = self._smaller(objective, form, models, cells, took, chunk)
                 for other in others:
-                    chunk, timed = self._trained_chunk(other, form, models, cells)
-                    best = best[0], min(best[1], chunk)
-                    timed(best[1])
+                    fits, timed = self._trained_chunk(other, form, models, cells)
+                    chunk = min(chunk, fits)
+                    timed(chunk)
             except _CANNOT_RUN as error:
                 passed_over(form, _first_line(error))
             else:
-                found.append((best[0], form, best[1]))
-        if not found:
-            raise SweepError("this device runs none of the forms of the training step")
-        _, form, chunk = min(found)
-        for one in objectives:
-            self.use("train", one, form)
-        self._fastest[*objectives, models] = form, chunk
-        return form, chunk
+                for one in objectives:
+                    self.use("train", one, form)
+                self._fastest[*objectives, models] = form, chunk
+                return form, chunk
+        raise SweepError("this device runs none of the forms of the training step")
+
+    def _smaller(
+        self, objective: Objective, form: kernel.Form, models: int, cells: Cell, took: float, chunk: int
+    ) -> int:
+        """Parts of a chunk are tried as long as they are faster by a twentieth."""
+        for share in (4, 16, 64):
+            part, timed = self._trained_chunk(objective, form, models, cells, share)
+            if part >= chunk or (now := timed(part)) > 0.95 * took:
+                break
+            took, chunk = now, part
+        return chunk
 
     def evaluation_form(self, models: int, cells: Cell, passed_over: PassedOver) -> kernel.Form:
         """The first form in which this device evaluates; others are passed over, and it is kept, as in `fastest`."""

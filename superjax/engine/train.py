@@ -131,12 +131,14 @@ def train_one(
     first_step: Int[Array, ""],
     count: Int[Array, ""],
     factors: Float[Array, " block"],
+    turn: int = 1,
 ) -> TrainState:
     """Advance one model through `count` steps from `first_step`, with the schedule's factor at each.
 
     The loss is divided by a constant of the model first (`normalize`): losses fall with the density, to 1e-5, and
     Adam's epsilon would see it. Minibatches come from (key, step), so models with one key share them. The number of
-    steps is traced: blocks of any length, hence snapshots at any steps, run the same program.
+    steps is traced: blocks of any length, hence snapshots at any steps, run the same program. It is looked at once in
+    `turn` steps; those beyond it change nothing.
     """
     gradient_of = gradient(objective, form)
     n_outputs = cell.laws.terms[0].weights().shape[-1]
@@ -163,7 +165,16 @@ def train_one(
         following = draw if objective.fixed else draw_of(first_step + i + 1)
         return advance(state, first_step + i, factors[i], draw), following
 
-    return lax.fori_loop(0, count, body, (state, draw_of(first_step)))[0]
+    def several(j, carry):
+        def one(k, carry):
+            i = j * turn + k
+            (old, _), (new, following) = carry, body(i, carry)
+            return jax.tree.map(lambda new, old: jnp.where(i < count, new, old), new, old), following
+
+        return lax.fori_loop(0, turn, one, carry)
+
+    turns, steps = (count, body) if turn == 1 else (-(-count // turn), several)
+    return lax.fori_loop(0, turns, steps, (state, draw_of(first_step)))[0]
 
 
 class Evaluation(NamedTuple):

@@ -117,7 +117,7 @@ class CaseRun:
             "train", compiled, parts[0].objective, in_stream, self.cells, *(part.objective for part in parts[1:])
         )
         self.report.form = compiled.form(parts[0].objective)
-        if self.report.form == "plain":
+        if self.report.form == "plain" and jax.default_backend() == "cpu":  # else it was the faster one
             self.report.plain_because = compiled.refusal(parts[0].objective) or ""
         if "evaluate" not in self.chunks:
             side_by_side = min(self.report.models, chunk * case.train.streams * compiled.mesh.size)

@@ -75,9 +75,10 @@ def run(
         tell: lets other processes hear what is to be done, or why it cannot be.
         ready: hears what is to be done before it is.
     """
+    seconds = {"import": time.perf_counter() - start}
     with ExitStack() as stack:
         try:
-            with terminal.doing(f"{sweep.name}: making ready"):
+            with timed(seconds, "prepare"), terminal.doing(f"{sweep.name}: making ready"):
                 stack.enter_context(machine.settled(options.devices, "--devices"))
                 own = stack.enter_context(Run(options.out / sweep.name, sweep, options.fresh, terminal.warn))
                 work = _prepare(sweep, shown, own, options)
@@ -88,7 +89,7 @@ def run(
         begun()
         ready(work)
         tell(worker.instructions(sweep, own, work))
-        return _execute(sweep, own, work, start)
+        return _execute(sweep, own, work, start, seconds)
 
 
 def _prepare(sweep: Sweep, shown: str, run: Run, options: Options) -> Todo:
@@ -102,8 +103,7 @@ def _prepare(sweep: Sweep, shown: str, run: Run, options: Options) -> Todo:
     return work
 
 
-def _execute(sweep: Sweep, run: Run, work: Todo, start: float) -> Finished:
-    seconds = {"import": time.perf_counter() - start}
+def _execute(sweep: Sweep, run: Run, work: Todo, start: float, seconds: dict[str, float]) -> Finished:
     trained = _train(work.running, run)
     datasets = {
         name: trained[name] if name in trained else _stored(name, case, work.stored[name], run)

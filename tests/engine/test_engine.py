@@ -877,6 +877,18 @@ def test_an_accelerator_takes_the_form_that_is_faster_and_runs(
         assert again.report.form == form and again.chunks == running.chunks
 
 
+def test_an_accelerator_looks_at_the_number_of_steps_once_in_several(make_case, monkeypatch, own_programs):
+    """Blocks that end within a turn stop there: snapshots, counters of the optimiser and the end are the same."""
+    case = make_case("train.steps=45", "train.snapshots=[0, 3, 16, 40, 45]", "train.schedule=cosine")
+    expected = run(case)
+    engine.program.cache_clear()
+    monkeypatch.setattr(engine, "_turn", lambda: 16)
+    found = run(case)
+    assert found["W_snapshots"].sizes["step"] == 5
+    for name in ("W", "b", "loss", "W_snapshots"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-6)
+
+
 def test_an_accelerator_takes_smaller_chunks_while_they_are_faster(make_case, monkeypatch, own_programs):
     case = make_case("train.steps=30", "restarts=200")
     Accelerator(monkeypatch)
