@@ -200,7 +200,7 @@ def time_loop(workload: Workload, W: np.ndarray, steps: int, loop: str) -> Timin
 
 @contextmanager
 def plain_form():
-    """superjax as `vmap` and autodiff alone make it."""
+    """superjax in the form that it falls back on."""
     engine.program.cache_clear()
     by_shape = patch.object(engine, "_choose_form", lambda *_: "plain")
     tried = patch.object(engine.Program, "forms", lambda *_: ["plain"])
@@ -304,7 +304,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     """The results in Markdown: of other loops how many times longer they take."""
     loops = loops_of(results)
     head = ["models", "superjax, ns", *(LOOPS[loop] for loop in loops)]
-    head += ["best of these", "superjax, plain vmap", "of products alone", "of a 1024³ product"]
+    head += ["best of these", "superjax, plain form", "of products alone", "of a 1024³ product"]
     lines = ["| " + " | ".join(head) + " |"]
     lines.append("| --- " * lines[0].count(" | ") + "| --- |")
     for result in results.values():
@@ -346,7 +346,7 @@ def notes(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-LABELS = {"superjax": "superjax", "plain": "superjax, plain vmap", **dict(reversed(LOOPS.items()))}
+LABELS = {"superjax": "superjax", "plain": "superjax, plain form", **dict(reversed(LOOPS.items()))}
 COLOURS = ("#D55E00", "#E69F00", "#F0E442", "#CC79A7", "#009E73", "#56B4E9", "#0072B2", "#444444")
 
 

@@ -9,7 +9,7 @@ no library runs well, and every intermediate is stored. Three forms, equal to ro
   keeps everything in vector registers and stores nothing of size models x rows.
 * *mapped*, for large models on CPU: one model after the other, each a few products of matrices that are wide enough,
   with the rows last. Each device does its share of the models.
-* *plain*: `vmap` and autodiff as anybody would write them.
+* *plain*, for everything else, and large models on an accelerator: arrays of all models at once, with the rows last.
 
 Rows are on the trailing axis everywhere, which accelerators want long: the features of a toy model, 2 or 5, would be
 padded to 128 there on TPU, and threads of a GPU read neighbouring rows.
@@ -91,14 +91,13 @@ def value_and_vjp(function: Callable, form: Form) -> Callable:
 
 
 def _array_sum(function, form):
-    def plain(params, shared, rows):
-        return jnp.sum(jax.vmap(function, (None, None, -1), -1)(params, shared, rows), axis=-1)
-
-    def mapped(params, shared, rows):
+    def array_sum(params, shared, rows):
         out = _rows_last(function)(params, shared, rows)
-        return out @ jnp.ones(out.shape[-1], out.dtype)  # a product, see _along_rows
+        if form == "mapped":
+            return out @ jnp.ones(out.shape[-1], out.dtype)  # a product, see _along_rows
+        return jnp.sum(out, axis=-1)
 
-    return mapped if form == "mapped" else plain
+    return array_sum
 
 
 def _one_by_one(function, form):
@@ -186,8 +185,8 @@ def _bind_rows(jaxpr, equation, inputs, n_rows):
 
 
 def _along_rows(x, n_rows):
-    """Broadcast, of floats as a product: its transpose is one too, and on CPU several times faster than a sum."""
-    if not jnp.issubdtype(x.dtype, jnp.floating):
+    """Broadcast, on CPU of floats as a product: its transpose is one too, and several times faster than a sum."""
+    if jax.default_backend() != "cpu" or not jnp.issubdtype(x.dtype, jnp.floating):
         return jnp.broadcast_to(x[..., None], (*x.shape, n_rows))
     return jnp.tensordot(x[..., None], jnp.ones((1, n_rows), x.dtype), 1)
 

@@ -884,7 +884,7 @@ def test_an_accelerator_looks_at_the_number_of_steps_once_in_several(make_case, 
     engine.program.cache_clear()
     monkeypatch.setattr(engine, "_turn", lambda: 16)
     found = run(case)
-    assert found["W_snapshots"].sizes["step"] == 5
+    assert found["W_snapshots"].sizes["snapshot"] == 5
     for name in ("W", "b", "loss", "W_snapshots"):
         np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-6)
 
