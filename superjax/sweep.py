@@ -227,7 +227,7 @@ def _dry_run(name: str, overrides: list[str], options: Options) -> int:
     from superjax.runs import dry_run
 
     sweep = spec.load(name, *overrides)
-    for line in dry_run.lines(sweep, list(dry_run.costs(sweep, name, options))):
+    for line in dry_run.lines(sweep, dry_run.found(sweep, name, options)):
         terminal.say(line)
     return 0
 

@@ -62,13 +62,20 @@ def todo(sweep: Sweep, shown: str, run: Run, options: Options) -> Todo:
                 f"{clip(sweep.cases[others[0]].model.kind)} changed; --fresh trains anew"
             )
         studies.check(sweep)
-        chunks = {name: run.entry(name)["chunks"] for name in missing}
-        earlier = {name: open_earlier(run.path(name)) for name in missing if run.earlier(name)}
-        running = case_runs(run.folder, sweep, chunks, codes, options.devices, earlier)
+        running = begun(sweep, missing, run, codes, options.devices)
     except SweepError as error:
         raise SweepError(f"{shown}: {error}") from error
     stored = {name: open_dataset(run.path(name), case) for name, case in sweep.cases.items() if name not in missing}
     return Todo(running, codes, {name: why for name, why in missing.items() if run.lost(name)}, stored)
+
+
+def begun(
+    sweep: Sweep, names: Iterable[str], run: Run, codes: Mapping[str, str], devices: int | None
+) -> dict[str, CaseRun]:
+    """Cases that are missing, by name, as far as the folder of a run has them."""
+    chunks = {name: run.entry(name)["chunks"] for name in names}
+    earlier = {name: open_earlier(run.path(name)) for name in chunks if run.earlier(name)}
+    return case_runs(run.folder, sweep, chunks, codes, devices, earlier)
 
 
 def codes_of(sweep: Sweep, names: Iterable[str], needed: Iterable[str]) -> dict[str, str]:

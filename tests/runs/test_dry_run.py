@@ -14,6 +14,8 @@ from superjax.runs.options import Options
 from superjax.runs.stages import optimum
 from superjax.runs.stages.families import FOLLOW
 from tests.conftest import SMALL
+from tests.runs.test_faults import Disk, Killed
+from tests.runs.test_growth import growing, run  # noqa: F401 (a fixture)
 
 SEVERAL = """
 [case.exact]
@@ -32,7 +34,7 @@ def test_every_case_is_tried_and_nothing_is_written(tmp_path, monkeypatch, capsy
     Path("small.toml").write_text(SMALL + SEVERAL)
     assert sweep.main(["small.toml", "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "small: 96 models in 4 cases, all of them, as if the folder were empty; nothing is trained" in said
+    assert "small: 96 models in 4 cases; nothing is trained or written\n" in said
     assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
     for name in ("exact", "sampled", "short", "searched"):
         assert re.search(rf"  {name}: 24 models, form (fused|mapped|plain), 1 chunk of \d+; memory \d", said), said
@@ -43,7 +45,7 @@ def test_every_case_is_tried_and_nothing_is_written(tmp_path, monkeypatch, capsy
 def test_sizes_are_those_of_the_run(tmp_path):
     (tmp_path / "small.toml").write_text(SMALL)
     loaded = superjax.load(tmp_path / "small.toml", "axes.importance.points=60", "axes.density.points=60")
-    (cost,) = dry_run.costs(loaded, "small.toml", Options(tmp_path))
+    (cost,) = dry_run.found(loaded, "small.toml", Options(tmp_path)).costs
     (case,) = loaded.cases.values()
     running = CaseRun("small", case)
     assert (cost.models, cost.chunk, cost.disk) == (14_400, running.chunks["train"], running.bytes)
@@ -113,3 +115,37 @@ def test_what_cannot_be_tried_is_refused(words, said, tmp_path, monkeypatch, cap
 
 def test_times_are_short_to_read():
     assert [dry_run._bytes(size) for size in (12, 4e4, 3e7, 2.5e9)] == ["12 B", "40 kB", "30 MB", "2.5 GB"]
+
+
+def times() -> dict[str, int]:
+    """When the files of a folder were written; a killed process left its lock."""
+    files = (path for path in Path("out").rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path): path.stat().st_mtime_ns for path in files}
+
+
+def tried(capsys, *overrides: str) -> str:
+    """What a dry run says, having left the folder as it was."""
+    before = times()
+    capsys.readouterr()
+    assert sweep.main(["growing.toml", "--out", "out", *overrides, "--dry-run"]) == 0
+    assert times() == before
+    return capsys.readouterr().out
+
+
+def test_what_the_folder_has_costs_nothing(growing, monkeypatch, capsys):  # noqa: F811
+    """A run that goes on, one that is finished, one that grows, and one that the folder does not take."""
+    own = ("optimum=false",)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        Disk(patch, 30)
+        run("out", *own)
+    said = tried(capsys, *own)
+    part = re.search(r"growing: 18 models, (\d+)% of the training is done, form fused", said)
+    assert part and 0 < int(part[1]) < 100
+    assert run("out", *own) == 0
+    said = tried(capsys, *own)
+    assert "growing: 18 models in 1 case; nothing" in said and "  growing: is there already, only drawn\n" in said
+    assert "chunk" not in said and re.search(r"  about \d+ s in all\n", said)
+    assert "growing: 24 models, 18 of them from the finished run, form" in tried(capsys, *own, "restarts=4")
+    said = tried(capsys, *own, "seed=1")
+    assert "growing: holds a run with other settings" in said and "costs in an empty one\n" in said
+    assert re.search(r"  growing: 18 models, form fused, 2 chunks of 16", said)
