@@ -54,7 +54,7 @@ def _first_step(data: xr.Dataset) -> int:
 
 
 def _size(case: Mapping[str, Any]) -> int:
-    return sum(len(array["data"]) for array in case["arrays"].values())
+    return sum(len(array["data"]) for array in case["arrays"].values()) + len(json.dumps(case["lines"]))
 
 
 def _file(name: str) -> str:

@@ -98,6 +98,16 @@ function hatches([ax, ay]) {
   return {type: "scatter", mode: "lines", x, y, line: {color: "#ffffff", width: 1.5}, hoverinfo: "skip"};
 }
 
+// Boundaries that were searched, white on black, so that they are seen on every colour; dashed, ends of the band.
+function boundaries() {
+  return [false, true].flatMap(band => {
+    const some = current().lines.filter(line => line.band === band);
+    const [x, y] = ["x", "y"].map(way => some.flatMap(line => [...line[way], null]));
+    return [["#000000", 4], ["#ffffff", 1.8]].map(([color, width], k) => ({type: "scatter", mode: "lines", x, y,
+      visible: some.length > 0, line: {color, width, dash: band && k ? "dash" : "solid"}, hoverinfo: "skip"}));
+  });
+}
+
 function phasesOf(cell) {
   if (state.of === "optimum") return part("optimum_phase", cell);
   if (state.of === "typical") return part("typical_phase", cell);
@@ -252,7 +262,7 @@ function drawMap() {
   }
   const title = `${Object.fromEntries(maps())[state.map]}${ofFeatures() ? `, feature ${state.feature}` : ""}`;
   view.hatches = hatches([ax, ay]);
-  Plotly.react("map", [heat, view.hatches], layout({title: {text: literal(title), font: {size: 14}}, xaxis: axisOf(ax),
+  Plotly.react("map", [heat, view.hatches, ...boundaries()], layout({title: {text: literal(title), font: {size: 14}}, xaxis: axisOf(ax),
     yaxis: axisOf(ay), shapes: mark()}), PLAIN);
   drawLegend();
   const {whole} = current(), points = ax.values.length * ay.values.length, notes = [];
@@ -270,7 +280,9 @@ function drawLegend() {
     patch.style.background = colour;
     chip.append(patch, name.replace("_", " "));
     return chip;
-  }), ...view.hatches.x.length ? ["hatched: on the direction of another feature (merged)"] : []);
+  }), [view.hatches.x.length && "hatched: on the direction of another feature (merged)",
+    current().lines.some(line => !line.band) && "white line: boundary that was searched",
+    current().lines.some(line => line.band) && "dashed: ends of the band of the restarts"].filter(Boolean).join("; "));
 }
 
 // The outline of the chosen cell.

@@ -10,11 +10,13 @@ import xarray as xr
 
 from superjax.spec import Case
 from superjax.studies.axes import axis_of, label_of, split
+from superjax.studies.boundaries import boundary_lines
 from superjax.studies.captions import spread
 from superjax.studies.results import directions
 from superjax.studies.solutions import names
 
 DIGITS = 12  # bits of the mantissa that are kept: 1e-4 of a number
+_VERTICES = 2000  # of a line, at most
 _WEIGHTS = 4096  # of a model, beyond which the page shows none
 # Numbers of every cell that have a map of their own, where the dataset has them, and their scale.
 QUANTITIES = {
@@ -47,6 +49,7 @@ def case_data(name: str, case: Case, data: xr.Dataset, step: int) -> dict[str, A
         label = label if label.startswith("point of") else label_of(case, dim)
         values = values[points[dim]] if dim in points else values
         described.append({"name": dim, "label": label, "log": log, "values": values.tolist()})
+    by_number = any(axis["label"].startswith("point of") for axis in described)
     whole = math.prod(int(data.sizes[dim]) for dim in points) if step > 1 else 0  # points of a map, if not all are here
     data = data.isel(points) if step > 1 else data
     best = data["best"]
@@ -73,6 +76,7 @@ def case_data(name: str, case: Case, data: xr.Dataset, step: int) -> dict[str, A
         "represented": case.phases.represented,
         "whole": whole,
         "axes": described,
+        "lines": [] if further or by_number else _lines(data, first, second),
         "arrays": {
             key: {**packed(array.transpose(*axes, *trailing, missing_dims="ignore").values),
                   "long_name": str(array.attrs.get("long_name", ""))}
@@ -85,6 +89,22 @@ def case_data(name: str, case: Case, data: xr.Dataset, step: int) -> dict[str, A
             if key in arrays
         ],
     }  # fmt: skip
+
+
+def _lines(data: xr.Dataset, first: str, second: str) -> list[dict[str, Any]]:
+    """The boundaries that were searched over two axes, and the ends of the bands of the restarts."""
+    if "boundary_vertices" not in data:
+        return []
+    return [
+        {"band": line.is_band, **{way: _thinned(line.at[dim]) for way, dim in (("x", first), ("y", second))}}
+        for line in boundary_lines(data)
+        if {first, second} <= {*line.at}
+    ]
+
+
+def _thinned(values: np.ndarray) -> list[float]:
+    """Vertices of a line in 5 digits, its ends among them."""
+    return [float(f"{value:.5g}") for value in values[spread(len(values), min(len(values), _VERTICES))]]
 
 
 def packed(values: np.ndarray) -> dict[str, Any]:

@@ -166,6 +166,44 @@ def test_models_of_ones_own_have_a_page(dims, tmp_path, monkeypatch):
     assert "loss" in case["arrays"]
 
 
+SEARCHED = """
+n_features = 2
+n_hidden = 1
+restarts = 4
+train.steps = 150
+boundary = {resolution = 0.02, band = 0.3}
+axes.importance = {field = "importance[-1]", scale = "log", range = [0.2, 5], points = 6}
+axes.density = {field = "data.density", scale = "log", range = [1, 0.1], points = 6}
+"""
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory) -> Results:
+    file = tmp_path_factory.mktemp("searched") / "searched.toml"
+    file.write_text(SEARCHED)
+    sweep = superjax.load(file)
+    return Results(sweep, superjax.run(sweep), {})
+
+
+def test_a_page_has_the_boundaries_that_were_searched(searched, results, monkeypatch):
+    (data,) = searched.datasets.values()
+    lines = superjax.boundary_lines(data)
+    (case,) = content(pages.page(searched))["cases"]
+    assert {line.is_band for line in lines} == {False, True}
+    for found, line in zip(case["lines"], lines, strict=True):
+        assert found["band"] == line.is_band
+        np.testing.assert_allclose(found["x"], line.at["importance"], rtol=1e-4)
+        np.testing.assert_allclose(found["y"], line.at["density"], rtol=1e-4)
+    monkeypatch.setattr(packing, "_VERTICES", 3)
+    (case,) = content(pages.page(searched))["cases"]
+    for found, line in zip(case["lines"], lines, strict=True):
+        assert len(found["x"]) <= 3
+        np.testing.assert_allclose(
+            found["x"][:: max(len(found["x"]) - 1, 1)], line.at["importance"][[0, -1]], rtol=1e-4
+        )
+    assert content(pages.page(results))["cases"][0]["lines"] == []
+
+
 def test_a_page_that_fails_does_not_fail_the_run(tmp_path, monkeypatch, capsys):
     def broken(results):
         raise MemoryError("no room")
@@ -310,6 +348,25 @@ def test_a_browser_marks_merged_features_and_has_ticks_and_labels_that_can_be_re
     assert "merged" not in shown(browser)
     box = "document.querySelector('#weights .textpoint:last-of-type text').getBoundingClientRect().top"
     assert browser.execute_script(f"return {box} - document.getElementById('weights').getBoundingClientRect().top") > 25
+
+
+def test_a_browser_draws_the_boundaries(searched, browser, tmp_path):
+    (tmp_path / "searched.html").write_text(pages.page(searched), encoding="utf-8")
+    browser.get((tmp_path / "searched.html").as_uri())
+    wait_for(browser, "document.body.dataset.ready")
+    (data,) = searched.datasets.values()
+    for dash, band in (("solid", False), ("dash", True)):
+        lines = [line for line in superjax.boundary_lines(data) if line.is_band == band]
+        drawn = browser.execute_script(
+            "return document.getElementById('map').data.filter(trace => trace.mode === 'lines' && trace.line.color === "
+            f"'#ffffff' && trace.line.dash === '{dash}').map(trace => [trace.x, trace.y])"
+        )
+        ((x, y),) = drawn
+        for found, name in ((x, "importance"), (y, "density")):
+            expected = np.concatenate([[*line.at[name], np.nan] for line in lines])
+            np.testing.assert_allclose([np.nan if v is None else v for v in found], expected, rtol=1e-4)
+    legend = browser.find_element("id", "legend").text
+    assert "white line: boundary that was searched; dashed: ends of the band of the restarts" in legend
 
 
 def test_the_page_works_inside_a_notebook(results, browser, tmp_path):
