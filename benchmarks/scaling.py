@@ -40,7 +40,8 @@ range = [1, 0.01]
 points = {points}
 """
 GRIDS = {100: (5, 4), 1000: (10, 10), 10_000: (50, 4), 100_000: (100, 10), 1_000_000: (250, 16)}  # points, restarts
-SIZES = [(2, 1), (3, 2), (5, 2), (8, 3), (12, 4), (16, 4), (20, 5), (40, 10), (80, 20), (160, 30)]
+SIZES = [(2, 1), (3, 2), (5, 2), (8, 3), (12, 4), (16, 4), (17, 4), (20, 5), (24, 6), (32, 8), (40, 10), (60, 15),
+         (80, 20), (160, 30)]  # fmt: skip
 SIZE_MODELS, BATCH = 64, 1024
 SMALLER_DEFAULT = [f"case.{case}.axes.{axis}.points={points}" for case, points in (("n2_m1", 100), ("n3_m2", 60))
                    for axis in ("importance", "density")]  # fmt: skip
@@ -105,8 +106,9 @@ def measure_models(models: str) -> dict[str, float]:
 
 
 def measure_sizes(features: str, hidden: str) -> dict[str, Any]:
-    """Nanoseconds a model-sample of minibatch training, what a run of one step costs subtracted."""
-
+    """Nanoseconds a model-sample of minibatch training, what a run of one step costs subtracted, and of its five
+    products alone."""
+    from benchmarks import rates
     from superjax.runs.case_run import CaseRun
 
     n, m = int(features), int(hidden)
@@ -118,8 +120,10 @@ def measure_sizes(features: str, hidden: str) -> dict[str, Any]:
     steps = int(np.clip(2e6 / (n * m), 50, 5000))
     form = CaseRun("map", sweep_of(n, m, 8, *minibatch).cases["map"]).report.form
     ns = 1e9 * (seconds(1 + steps) - seconds(1)) / (SIZE_MODELS * BATCH * steps)
-    size = {"n_features": n, "n_hidden": m, "form": form}
-    return {**size, "ns_per_model_sample": ns, "gflops": 10 * n * m / ns, "peak_memory_gib": peak_memory_gib()}
+    operations, memory = 10 * n * m, peak_memory_gib()
+    products = statistics.median(rates.products_alone_ns(n, m, BATCH) for _ in range(repeats))
+    size = {"n_features": n, "n_hidden": m, "form": form, "peak_memory_gib": memory}
+    return {**size, "ns_per_model_sample": ns, "gflops": operations / ns, "products_gflops": operations / products}
 
 
 def measure_retraining() -> dict[str, Any]:
@@ -235,9 +239,11 @@ def report(results: dict[str, Any]) -> str:
         ]
         lines += [""]
     if "sizes" in results:
-        lines += ["| n | m | form | ns a model-sample | GFLOP/s | peak memory, GiB |", "| --- " * 6 + "|"]
+        columns = ("n", "m", "form", "ns a model-sample", "GFLOP/s", "products alone, GFLOP/s", "peak memory, GiB")
+        lines += [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
         for r in results["sizes"]:
-            cost = f"{r['ns_per_model_sample']:.3g} | {r['gflops']:.0f} | {r['peak_memory_gib']:.2f}"
+            cost = f"{r['ns_per_model_sample']:.3g} | {r['gflops']:.0f} | {r['products_gflops']:.0f}"
+            cost += f" | {r['peak_memory_gib']:.2f}"
             lines += [f"| {r['n_features']} | {r['n_hidden']} | {r['form']} | {cost} |"]
         lines += [""]
     if "cores" in results:
