@@ -3,7 +3,7 @@
     python -m superjax.sweep NAME|FILE.toml [KEY=VALUE ...] [--out DIR] [--fresh] [--figures-only] [--strict]
                              [--devices N] [--distributed auto|HOST:PORT,PROCESSES,PROCESS]
     python -m superjax.sweep --all [KEY=VALUE ...] [the same options but --distributed]
-    python -m superjax.sweep NAME|FILE.toml [KEY=VALUE ...] --dry-run [--devices N]
+    python -m superjax.sweep NAME|FILE.toml [KEY=VALUE ...] --dry-run [--out DIR] [--devices N]
     python -m superjax.sweep --new FILE.toml
     python -m superjax.sweep --list | --version
 
@@ -177,7 +177,9 @@ def _main(argv: list[str], resume: _Resume) -> int:
     options.check()
     if arguments.dry_run:
         if arguments.all or arguments.distributed is not None or arguments.fresh or arguments.figures_only:
-            raise SweepError("--dry-run tries one sweep out and writes nothing: give the sweep and --devices alone")
+            raise SweepError(
+                "--dry-run tries one sweep out and writes nothing: give the sweep, --out and --devices alone"
+            )
         return _dry_run(words[0], words[1:], options)
     return _run_all(words, options, resume) if arguments.all else _run(words[0], words[1:], options, resume)
 

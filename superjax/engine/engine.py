@@ -42,7 +42,7 @@ from superjax.problem.problem import Problem
 from superjax.spec.grid import HYPER
 from superjax.system.machine import usable_memory
 
-_TRIAL_STEPS = 20
+_TRIAL_STEPS = 32
 _TURN = 16  # steps between which an accelerator need not ask whether to go on, as it waits for the answer each time
 _MAPPED_ENTRIES = 2**13  # rows x parameters of a model from which one by one is faster than all in one product
 _CANNOT_RUN = (jax.errors.JaxRuntimeError, NotImplementedError)  # what a compiler or device says that cannot

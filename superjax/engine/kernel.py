@@ -28,6 +28,7 @@ from jax import lax
 from jax.custom_batching import sequential_vmap
 
 from superjax.engine.scalars import (
+    ELEMENTWISE,
     MAX_SCALAR_OPERATIONS,
     NESTED,
     Unsupported,
@@ -177,7 +178,7 @@ def _bind_rows(jaxpr, equation, inputs, n_rows):
     values, has_rows = [x for x, _ in variables], [has for _, has in variables]
     if not any(has_rows):
         return [(output, False) for output in bind(*values)]
-    if equation.primitive.name != "dot_general":
+    if equation.primitive.name in ELEMENTWISE:  # of others, as a scan, each would hold a copy for every row
         values = [x if has else _along_rows(x, n_rows) for x, has in zip(values, has_rows, strict=True)]
         has_rows = [True] * len(values)
     outputs = jax.vmap(bind, [-1 if has else None for has in has_rows], -1)(*values)

@@ -137,8 +137,8 @@ def train_one(
 
     The loss is divided by a constant of the model first (`normalize`): losses fall with the density, to 1e-5, and
     Adam's epsilon would see it. Minibatches come from (key, step), so models with one key share them. The number of
-    steps is traced: blocks of any length, hence snapshots at any steps, run the same program. It is looked at once in
-    `turn` steps; those beyond it change nothing.
+    steps is traced: blocks of any length, hence snapshots at any steps, run the same program. Whether to go
+    on is asked once in `turn` steps, and of the last ones, fewer than that, after each.
     """
     gradient_of = gradient(objective, form)
     n_outputs = cell.laws.terms[0].weights().shape[-1]
@@ -166,15 +166,13 @@ def train_one(
         return advance(state, first_step + i, factors[i], draw), following
 
     def several(j, carry):
-        def one(k, carry):
-            i = j * turn + k
-            (old, _), (new, following) = carry, body(i, carry)
-            return jax.tree.map(lambda new, old: jnp.where(i < count, new, old), new, old), following
+        return lax.fori_loop(0, turn, lambda k, carry: body(j * turn + k, carry), carry)
 
-        return lax.fori_loop(0, turn, one, carry)
-
-    turns, steps = (count, body) if turn == 1 else (-(-count // turn), several)
-    return lax.fori_loop(0, turns, steps, (state, draw_of(first_step)))[0]
+    carry, begin = (state, draw_of(first_step)), 0
+    if turn > 1:
+        carry = lax.fori_loop(0, count // turn, several, carry)
+        begin = count // turn * turn
+    return lax.fori_loop(begin, count, body, carry)[0]
 
 
 class Evaluation(NamedTuple):

@@ -108,8 +108,8 @@ def _in_memory(
     for name, case in sweep.cases.items():
         with beside(sweep.path):
             datasets[name], report = runner.run_case(name, case, given.get(name), devices, progress)
-        if report.plain_because:
-            warnings.warn(runner.plain_message(name, report), stacklevel=3)
+        if message := runner.plain_message(name, report):
+            warnings.warn(message, stacklevel=3)
         if report.nodes_because:
             warnings.warn(runner.nodes_message(name, report), stacklevel=3)
     return datasets

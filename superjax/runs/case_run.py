@@ -117,7 +117,7 @@ class CaseRun:
             "train", compiled, parts[0].objective, in_stream, self.cells, *(part.objective for part in parts[1:])
         )
         self.report.form = compiled.form(parts[0].objective)
-        if self.report.form == "plain" and jax.default_backend() == "cpu":  # else it was the faster one
+        if self.report.form == "plain":
             self.report.plain_because = compiled.refusal(parts[0].objective) or ""
         if "evaluate" not in self.chunks:
             side_by_side = min(self.report.models, chunk * case.train.streams * compiled.mesh.size)
@@ -177,8 +177,9 @@ class CaseRun:
         """What each stage would take, None if that cannot be told."""
         if not self._stages:
             return {}
-        cell = self._training.cell
-        untrained = Trainee(self._training.first(np.arange(len(cell))), cell, np.full(len(cell), np.nan, np.float32))
+        restart = np.tile(np.arange(self.case.restarts, dtype=np.int32), self.grid.n_cells)
+        starts = self._starts(self.grid, self._cell, restart, {})(np.arange(len(restart)))
+        untrained = Trainee(starts, self._cell, np.full(len(restart), np.nan, np.float32))
         return {stage.name: stage.tried(untrained) for stage in self._stages}
 
     def train(self, process: int = 0, processes: int = 1) -> None:

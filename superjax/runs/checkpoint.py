@@ -118,12 +118,15 @@ class Memory:
 class Folder:
     """Keeps chunks in files. `key` names the training: a file with another key is another's, and does not count.
 
-    Nothing that was trained is deleted: a damaged file is set aside, and removed with the others. Folders are made
-    below `root`, that in which `path` is unless it is given.
+    Nothing that was trained is deleted: a damaged file is set aside, and removed with the others, or stays where it is
+    if this is to `look_only`. Folders are made below `root`, that in which `path` is unless it is given.
     """
 
-    def __init__(self, path: Path, key: str, warn: Callable[[str], object], root: Path | None = None):
+    def __init__(
+        self, path: Path, key: str, warn: Callable[[str], object], root: Path | None = None, look_only: bool = False
+    ):
         self.path, self.key, self._warn, self._root = path, key, warn, root or path.parent
+        self._look_only = look_only
         self.fits: Fits = _anything
         self._due = time.monotonic() + _SECONDS
         self._done: set[int] = set()
@@ -167,7 +170,7 @@ class Folder:
         except OSError as error:
             self._warn(f"{file}: cannot be read, {error.strerror}; these models are trained again")
         with suppress(OSError):
-            if kind_of(file) == "file":
+            if kind_of(file) == "file" and not self._look_only:
                 file.replace(file.with_suffix(_DAMAGED))
         return None
 

@@ -2,8 +2,8 @@
 and of its stages, for a moment. Nothing is written."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +28,8 @@ BESIDES = (8.0, 1.5)
 class Cost(NamedTuple):
     """What a case would cost: bytes, and seconds by phase; of a stage None if it cannot be tried.
 
-    `done` is the part of the training that the folder has already. Of the `models`, `taken_over` are from a finished
-    run with fewer."""
+    Of the `models`, `taken_over` are from a finished run with fewer; training and evaluation are those of the others.
+    The part `done` of these is in the folder already."""
 
     name: str
     models: int
@@ -47,75 +47,74 @@ class Cost(NamedTuple):
 
     @property
     def seconds(self) -> tuple[float, float, float]:
-        """Least, typical and most."""
+        """Least, typical and most that is left."""
         measured = [seconds for seconds in self.stages.values() if seconds is not None]
-        known = self.compiling + self.training + self.evaluation + sum(measured)
-        unknown = (len(self.stages) - len(measured)) * self.training
+        known = self.compiling + (1 - self.done) * (self.training + self.evaluation) + sum(measured)
+        of_all = self.training * self.models / max(self.models - self.taken_over, 1)  # as stages are of all models
+        unknown = (len(self.stages) - len(measured)) * of_all
         return tuple(known + factor * unknown for factor in STAGES)  # type: ignore[return-value]
 
 
 class Found(NamedTuple):
-    """What a sweep would cost in its folder: of every case that is to be run. `drawn` are the cases that are there.
-    `refusal` says why the folder does not take the sweep; then the costs are those in an empty one."""
+    """What a sweep would cost: of every case that is to be run.
+
+    Attributes:
+        drawn: the cases that the folder has.
+        lost: what is wrong with those that it had, by name.
+        refusal: why the folder does not take the sweep, "" if it does; else the costs are those in an empty one.
+    """
 
     costs: list[Cost]
     drawn: list[str]
+    lost: dict[str, str]
     refusal: str
 
 
 def found(sweep: Sweep, shown: str, options: Options) -> Found:
     """The cost of a sweep that messages call `shown`. Raises SweepError if it cannot be run in any folder."""
     try:
-        with machine.settled(options.devices, "--devices"), _in_folder(sweep, options) as (run, refusal):
-            missing = [name for name in sweep.cases if run is None or run.missing(name)]
-            codes = planning.codes_of(sweep, sweep.cases, missing)
+        with machine.settled(options.devices, "--devices"):
             studies.check(sweep)
-            if run is not None and missing:
-                try:
-                    run.refuse_other_code(codes)
-                except SweepError as error:
-                    run, missing, refusal = None, list(sweep.cases), _first_line(error)
-            costs = [_cost_in(run, sweep, name, codes, options) for name in missing]
-            return Found(costs, [name for name in sweep.cases if name not in missing], refusal)
+            try:
+                return _in_folder(sweep, options)
+            except SweepError as error:
+                refusal = str(error)
+            planning.codes_of(sweep, sweep.cases, sweep.cases)
+            costs = [_cost(name, sweep, partial(CaseRun, name, sweep.cases[name], options.devices))
+                     for name in sweep.cases]  # fmt: skip
+            return Found(costs, [], {}, refusal)
     except SweepError as error:
         raise SweepError(f"{shown}: {error}") from error
 
 
-@contextmanager
-def _in_folder(sweep: Sweep, options: Options) -> Iterator[tuple[Run | None, str]]:
-    """The run that the folder holds, which may be an empty one, or None and why it does not take the sweep."""
-    try:
-        run = Run(options.out / sweep.name, sweep, warn=terminal.warn)
-    except SweepError as error:
-        yield None, _first_line(error)
-        return
-    with run:
-        yield run, ""
+def _in_folder(sweep: Sweep, options: Options) -> Found:
+    """The cost of what the folder has not. Raises SweepError if it does not take the sweep."""
+    run = Run(options.out / sweep.name, sweep, warn=terminal.warn)
+    run.end()  # nobody has to wait
+    missing = {name: why for name in sweep.cases if (why := run.missing(name))}
+    codes = planning.codes_of(sweep, sweep.cases, missing)
+    if missing:
+        run.refuse_other_code(codes)
+
+    def begun(name: str) -> CaseRun:
+        return planning.begun(sweep, [name], run, codes, options.devices, look_only=True)[name]
+
+    costs = [_cost(name, sweep, partial(begun, name)) for name in missing]
+    lost = {name: why for name, why in missing.items() if run.lost(name)}
+    return Found(costs, [name for name in sweep.cases if name not in missing], lost, "")
 
 
-def _first_line(error: SweepError) -> str:
-    return str(error).partition("\n")[0]
-
-
-def _cost_in(run: Run | None, sweep: Sweep, name: str, codes: Mapping[str, str], options: Options) -> Cost:
+def _cost(name: str, sweep: Sweep, make: Callable[[], CaseRun]) -> Cost:
     with beside(sweep.path), terminal.doing(f"{name}: trying it out"):
         start = time.perf_counter()
-        if run is None:
-            running = CaseRun(name, sweep.cases[name], options.devices)
-        else:
-            running = planning.begun(sweep, [name], run, codes, options.devices)[name]
-        return _cost(running, time.perf_counter() - start)
-
-
-def _cost(running: CaseRun, made: float) -> Cost:
-    report, done = running.report, running.trained()
-    nothing = report.taken_over == report.models
-    tried = Tried(0, 0.0, 0.0, 0.0) if nothing else running.tried()
-    stages = {} if nothing else running.tried_stages()
+        running = make()
+        made, report = time.perf_counter() - start, running.report
+        tried = running.tried() if report.taken_over < report.models else Tried(0, 0.0, 0.0, 0.0)
+        stages = running.tried_stages()
     compiling = made + tried.compiling + sum(one.compiling for one in stages.values() if one)
     return Cost(
-        running.name, report.models, report.taken_over, done, report.form, running.chunks["train"], tried.chunks,
-        running.memory, running.bytes, compiling, (1 - done) * tried.training, (1 - done) * tried.evaluation,
+        running.name, report.models, report.taken_over, running.trained(), report.form, running.chunks["train"],
+        tried.chunks, running.memory, running.bytes, compiling, tried.training, tried.evaluation,
         {name: one and one.training + one.evaluation for name, one in stages.items()},
     )  # fmt: skip
 
@@ -125,17 +124,20 @@ def lines(sweep: Sweep, found: Found) -> list[str]:
     models = sum(case.n_models for case in sweep.cases.values())
     said = [f"{sweep.name}: {models:,} models in {_counted(len(sweep.cases), 'case')}; nothing is trained or written"]
     if found.refusal:
-        said += [f"  {found.refusal}; what follows is what it costs in an empty one"]
-    said += [f"  {name}: is there already, only drawn" for name in found.drawn]
+        said += [f"  the run would be refused: {found.refusal}", "  in an empty folder it would cost:"]
+    said += [f"  {name}: {why}, so it is trained again" for name, why in found.lost.items()]
+    said += [f"  {name}: has been trained, would only be drawn" for name in found.drawn]
     for cost in found.costs:
         there = f", {cost.taken_over:,} of them from the finished run" if cost.taken_over else ""
-        there += f", {cost.done:.0%} of the training is done" if cost.done else ""
+        there += f", {_short(100 * cost.done)}% of the training is done" if cost.done else ""
+        left = 1 - cost.done
+        phases = {"training": left * cost.training, "evaluation": left * cost.evaluation, "compiling": cost.compiling}
+        took = [f"{phase} {'not tried' if seconds is None else _time(seconds)}"
+                for phase, seconds in {**phases, **cost.stages}.items()]  # fmt: skip
         said += [
             f"  {cost.name}: {cost.models:,} models{there}, form {cost.form}, {_counted(cost.chunks, 'chunk')} of "
             f"{cost.chunk:,}; memory {_bytes(cost.memory)}, disk {_bytes(cost.disk)}",
-            f"    training {_time(cost.training)}, evaluation {_time(cost.evaluation)}, compiling "
-            f"{_time(cost.compiling)}"
-            + "".join(f", {name} {'not tried' if took is None else _time(took)}" for name, took in cost.stages.items()),
+            f"    {', '.join(took)}",
         ]
     low, typical, high = (
         BESIDES[0] + BESIDES[1] * len(sweep.cases) + sum(values)

@@ -154,8 +154,8 @@ def _train(running: Mapping[str, CaseRun], run: Run) -> dict[str, xr.Dataset]:
             run.record(name, asdict(report))
 
     for case_run in running.values():
-        if case_run.report.plain_because:
-            terminal.say(runner.plain_message(case_run.name, case_run.report))
+        if message := runner.plain_message(case_run.name, case_run.report):
+            terminal.say(message)
         if case_run.report.nodes_because:
             terminal.say(runner.nodes_message(case_run.name, case_run.report))
         if taken := case_run.report.taken_over:

@@ -70,12 +70,17 @@ def todo(sweep: Sweep, shown: str, run: Run, options: Options) -> Todo:
 
 
 def begun(
-    sweep: Sweep, names: Iterable[str], run: Run, codes: Mapping[str, str], devices: int | None
+    sweep: Sweep,
+    names: Iterable[str],
+    run: Run,
+    codes: Mapping[str, str],
+    devices: int | None,
+    look_only: bool = False,
 ) -> dict[str, CaseRun]:
-    """Cases that are missing, by name, as far as the folder of a run has them."""
+    """Cases that are missing, by name, as far as the folder of a run has them; to `look_only` changes no file."""
     chunks = {name: run.entry(name)["chunks"] for name in names}
     earlier = {name: open_earlier(run.path(name)) for name in chunks if run.earlier(name)}
-    return case_runs(run.folder, sweep, chunks, codes, devices, earlier)
+    return case_runs(run.folder, sweep, chunks, codes, devices, earlier, look_only)
 
 
 def codes_of(sweep: Sweep, names: Iterable[str], needed: Iterable[str]) -> dict[str, str]:
@@ -100,13 +105,14 @@ def case_runs(
     codes: Mapping[str, str],
     devices: int | None,
     earlier: Mapping[str, Earlier],
+    look_only: bool = False,
 ) -> dict[str, CaseRun]:
     """The cases to be run, by name, with the sizes of their chunks, which are kept in the folder, and what was there of
     those that have grown."""
 
     def keep(case: str, task: str, key: str) -> Folder:
         own = chunk_folder(folder, case, key_of(sweep.cases[case], codes[case]))
-        return Folder(own / f"{task}-{key[:16]}", key, terminal.warn, folder)
+        return Folder(own / f"{task}-{key[:16]}", key, terminal.warn, folder, look_only)
 
     with beside(sweep.path):
         return {

@@ -100,6 +100,20 @@ def test_plain_is_the_sum_and_its_gradient():
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+def test_the_plain_form_copies_no_weights_for_every_row():
+    """A scan and a gather take the weights as they are: broadcast over the rows, they would need 160 MB."""
+
+    def several(params, shared, row):
+        hidden = jax.lax.scan(lambda h, _: (jnp.tanh(params @ h), None), row, None, length=3)[0]
+        return hidden + params[jnp.argmax(row)]
+
+    params, rows = jnp.ones((200, 200)) / 200, jax.random.uniform(jax.random.key(0), (200, 1000))
+    function = jax.jit(lambda params, rows: kernel.row_sum(several, "plain")(params, {}, rows))
+    assert function.lower(params, rows).compile().memory_analysis().temp_size_in_bytes < 2e7
+    expected = jax.vmap(lambda row: several(params, {}, row), -1, -1)(rows).sum(-1)
+    np.testing.assert_allclose(function(params, rows), expected, rtol=1e-4)
+
+
 def conditional(shared, row):
     return jnp.where(row > 0.5, shared["w"], 0.0).sum() + (row > 0.2).astype(jnp.float32)
 

@@ -141,11 +141,29 @@ def test_what_the_folder_has_costs_nothing(growing, monkeypatch, capsys):  # noq
     said = tried(capsys, *own)
     part = re.search(r"growing: 18 models, (\d+)% of the training is done, form fused", said)
     assert part and 0 < int(part[1]) < 100
+    (chunk, *_) = Path("out").rglob("*.chunk")
+    chunk.write_bytes(chunk.read_bytes()[:-9])  # damaged, and left where it is
+    assert "% of the training" not in tried(capsys, *own)
     assert run("out", *own) == 0
     said = tried(capsys, *own)
-    assert "growing: 18 models in 1 case; nothing" in said and "  growing: is there already, only drawn\n" in said
+    assert (
+        "growing: 18 models in 1 case; nothing" in said and "  growing: has been trained, would only be drawn\n" in said
+    )
     assert "chunk" not in said and re.search(r"  about \d+ s in all\n", said)
     assert "growing: 24 models, 18 of them from the finished run, form" in tried(capsys, *own, "restarts=4")
     said = tried(capsys, *own, "seed=1")
-    assert "growing: holds a run with other settings" in said and "costs in an empty one\n" in said
+    assert "refused: out/growing: holds a run with other settings" in said and "in an empty folder it would" in said
     assert re.search(r"  growing: 18 models, form fused, 2 chunks of 16", said)
+
+
+def test_stages_of_a_run_that_grows_are_those_of_all_models(growing, capsys):  # noqa: F811
+    """They are made anew, also where no model has to be trained."""
+    own = ("boundary={resolution=0.9, band=0}", "optimum=true")
+    whole = superjax.load("growing.toml", *own)
+    empty, options = dry_run.found(whole, "growing", Options(Path("out"))).costs, Options(Path("out"))
+    assert run("out", *own) == 0
+    assert dry_run.found(whole, "growing", options).drawn == ["growing"]
+    (turned,) = dry_run.found(whole.override("axes.density.values=[0.3, 1]"), "growing", options).costs
+    assert turned.taken_over == turned.models and turned.training == 0 and turned.stages["optimum"] > 0
+    assert turned.stages.keys() == empty[0].stages.keys() == {"optimum", "boundary"}
+    assert "models that are trained are not in the sweep" in tried(capsys, *own, "restarts=2")
