@@ -82,6 +82,8 @@ def test_a_run_leaves_what_the_contract_says(finished):
     assert manifest["finished"] and manifest["cases"]["n2_m1"]["models"] == 6 * 5 * 3
     assert {"versions", "device"} <= set(manifest["environment"])
     assert {"train", "evaluate", "optimum"} <= set(manifest["cases"]["n2_m1"]["seconds"])
+    parts = {"import", "prepare", "claims", "draw", "all"}
+    assert manifest["seconds"].keys() == parts and manifest["seconds"]["prepare"] > 0
     data = superjax.open(folder / "n2_m1.nc")
     assert data["W"].dims == ("importance", "density", "restart", "hidden", "feature")
     assert data["phase"].attrs["flag_meanings"] == "not_represented dedicated superposed diverged"
