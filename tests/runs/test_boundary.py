@@ -219,7 +219,7 @@ def test_run_in_a_folder_is_kept_and_made_finer(tmp_path):
     finer = superjax.run(sweep.override("boundary.resolution=0.1"), out=tmp_path)["mine"]
     assert json.loads((tmp_path / "mine" / "manifest.json").read_text())["cases"]["mine"]["taken_over"] == 144
     assert finer["loss"].equals(first["loss"]) and finer["boundary_resolution"] < first["boundary_resolution"]
-    other = superjax.run(sweep.override("boundary.resolution=0.1", "phases.represented=0.4"), out=tmp_path)["mine"]
+    other = superjax.run(sweep.override("boundary.resolution=0.1", "phases.represented=0.95"), out=tmp_path)["mine"]
     assert other["loss"].equals(first["loss"])  # searched again under other thresholds, with the same models
     assert not np.array_equal(other["boundary_density"], finer["boundary_density"])
 

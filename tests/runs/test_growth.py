@@ -14,7 +14,7 @@ from superjax.runs.checkpoint import Folder
 from superjax.studies import overview
 from tests.runs.test_checkpoint import assert_identical
 from tests.runs.test_faults import Disk, Killed, Steps
-from tests.runs.test_processes import compiled, together, wait  # noqa: F401 (a fixture)
+from tests.runs.test_processes import compiled, start, together, wait  # noqa: F401 (a fixture)
 
 GROWING = """
 n_features = 2
@@ -197,8 +197,8 @@ def test_a_dataset_damaged_while_it_grows_is_trained_again(growing, monkeypatch,
 def test_two_processes_grow_a_run(growing, compiled, tmp_path):  # noqa: F811
     Path("study.toml").write_text(GROWING)
     own = ("optimum=false", "restarts=4")
-    assert sweep.main(["study.toml", "--out", "grown", own[0]]) == 0
-    assert sweep.main(["study.toml", "--out", "straight", *own]) == 0
+    for out, *settings in (("grown", own[0]), ("straight", *own)):  # with chunks of the size that the two have
+        assert wait(start(out, *settings, cwd=tmp_path, env=compiled))[0] == 0
     ended = [wait(process) for process in together(2, "grown", *own, cwd=tmp_path, env=compiled)]
     assert [status for status, _ in ended] == [0, 0], ended
     grown, straight = (superjax.open(Path(out) / "study" / "study.nc") for out in ("grown", "straight"))
