@@ -10,7 +10,7 @@ import xarray as xr
 
 from superjax.spec import Case
 from superjax.studies.axes import axis_of, label_of, split
-from superjax.studies.boundaries import boundary_lines
+from superjax.studies.boundaries import lines_of_map
 from superjax.studies.captions import spread
 from superjax.studies.results import directions
 from superjax.studies.solutions import names
@@ -49,7 +49,6 @@ def case_data(name: str, case: Case, data: xr.Dataset, step: int) -> dict[str, A
         label = label if label.startswith("point of") else label_of(case, dim)
         values = values[points[dim]] if dim in points else values
         described.append({"name": dim, "label": label, "log": log, "values": values.tolist()})
-    by_number = any(axis["label"].startswith("point of") for axis in described)
     whole = math.prod(int(data.sizes[dim]) for dim in points) if step > 1 else 0  # points of a map, if not all are here
     data = data.isel(points) if step > 1 else data
     best = data["best"]
@@ -76,7 +75,7 @@ def case_data(name: str, case: Case, data: xr.Dataset, step: int) -> dict[str, A
         "represented": case.phases.represented,
         "whole": whole,
         "axes": described,
-        "lines": [] if further or by_number else _lines(data, first, second),
+        "lines": _lines(case, data, first, second),
         "arrays": {
             key: {**packed(array.transpose(*axes, *trailing, missing_dims="ignore").values),
                   "long_name": str(array.attrs.get("long_name", ""))}
@@ -91,14 +90,11 @@ def case_data(name: str, case: Case, data: xr.Dataset, step: int) -> dict[str, A
     }  # fmt: skip
 
 
-def _lines(data: xr.Dataset, first: str, second: str) -> list[dict[str, Any]]:
-    """The boundaries that were searched over two axes, and the ends of the bands of the restarts."""
-    if "boundary_vertices" not in data:
-        return []
+def _lines(case: Case, data: xr.Dataset, first: str, second: str) -> list[dict[str, Any]]:
+    """The boundaries that were searched, and the ends of the bands of the restarts."""
     return [
-        {"band": line.is_band, **{way: _thinned(line.at[dim]) for way, dim in (("x", first), ("y", second))}}
-        for line in boundary_lines(data)
-        if {first, second} <= {*line.at}
+        {"band": line.is_band, "x": _thinned(line.at[first]), "y": _thinned(line.at[second])}
+        for line in lines_of_map(case, data)
     ]
 
 

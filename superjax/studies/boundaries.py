@@ -8,6 +8,8 @@ import xarray as xr
 from jaxtyping import Float
 
 from superjax.errors import SweepError
+from superjax.spec import Case
+from superjax.studies.axes import axis_of, split
 
 
 class BoundaryLine(NamedTuple):
@@ -54,6 +56,14 @@ def boundary_lines(dataset: xr.Dataset) -> list[BoundaryLine]:
             columns, ends, dataset["boundary_vertices"].values, strict=True
         )
     ]  # fmt: skip
+
+
+def lines_of_map(case: Case, dataset: xr.Dataset) -> list[BoundaryLine]:
+    """The boundaries that belong on a map of a case: none if there are further axes, or if the map has the numbers of
+    points of an axis, where lines have its values."""
+    further, *shown = split(case)
+    by_number = any(axis_of(case, dataset, dim)[1].startswith("point of") for dim in shown)
+    return [] if further or by_number or "boundary_vertices" not in dataset else boundary_lines(dataset)
 
 
 def crossings(line: BoundaryLine, name: str, value: float, of: str) -> Float[np.ndarray, " crossings"]:

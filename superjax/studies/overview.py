@@ -28,7 +28,7 @@ from superjax.plots.maps import (
 from superjax.spec import Case
 from superjax.studies import dictionaries
 from superjax.studies.axes import axis_of, readable_logs, sorted_map, split
-from superjax.studies.boundaries import boundary_lines
+from superjax.studies.boundaries import BoundaryLine, lines_of_map
 from superjax.studies.captions import spread
 from superjax.studies.results import Results, directions
 
@@ -245,9 +245,9 @@ def _draw_loss(ax: Axes, x: np.ndarray, data: xr.Dataset) -> None:
     ax.legend(fontsize=8)
 
 
-def _draw_boundaries(axes: Iterable[Axes], data: xr.Dataset, first: str, second: str) -> list[Line2D]:
+def _draw_boundaries(axes: Iterable[Axes], lines: list[BoundaryLine], first: str, second: str) -> list[Line2D]:
     """The boundaries that were searched in every map, and the ends of the band of the restarts; their keys."""
-    lines, handles = boundary_lines(data), []
+    handles = []
     for band, style in ((False, MEASURED_LINE), (True, BAND)):
         some = [line for line in lines if line.is_band == band]
         for line in some:
@@ -291,9 +291,7 @@ def _maps(case: Case, data: xr.Dataset) -> Figure:
     for ax in rows[-1]:
         ax.set_xlabel(x_label)
     handles = _handles(bool(_unknown(data).any()), bool(together[..., :shown].any()))
-    by_value = not any(label.startswith("point of") for label in (x_label, y_label))
-    if "boundary_vertices" in data and not rest and by_value:
-        handles += _draw_boundaries(rows[0], data, first, second)
+    handles += _draw_boundaries(rows[0], lines_of_map(case, data), first, second)
     if (_diverged(data) & ~_unknown(data)).any():
         handles.append(Patch(facecolor="none", edgecolor="black", hatch="xxxx", label="some restarts diverged"))
     figure.legend(handles=handles, loc="outside lower left", ncols=5, frameon=False)
