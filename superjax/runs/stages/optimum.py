@@ -27,6 +27,7 @@ from superjax.spec.grid import Grid
 
 POLISH = Train(steps=100, learning_rate=0.01)
 FINISH = Train(steps=500, learning_rate=0.01)
+COARSE = 300  # of these steps, under the objective of the search
 
 KEPT = 3  # solutions of different phases per cell
 MARGIN = 3e-3  # relative excess in loss up to which a transplant is worth polishing
@@ -64,7 +65,7 @@ def find_optimum(grid: Grid, found: Solutions, score: Solve, polish: Solve, fini
     """Improve the solutions `found` by training until no transplant helps, then train those that are left to the end.
 
     A solution may be polished in other phases than it ends in. It then stood for its phases in place of one that stays
-    in them, so those of the cells beside are tried once more.
+    in them, so those of the cells beside are tried once more; those that win there are trained to the end too.
 
     Args:
         found: solutions of any cells; those whose loss is not finite are ignored.
@@ -80,7 +81,8 @@ def find_optimum(grid: Grid, found: Solutions, score: Solve, polish: Solve, fini
         pool, fresh = _merge(pool, polish(transplants.models, transplants.cell))
     pool = _settled(_nothing(pool), pool, finish)
     if len((transplants := _transplants(neighbours, pool, pool, score)).cell):
-        pool = _settled(pool, transplants, finish)
+        _, won = _merge(pool, polish(transplants.models, transplants.cell), 0.0)
+        pool = _settled(pool, won, finish)
     return _summary(grid, pool, rounds)
 
 
@@ -96,6 +98,8 @@ def _transplants(neighbours: list[np.ndarray], pool: Solutions, fresh: Solutions
 
 def _settled(pool: Solutions, new: Solutions, finish: Solve) -> Solutions:
     """The pool with solutions trained to the end; what they were before counts only where training made them worse."""
+    if not len(new.cell):
+        return pool
     ended = finish(new.models, new.cell)
     worse = ~(ended.loss <= new.loss)
     pool, _ = _merge(pool, _concatenate(new.take(worse), ended))
@@ -119,9 +123,9 @@ def _promising(pool: Solutions, transplants: Solutions) -> Solutions:
     return both.take(best[best >= len(known.cell)])
 
 
-def _merge(pool: Solutions, new: Solutions) -> tuple[Solutions, Solutions]:
-    """The best solution of every (cell, phases), at most KEPT per cell, and those of them that are new or clearly
-    better than before."""
+def _merge(pool: Solutions, new: Solutions, gain: float = MIN_GAIN) -> tuple[Solutions, Solutions]:
+    """The best solution of every (cell, phases), at most KEPT per cell, and those of them that are new or better than
+    before by more than a relative `gain`."""
     concerned = np.isin(pool.cell, new.cell)
     untouched, pool = pool.take(~concerned), pool.take(concerned)
     known = len(pool.cell)
@@ -141,7 +145,7 @@ def _merge(pool: Solutions, new: Solutions) -> tuple[Solutions, Solutions]:
     rank = np.arange(len(cells)) - np.repeat(first, np.diff([*first, len(cells)]))
     keep = rank_order[(rank < KEPT) & np.isfinite(both.loss[best][rank_order])]
     chosen = best[keep]
-    gained = both.loss[chosen] < before[keep] * (1 - MIN_GAIN)
+    gained = both.loss[chosen] < before[keep] * (1 - gain)
     return _concatenate(untouched, both.take(chosen)), both.take(chosen[gained & (chosen >= known)])
 
 
@@ -253,7 +257,8 @@ class Optima(Stage):
         """One solution of every cell trained to the end, times what searches took beside that (`SEARCH`)."""
         first = np.arange(0, len(untrained.cell), self._running.case.restarts)
         models = jax.tree.map(lambda x: x[first], untrained.models)
-        found = self._refinement.tried("polish", FINISH, self._refinement.fine, models, untrained.cell[first])
+        fine = self._refinement.fine
+        found = self._refinement.tried("polish", FINISH, fine, models, untrained.cell[first], COARSE)
         return found._replace(training=SEARCH * found.training)
 
     def run(self, trained: Trainee) -> Found:
@@ -290,7 +295,8 @@ class Optima(Stage):
 
         def finish(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
             task = f"finish-{next(finishes)}"
-            return refined(refinement.run(task, "polish", FINISH, refinement.fine, models, cell), cell)
+            found = refinement.run(task, "polish", FINISH, refinement.fine, models, cell, coarse=COARSE)
+            return refined(found, cell)
 
         def refined(found: tuple[PyTree, np.ndarray], cell: Int[np.ndarray, " models"]) -> Solutions:
             models, loss = found

@@ -42,21 +42,29 @@ class Refinement:
         models: PyTree,
         cell: Int[np.ndarray, " models"],
         cells: Cell | None = None,
+        coarse: int = 0,
     ) -> tuple[PyTree, Float[np.ndarray, " models"]]:
         """Given weights trained in given cells, those of the case or others, and what is minimised of them; `chunks`
-        names the size of the chunks."""
+        names the size of the chunks. The first `coarse` steps minimise the objective of the search, which takes less.
+        """
         elsewhere = jax.tree.leaves((cells.laws, cells.n_hidden)) if cells else []
-        training = self._training(chunks, train, objective, models, cell, cells)
+        training = self._training(chunks, train, objective, models, cell, cells, coarse)
         keep = self._running.kept_in(task, training, cell, *jax.tree.leaves(models), *elsewhere)
         training.run(keep)
         (refined, _, _), loss = training.gather(keep)
         return refined, loss
 
     def tried(
-        self, chunks: str, train: Train, objective: Objective, models: PyTree, cell: Int[np.ndarray, " models"]
+        self,
+        chunks: str,
+        train: Train,
+        objective: Objective,
+        models: PyTree,
+        cell: Int[np.ndarray, " models"],
+        coarse: int = 0,
     ) -> Tried:
         """What `run` would take, from a moment of it."""
-        return self._training(chunks, train, objective, models, cell, None).tried()
+        return self._training(chunks, train, objective, models, cell, None, coarse).tried()
 
     def _training(
         self,
@@ -66,10 +74,12 @@ class Refinement:
         models: PyTree,
         cell: Int[np.ndarray, " models"],
         cells: Cell | None,
+        coarse: int,
     ) -> Training:
         cells = self.under(train, cells)
+        parts = [*([Part(self.search, coarse)] if coarse else []), Part(objective, train.steps)]
         return Training(
-            self.program, Plan([Part(objective, train.steps)], schedule_factors(train), self._running.case.seed),
+            self.program, Plan(parts, schedule_factors(train), self._running.case.seed),
             cells, cell, np.zeros(len(cell), np.int32), self._running.chunks[chunks],
             lambda index: jax.tree.map(lambda x: x[index], models),
             lambda trained, cell: self.loss(trained.models, cells, cell),
