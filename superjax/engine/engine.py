@@ -19,7 +19,6 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Float, Int, Integer, PyTree
 
 from superjax.engine import kernel
-from superjax.engine.chunk_sizes import LEAST, chunk_size
 from superjax.engine.newton import relax_one
 from superjax.engine.pace import BLOCK, Pace
 from superjax.engine.plan import Plan
@@ -36,18 +35,13 @@ from superjax.engine.train import (
     train_one,
 )
 from superjax.engine.vectorised import Compiled, vectorised
-from superjax.errors import SweepError
 from superjax.problem.expectation import Objective
 from superjax.problem.problem import Problem
 from superjax.spec.grid import HYPER
-from superjax.system.machine import usable_memory
 
-_TRIAL_STEPS = 32
 _TURN = 16  # steps between which an accelerator need not ask whether to go on, as it waits for the answer each time
 _MAPPED_ENTRIES = 2**13  # rows x parameters of a model from which one by one is faster than all in one product
-_CANNOT_RUN = (jax.errors.JaxRuntimeError, NotImplementedError)  # what a compiler or device says that cannot
 Role = Literal["train", "evaluate"]
-PassedOver = Callable[[str, str], object]
 
 
 @dataclass(frozen=True)
@@ -69,20 +63,6 @@ class Progress(NamedTuple):
 
     state: TrainState
     snapshots: PyTree | None
-
-
-def seconds(function: Callable, arguments: tuple) -> float:
-    """What a call takes, the faster of two, after one that compiles."""
-    took = []
-    for _ in range(3):
-        start = time.perf_counter()
-        jax.block_until_ready(function(*arguments))
-        took.append(time.perf_counter() - start)
-    return min(took[1:])
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _refusal(objective: Objective, model: PyTree, cell: Cell) -> str | None:
@@ -131,8 +111,6 @@ class Program:
         cell = Cell(laws, dict.fromkeys(HYPER, number), number if shape.masked else None)
         self.model = model = shape.problem.shapes()
         self._chosen: dict[tuple[Role, Objective], kernel.Form] = {}
-        self._fastest: dict[tuple[Objective | int, ...], tuple[kernel.Form, int]] = {}
-        self._evaluated: dict[tuple[kernel.Form, int], int] = {}
         self.refusal = functools.cache(lambda objective: _refusal(objective, model, cell))
 
         self.state = state = jax.eval_shape(functools.partial(begin, method), model, cell)
@@ -171,9 +149,11 @@ class Program:
 
     def form(self, objective: Objective, role: Role = "train") -> kernel.Form:
         """The form in which an objective is minimised or evaluated: that which was chosen, else by the shape."""
-        if (chosen := self._chosen.get((role, objective))) is not None:
-            return chosen
-        return _choose_form(objective, self.model, self.refusal(objective))
+        return self.chosen(role, objective) or _choose_form(objective, self.model, self.refusal(objective))
+
+    def chosen(self, role: Role, objective: Objective) -> kernel.Form | None:
+        """The form that was chosen, if any was."""
+        return self._chosen.get((role, objective))
 
     def use(self, role: Role, objective: Objective, form: kernel.Form) -> None:
         """Choose the form of an objective that is minimised or evaluated."""
@@ -211,142 +191,31 @@ class Program:
         options = kernel.compiler_options(jax.default_backend(), self.mesh.size)
         return vectorised(name, function, in_axes, out_axes, self.mesh, streams or self.shape.streams, options)
 
-    def chunk_models(self, objective: Objective, models: int, cells: Cell) -> int:
-        """Models of one stream in a chunk, where a stream has so many to be trained: fewer if memory is short."""
-        return self._trained_chunk(objective, self.form(objective), models, cells)[0]
-
-    def _trained_chunk(
-        self, objective: Objective, form: kernel.Form, models: int, cells: Cell, share: int = 1
-    ) -> tuple[int, Callable[[int], float]]:
-        """The models of a chunk in a form, a part of the most that fit, and what steps of such a chunk take a model."""
-        # Every process should get its share, but in the plain form the size of a chunk changes the last digits.
-        devices = self.mesh.size * (1 if form == "plain" else jax.process_count())
-        steps, count, factors = self._steps_in(objective, form), np.int32(0), np.zeros(BLOCK, np.float32)
-        key, streams = root_key(0), np.arange(self.shape.streams, dtype=np.int32)
-
-        def arguments(models: PyTree, cells: Cell):
-            return self._begin(models, cells), cells, key, streams, count, count, factors
-
-        most = chunk_size(objective, self.shape.problem.n_features, form, -(-models // devices))
-        chunk = max(LEAST[form], most // share // LEAST[form] * LEAST[form])
-
-        def timed(chunk: int) -> float:
-            numbers = np.zeros((self.shape.streams, chunk * self.mesh.size), np.int32)
-            zeros = jax.tree.map(lambda x: np.zeros((*numbers.shape, *x.shape), x.dtype), self.model)
-            given = list(arguments(zeros, self._cells_of(cells, numbers)))
-            given[-2] = np.int32(_TRIAL_STEPS)
-            return seconds(steps, tuple(given)) / numbers.size
-
-        return self._that_fits(chunk, form, cells, self.shape.streams, steps, arguments, True), timed
-
-    def fastest(
-        self, objectives: Sequence[Objective], models: int, cells: Cell, passed_over: PassedOver
-    ) -> tuple[kernel.Form, int]:
-        """The form and size of chunks in which a step of a model takes least on this device, by trying them with the
-        first of the objectives that are minimised one after the other; the others must run too.
-
-        The forms are compared by their largest chunks, as every size that is tried is compiled; of the faster form
-        smaller ones are tried too. A form that does not compile here, or has no room, is passed over, and
-        `passed_over` is told of it and why. What was found for so many models is kept.
-        Raises SweepError if no form runs.
-        """
-        if (known := self._fastest.get((*objectives, models))) is not None:
-            return known
-        objective, *others = objectives
-        found: list[tuple[float, kernel.Form, int]] = []
-        for form in self.forms(objective):
-            try:
-                chunk, timed = self._trained_chunk(objective, form, models, cells)
-                found.append((timed(chunk), form, chunk))
-            except _CANNOT_RUN as error:
-                passed_over(form, _first_line(error))
-        for took, form, chunk in sorted(found):
-            try:
-                chunk = self._smaller(objective, form, models, cells, took, chunk)
-                for other in others:
-                    fits, timed = self._trained_chunk(other, form, models, cells)
-                    chunk = min(chunk, fits)
-                    timed(chunk)
-            except _CANNOT_RUN as error:
-                passed_over(form, _first_line(error))
-            else:
-                for one in objectives:
-                    self.use("train", one, form)
-                self._fastest[*objectives, models] = form, chunk
-                return form, chunk
-        raise SweepError("this device runs none of the forms of the training step")
-
-    def _smaller(
-        self, objective: Objective, form: kernel.Form, models: int, cells: Cell, took: float, chunk: int
-    ) -> int:
-        """Parts of a chunk are tried as long as they are faster by a twentieth."""
-        for share in (4, 16, 64):
-            part, timed = self._trained_chunk(objective, form, models, cells, share)
-            if part >= chunk or (now := timed(part)) > 0.95 * took:
-                break
-            took, chunk = now, part
-        return chunk
-
-    def evaluation_form(self, models: int, cells: Cell, passed_over: PassedOver) -> kernel.Form:
-        """The first form in which this device evaluates; others are passed over, and it is kept, as in `fastest`."""
-        if (known := self._chosen.get(("evaluate", self.fine))) is not None:
-            return known
-        for form in self.forms(self.fine):
-            self.use("evaluate", self.fine, form)
-            try:
-                numbers = np.zeros(self.evaluated_models(models, cells), np.int32)
-                zeros = jax.tree.map(lambda x, n=numbers: np.zeros((*n.shape, *x.shape), x.dtype), self.model)
-                self.evaluate(zeros, cells, numbers, len(numbers))
-                return form
-            except _CANNOT_RUN as error:
-                passed_over(form, _first_line(error))
-        raise SweepError("this device runs none of the forms of the evaluation")
-
-    def evaluated_models(self, models: int, cells: Cell) -> int:
-        """Models of a chunk under evaluation, where so many are evaluated: fewer if memory is short.
-
-        Chunks have one size, as a loss must not depend on the number of others. Those of large models, and of all in
-        the plain form of an accelerator, are no larger than there are models."""
-        form = self.form(self.fine, "evaluate")
-        if (known := self._evaluated.get((form, models))) is not None:
-            return known
-        on_trial = jax.default_backend() != "cpu"  # where a program that has no room ends the process
-        largest = self.second if self.shape.problem.data.points else self.fine  # fresh inputs are as many as memory has
-        as_many = form == "mapped" or (on_trial and form == "plain")
-        n = self.shape.problem.n_features
-        chunk = chunk_size(largest, n, form, -(-models // self.mesh.size) if as_many else None)
-        self._evaluated[form, models] = self._that_fits(
-            chunk, form, cells, 1, self._evaluation_in(form), lambda *arguments: (*arguments, self._draws), on_trial
+    def steps_of(
+        self, objective: Objective, form: kernel.Form, cells: Cell, cell: Int[np.ndarray, "streams models"], count: int
+    ) -> tuple[Compiled, tuple]:
+        """The steps under an objective in a form, and what they are called with for `count` steps of models of 0."""
+        models, cells = self._zeros(cell), self._cells_of(cells, cell)
+        streams, factors = np.arange(self.shape.streams, dtype=np.int32), np.zeros(BLOCK, np.float32)
+        state = self._begin(models, cells)
+        return self._steps_in(objective, form), (
+            state,
+            cells,
+            root_key(0),
+            streams,
+            np.int32(0),
+            np.int32(count),
+            factors,
         )
-        return self._evaluated[form, models]
 
-    def _that_fits(
-        self, chunk: int, form: kernel.Form, cells: Cell, streams: int, function: Compiled, arguments, on_trial: bool
-    ) -> int:
-        """The chunk, or half of it and so on, with which a function has room on a device: by the compiled program's
-        own account and, `on_trial`, when it is called. `arguments` follow from models and their cells."""
-        while chunk > LEAST[form]:
-            numbers = np.zeros((streams, chunk * self.mesh.size), np.int32)
-            models = jax.tree.map(lambda x, n=numbers: np.zeros((*n.shape, *x.shape), x.dtype), self.model)
-            if self._fits(function, lambda m=models, n=numbers: arguments(m, self._cells_of(cells, n)), on_trial):
-                break
-            chunk = max(LEAST[form], chunk // 2 // LEAST[form] * LEAST[form])
-        return chunk
+    def evaluation_of(
+        self, form: kernel.Form, cells: Cell, cell: Int[np.ndarray, "1 models"]
+    ) -> tuple[Compiled, tuple]:
+        """The evaluation in a form, and what it is called with for models of 0."""
+        return self._evaluation_in(form), (self._zeros(cell), self._cells_of(cells, cell), self._draws)
 
-    def _fits(self, function: Compiled, arguments: Callable[[], tuple], on_trial: bool) -> bool:
-        try:
-            given = arguments()
-            memory = function.compiled(*given).memory_analysis()
-            needed = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
-            if needed > memory_of_a_device(self.mesh.devices.flat[0]):
-                return False
-            if on_trial:
-                jax.block_until_ready(function(*given))
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            return False
-        return True
+    def _zeros(self, cell: np.ndarray) -> PyTree:
+        return jax.tree.map(lambda x: np.zeros((*cell.shape, *x.shape), x.dtype), self.model)
 
     def initialise(
         self,
@@ -449,14 +318,6 @@ class Program:
             index = np.minimum(np.arange(start, start + size), models - 1)
             parts.append(jax.tree.map(lambda x, n=models - start: np.asarray(x)[0, :n], one_chunk(index[None])))
         return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
-
-
-def memory_of_a_device(device: Any) -> int:
-    """Bytes that programs on one device may use; devices of a CPU share its memory."""
-    statistics = device.memory_stats() or {}
-    if "bytes_limit" in statistics:
-        return int(0.9 * statistics["bytes_limit"])
-    return usable_memory() // (2 * jax.local_device_count())
 
 
 def _with_snapshot(progress: Progress, step: int, plan: Plan) -> Progress:

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Int, PyTree
 
+from superjax.engine.choice import choice_of
 from superjax.engine.engine import Program, Shape, program
 from superjax.engine.kernel import FORMS, Form
 from superjax.engine.plan import Plan, schedule_factors
@@ -122,7 +123,7 @@ class CaseRun:
         if "evaluate" not in self.chunks:
             side_by_side = min(self.report.models, chunk * case.train.streams * compiled.mesh.size)
             with terminal.doing(f"{name}: compiling the evaluation"):
-                self.chunks["evaluate"] = compiled.evaluated_models(side_by_side, self.cells)
+                self.chunks["evaluate"] = choice_of(compiled).evaluated_models(side_by_side, self.cells)
         self._plan = Plan(parts, schedule_factors(case.train), case.seed, self._steps)
         self._training = Training(
             compiled, self._plan, self.cells, cell, restart % case.train.streams, chunk,
@@ -264,10 +265,10 @@ class CaseRun:
         if task not in self.chunks:
             with terminal.doing(f"{self.name}: compiling, choosing the size of chunks"):
                 if tries:
-                    form, size = compiled.fastest((objective, *then), models, cells, self._passed_over)
+                    form, size = choice_of(compiled).fastest((objective, *then), models, cells, self._passed_over)
                     self.chunks |= {task: size, f"{task} form": FORMS.index(form) + 1}
                 else:
-                    self.chunks[task] = compiled.chunk_models(objective, models, cells)
+                    self.chunks[task] = choice_of(compiled).trained_models(objective, models, cells)
         elif tries and (form := self._recorded_form(task)):
             for one in (objective, *then):
                 compiled.use("train", one, form)
@@ -288,7 +289,7 @@ class CaseRun:
             compiled.use("evaluate", compiled.fine, form)
             return
         with terminal.doing(f"{self.name}: compiling the evaluation"):
-            form = compiled.evaluation_form(models, cells, self._passed_over)
+            form = choice_of(compiled).evaluation_form(models, cells, self._passed_over)
         self.chunks[f"{task} form"] = FORMS.index(form) + 1
 
     def _recorded_form(self, task: str) -> Form | None:

@@ -19,7 +19,7 @@ from jax import export
 
 import superjax
 from superjax import analysis
-from superjax.engine import chunk_sizes, engine, kernel, vectorised
+from superjax.engine import choice, chunk_sizes, engine, kernel, vectorised
 from superjax.engine.pace import BLOCK, Pace
 from superjax.engine.plan import schedule_factors
 from superjax.engine.train import optimizer, values_and_gradient
@@ -292,7 +292,7 @@ def test_memory_decides_how_many_models_are_trained_at_once(make_case, monkeypat
     roomy = CaseRun("roomy", case)
     size = roomy.chunks["train"]
     engine.program.cache_clear()
-    monkeypatch.setattr(engine, "memory_of_a_device", lambda device: 400_000)
+    monkeypatch.setattr(choice, "memory_of_a_device", lambda device: 400_000)
     narrow = CaseRun("narrow", case)
     assert narrow.chunks["train"] in [size // 2**k // 16 * 16 for k in range(1, 6)]
     monkeypatch.undo()
@@ -827,12 +827,12 @@ class Accelerator:
     """A device that says to be a GPU; `slow` and `broken` name the forms that it runs slowly or not at all."""
 
     def __init__(self, monkeypatch, slow=(), broken=(), room=10**9):
-        steps_in = engine.Program._trained_chunk
+        trained = choice.Choice._trained_chunk
 
-        def trained_chunk(program, objective, form, models, cells, share=1):
+        def trained_chunk(self, objective, form, models, cells, share=1):
             if form in broken:
                 raise jax.errors.JaxRuntimeError("INTERNAL: Mosaic failed to compile\nmuch more")
-            chunk, timed = steps_in(program, objective, form, models, cells, share)
+            chunk, timed = trained(self, objective, form, models, cells, share)
 
             def took(chunk):
                 timed(chunk)
@@ -840,7 +840,7 @@ class Accelerator:
 
             return chunk, took
 
-        monkeypatch.setattr(engine.Program, "_trained_chunk", trained_chunk)
+        monkeypatch.setattr(choice.Choice, "_trained_chunk", trained_chunk)
         monkeypatch.setattr(chunk_sizes, "_CHUNK_MODELS", dict.fromkeys(("cpu", "gpu", "tpu"), 256))
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
 
@@ -922,14 +922,14 @@ def test_a_device_that_runs_nothing_says_so(make_case, monkeypatch, own_programs
 
 def test_the_evaluation_has_a_form_that_runs_on_the_device(make_case, monkeypatch, own_programs):
     Accelerator(monkeypatch)
-    evaluation_in = engine.Program.evaluated_models
+    evaluated = choice.Choice.evaluated_models
 
     def broken(self, models, cells):
-        if self.form(self.fine, "evaluate") == "fused":
+        if self._program.form(self._program.fine, "evaluate") == "fused":
             raise jax.errors.JaxRuntimeError("INTERNAL: cannot")
-        return evaluation_in(self, models, cells)
+        return evaluated(self, models, cells)
 
-    monkeypatch.setattr(engine.Program, "evaluated_models", broken)
+    monkeypatch.setattr(choice.Choice, "evaluated_models", broken)
     case = make_case("train.steps=30")
     running = CaseRun("small", case)
     assert kernel.FORMS[running.chunks["train evaluation form"] - 1] == "plain"

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 import superjax
 from superjax import explorer, sweep
 from superjax.disk import files as disk
-from superjax.engine import chunk_sizes, engine
+from superjax.engine import choice, chunk_sizes, engine
 from superjax.runs import chunks, netcdf, reading
 from superjax.runs.checkpoint import Folder, Saved
 from superjax.spec import SweepError
@@ -295,7 +295,7 @@ def test_the_size_of_chunks_that_had_room_is_kept(study, monkeypatch):
     """When the run goes on where there is more memory."""
     with monkeypatch.context() as patch:
         patch.setattr(chunk_sizes, "_CHUNK_MODELS", {"cpu": 64})
-        patch.setattr(engine, "memory_of_a_device", lambda device: 1)
+        patch.setattr(choice, "memory_of_a_device", lambda device: 1)
         with pytest.raises(Killed):
             Disk(patch, 60)
             run("out")

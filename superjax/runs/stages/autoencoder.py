@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
 from superjax import analysis
+from superjax.engine.choice import choice_of
 from superjax.engine.engine import Shape, program
 from superjax.engine.plan import Part, Plan, schedule_factors
 from superjax.engine.train import Cell, Evaluation, Method
@@ -121,7 +122,7 @@ class Autoencoders(Stage):
         cells = self._cells(Trainee(_zeros(running.program.model), np.zeros(1, np.int32), np.zeros(1, np.float32)))
         running.chunk("autoencoder", self.program, self._fresh, models, cells)
         if "autoencoder-evaluate" not in running.chunks:
-            running.chunks["autoencoder-evaluate"] = self.program.evaluated_models(models, cells)
+            running.chunks["autoencoder-evaluate"] = choice_of(self.program).evaluated_models(models, cells)
 
     def _cells(self, trained: Trainee) -> Cell:
         """The numbers of every dictionary: those of its model, and of the options that an axis sweeps."""
