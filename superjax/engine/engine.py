@@ -197,16 +197,9 @@ class Program:
         """The steps under an objective in a form, and what they are called with for `count` steps of models of 0."""
         models, cells = self._zeros(cell), self._cells_of(cells, cell)
         streams, factors = np.arange(self.shape.streams, dtype=np.int32), np.zeros(BLOCK, np.float32)
-        state = self._begin(models, cells)
-        return self._steps_in(objective, form), (
-            state,
-            cells,
-            root_key(0),
-            streams,
-            np.int32(0),
-            np.int32(count),
-            factors,
-        )
+        state, root = self._begin(models, cells), root_key(0)
+        arguments = state, cells, root, streams, np.int32(0), np.int32(count), factors
+        return self._steps_in(objective, form), arguments
 
     def evaluation_of(
         self, form: kernel.Form, cells: Cell, cell: Int[np.ndarray, "1 models"]

@@ -880,10 +880,19 @@ def test_an_accelerator_takes_the_form_that_is_faster_and_runs(
 def test_an_accelerator_looks_at_the_number_of_steps_once_in_several(make_case, monkeypatch, own_programs):
     """Blocks that end within a turn stop there: snapshots, counters of the optimiser and the end are the same."""
     case = make_case("train.steps=45", "train.snapshots=[0, 3, 16, 40, 45]", "train.schedule=cosine")
+
+    def steps() -> str:
+        running = CaseRun("looped", case)
+        objective, cell = running._plan.parts[0].objective, np.zeros((1, 16), np.int32)
+        function, arguments = running.program.steps_of(objective, "fused", running.cells, cell, 45)
+        return str(function._jitted.trace(*arguments).jaxpr)
+
     expected = run(case)
+    assert "length=16" not in steps()
     engine.program.cache_clear()
     monkeypatch.setattr(engine, "_turn", lambda: 16)
     found = run(case)
+    assert "length=16" in steps()  # a loop inside that of unknown length
     assert found["W_snapshots"].sizes["snapshot"] == 5
     for name in ("W", "b", "loss", "W_snapshots"):
         np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-6)

@@ -135,6 +135,31 @@ def test_growth_that_is_under_way_may_go_further_or_be_given_up(growing, monkeyp
     assert trained(monkeypatch, "out", *own, "restarts=6") == 18 * 30
 
 
+def test_an_unfinished_run_says_when_it_takes_more(growing, monkeypatch, capsys):
+    """And not where other settings differ too, which no run takes."""
+    own, hint, save, saved = (
+        ["optimum=false"],
+        "a run takes more restarts or points once it is finished",
+        Folder.save,
+        [],
+    )
+
+    def once(*arguments):
+        if saved:
+            raise Killed
+        saved.append(save(*arguments))
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Folder, "save", once)
+        run("out", *own)
+    for more in (["restarts=5"], ["axes.importance.points=5"], ["axes.density.values=[1, 0.3, 0.1]"]):
+        assert run("out", *own, *more) == 2
+        assert hint in capsys.readouterr().err
+    assert run("out", *own, "restarts=5", "train.steps=31") == 2
+    assert hint not in (said := capsys.readouterr().err) and "restarts = 5, was 3" in said
+    assert trained(monkeypatch, "out", *own) > 0
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
