@@ -24,7 +24,7 @@ from superjax.system.machine import usable_memory
 _TRIAL_STEPS = 32
 _CANNOT_RUN = (jax.errors.JaxRuntimeError, NotImplementedError)  # what a compiler or device says that cannot
 PassedOver = Callable[[str, str], object]
-_Call = Callable[[Int[np.ndarray, "streams models"]], tuple[Compiled, tuple]]  # with models of so many cells
+_Call = Callable[[Int[np.ndarray, "streams models"]], tuple[Compiled, tuple]]  # for models of given cells
 
 
 class Choice:
@@ -170,10 +170,11 @@ class Choice:
         return np.zeros((streams, chunk * self._program.mesh.size), np.int32)
 
 
-@functools.lru_cache(maxsize=16)
 def choice_of(program: Program) -> Choice:
-    """The choice of a program, one in a process."""
-    return Choice(program)
+    """The choice of a program, which lives as long as the program."""
+    if program.choice is None:
+        program.choice = Choice(program)
+    return program.choice
 
 
 def memory_of_a_device(device: Any) -> int:

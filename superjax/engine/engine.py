@@ -111,6 +111,7 @@ class Program:
         cell = Cell(laws, dict.fromkeys(HYPER, number), number if shape.masked else None)
         self.model = model = shape.problem.shapes()
         self._chosen: dict[tuple[Role, Objective], kernel.Form] = {}
+        self.choice: Any = None  # kept for `choice.choice_of`
         self.refusal = functools.cache(lambda objective: _refusal(objective, model, cell))
 
         self.state = state = jax.eval_shape(functools.partial(begin, method), model, cell)

@@ -302,8 +302,10 @@ class CaseRun:
     def _key(self, task: str, training: Training, *inputs: np.ndarray) -> str:
         """A digest of everything that decides the numbers of a training, and how they are laid out."""
         layout = [[leaf.shape, leaf.dtype.name] for leaf in jax.tree.leaves(training.program.state)]
-        digest = hashlib.sha256(json.dumps([self.key, task, training.chunk, layout]).encode())
-        for array in inputs:
+        plan = training.plan
+        parts = [[part.end, repr(part.objective)] for part in plan.parts]
+        digest = hashlib.sha256(json.dumps([self.key, task, training.chunk, layout, parts]).encode())
+        for array in (plan.factors, *jax.tree.leaves(training.cells.hyper), *inputs):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 

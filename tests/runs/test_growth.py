@@ -136,7 +136,7 @@ def test_growth_that_is_under_way_may_go_further_or_be_given_up(growing, monkeyp
 
 
 def test_an_unfinished_run_says_when_it_takes_more(growing, monkeypatch, capsys):
-    """And not where other settings differ too, which no run takes."""
+    """And does not where other settings differ too: no run takes those."""
     own, hint, save, saved = (
         ["optimum=false"],
         "a run takes more restarts or points once it is finished",

@@ -12,7 +12,12 @@ from superjax import analysis
 from superjax.analysis.phases import DEDICATED, NOT_REPRESENTED
 from superjax.reference import oracle
 from superjax.runs import runner
+from superjax.runs.case_run import CaseRun
+from superjax.runs.checkpoint import Memory
+from superjax.runs.stages import optimum, refine
 from superjax.runs.stages.optimum import (
+    COARSE,
+    FINISH,
     KEPT,
     MIN_GAIN,
     STRIDES,
@@ -136,6 +141,39 @@ def test_a_cell_of_bad_restarts_is_repaired_by_its_neighbours(make_case, values)
     assert np.abs(data["norm"].values[1]).max() < 1e-6
     np.testing.assert_allclose(data["optimum_loss"], true, rtol=1e-3)
     assert (data["optimum_phase"].values[1] != NOT_REPRESENTED).all()
+
+
+def test_solutions_are_finished_under_the_objective_of_the_search_first(make_case, monkeypatch):
+    """Its rows are fewer. What is kept of a training is another's where its parts or numbers are others."""
+    plans, keys = {}, {}
+
+    def keep(task, key):
+        keys[task] = key
+        return Memory()
+
+    class Seen(refine.Training):
+        def run(self, *arguments):
+            plans[len(plans)] = [(part.objective.n_rows, part.end) for part in self.plan.parts]
+            super().run(*arguments)
+
+    monkeypatch.setattr(refine, "Training", Seen)
+    case = make_case("optimum=true", "train.steps=20", text="n_features = 3\nn_hidden = 2\nrestarts = 2")
+
+    def run() -> dict[str, str]:
+        running = CaseRun("finished", case, keep=keep)
+        running.train()
+        running.finish()
+        return dict(keys)
+
+    before = run()
+    (search, coarse), (fine, end) = plans[0]
+    assert (coarse, end) == (COARSE, FINISH.steps) and search < fine
+    monkeypatch.setattr(optimum, "COARSE", COARSE + 1)
+    after = run()
+    assert before["train"] == after["train"] and before["finish-1"] != after["finish-1"]
+    monkeypatch.setattr(optimum, "COARSE", COARSE)
+    monkeypatch.setattr(optimum, "FINISH", FINISH.model_copy(update={"learning_rate": 0.02}))
+    assert run()["finish-1"] not in (before["finish-1"], after["finish-1"])
 
 
 def test_without_axes(make_case):

@@ -27,7 +27,7 @@ from superjax.spec.grid import Grid
 
 POLISH = Train(steps=100, learning_rate=0.01)
 FINISH = Train(steps=500, learning_rate=0.01)
-COARSE = 300  # of these steps, under the objective of the search
+COARSE = 300  # so many first steps of FINISH minimise the objective of the search, which has fewer rows
 
 KEPT = 3  # solutions of different phases per cell
 MARGIN = 3e-3  # relative excess in loss up to which a transplant is worth polishing
@@ -65,7 +65,8 @@ def find_optimum(grid: Grid, found: Solutions, score: Solve, polish: Solve, fini
     """Improve the solutions `found` by training until no transplant helps, then train those that are left to the end.
 
     A solution may be polished in other phases than it ends in. It then stood for its phases in place of one that stays
-    in them, so those of the cells beside are tried once more; those that win there are trained to the end too.
+    in them, so those of the cells beside are tried once more. They are trained to the end at once: polished first, some
+    do not win that would.
 
     Args:
         found: solutions of any cells; those whose loss is not finite are ignored.
@@ -81,8 +82,7 @@ def find_optimum(grid: Grid, found: Solutions, score: Solve, polish: Solve, fini
         pool, fresh = _merge(pool, polish(transplants.models, transplants.cell))
     pool = _settled(_nothing(pool), pool, finish)
     if len((transplants := _transplants(neighbours, pool, pool, score)).cell):
-        _, won = _merge(pool, polish(transplants.models, transplants.cell), 0.0)
-        pool = _settled(pool, won, finish)
+        pool = _settled(pool, transplants, finish)
     return _summary(grid, pool, rounds)
 
 
@@ -98,8 +98,6 @@ def _transplants(neighbours: list[np.ndarray], pool: Solutions, fresh: Solutions
 
 def _settled(pool: Solutions, new: Solutions, finish: Solve) -> Solutions:
     """The pool with solutions trained to the end; what they were before counts only where training made them worse."""
-    if not len(new.cell):
-        return pool
     ended = finish(new.models, new.cell)
     worse = ~(ended.loss <= new.loss)
     pool, _ = _merge(pool, _concatenate(new.take(worse), ended))
@@ -123,9 +121,9 @@ def _promising(pool: Solutions, transplants: Solutions) -> Solutions:
     return both.take(best[best >= len(known.cell)])
 
 
-def _merge(pool: Solutions, new: Solutions, gain: float = MIN_GAIN) -> tuple[Solutions, Solutions]:
-    """The best solution of every (cell, phases), at most KEPT per cell, and those of them that are new or better than
-    before by more than a relative `gain`."""
+def _merge(pool: Solutions, new: Solutions) -> tuple[Solutions, Solutions]:
+    """The best solution of every (cell, phases), at most KEPT per cell, and those of them that are new or clearly
+    better than before."""
     concerned = np.isin(pool.cell, new.cell)
     untouched, pool = pool.take(~concerned), pool.take(concerned)
     known = len(pool.cell)
@@ -145,7 +143,7 @@ def _merge(pool: Solutions, new: Solutions, gain: float = MIN_GAIN) -> tuple[Sol
     rank = np.arange(len(cells)) - np.repeat(first, np.diff([*first, len(cells)]))
     keep = rank_order[(rank < KEPT) & np.isfinite(both.loss[best][rank_order])]
     chosen = best[keep]
-    gained = both.loss[chosen] < before[keep] * (1 - gain)
+    gained = both.loss[chosen] < before[keep] * (1 - MIN_GAIN)
     return _concatenate(untouched, both.take(chosen)), both.take(chosen[gained & (chosen >= known)])
 
 

@@ -45,7 +45,8 @@ class Refinement:
         coarse: int = 0,
     ) -> tuple[PyTree, Float[np.ndarray, " models"]]:
         """Given weights trained in given cells, those of the case or others, and what is minimised of them; `chunks`
-        names the size of the chunks. The first `coarse` steps minimise the objective of the search, which takes less.
+        names the size of the chunks. The first `coarse` steps minimise the objective of the search: they take less
+        time.
         """
         elsewhere = jax.tree.leaves((cells.laws, cells.n_hidden)) if cells else []
         training = self._training(chunks, train, objective, models, cell, cells, coarse)
@@ -77,10 +78,10 @@ class Refinement:
         coarse: int,
     ) -> Training:
         cells = self.under(train, cells)
-        parts = [*([Part(self.search, coarse)] if coarse else []), Part(objective, train.steps)]
+        first = [Part(self.search, coarse)] if coarse and self.search != objective else []
+        plan = Plan([*first, Part(objective, train.steps)], schedule_factors(train), self._running.case.seed)
         return Training(
-            self.program, Plan(parts, schedule_factors(train), self._running.case.seed),
-            cells, cell, np.zeros(len(cell), np.int32), self._running.chunks[chunks],
+            self.program, plan, cells, cell, np.zeros(len(cell), np.int32), self._running.chunks[chunks],
             lambda index: jax.tree.map(lambda x: x[index], models),
             lambda trained, cell: self.loss(trained.models, cells, cell),
             jax.ShapeDtypeStruct((), np.float32),
