@@ -10,13 +10,11 @@ from superjax import sweep
 from superjax.engine.engine import Program
 from superjax.runs import dry_run
 from superjax.runs.case_run import CaseRun
-from superjax.runs.checkpoint import Folder
 from superjax.runs.options import Options
 from superjax.runs.stages import optimum
 from superjax.runs.stages.families import FOLLOW
 from tests.conftest import SMALL
-from tests.runs.test_faults import Killed
-from tests.runs.test_growth import growing, run  # noqa: F401 (a fixture)
+from tests.runs.test_growth import growing, run, stopped  # noqa: F401 (a fixture)
 
 SEVERAL = """
 [case.exact]
@@ -136,16 +134,7 @@ def tried(capsys, *overrides: str) -> str:
 def test_what_the_folder_has_costs_nothing(growing, monkeypatch, capsys):  # noqa: F811
     """A run that goes on, one that is finished, one that grows, and one that the folder does not take."""
     own = ("optimum=false",)
-    save, saved = Folder.save, []
-
-    def once(*arguments):
-        if saved:
-            raise Killed
-        saved.append(save(*arguments))
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Folder, "save", once)
-        run("out", *own)
+    stopped(monkeypatch, "out", *own)
     said = tried(capsys, *own)
     part = re.search(r"growing: 18 models, ([\d.]+)% of the training is done, form fused", said)
     assert part and 0 < float(part[1]) < 100

@@ -52,6 +52,20 @@ def run(out: str, *overrides: str) -> int:
     return sweep.main(["growing.toml", "--out", out, *overrides])
 
 
+def stopped(monkeypatch, out: str, *overrides: str) -> None:
+    """A run that is killed after its first saving."""
+    save, saved = Folder.save, []
+
+    def once(*arguments):
+        if saved:
+            raise Killed
+        saved.append(save(*arguments))
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Folder, "save", once)
+        run(out, *overrides)
+
+
 def result(out: str) -> xr.Dataset:
     return superjax.open(Path(out) / "growing" / "growing.nc")
 
@@ -137,21 +151,8 @@ def test_growth_that_is_under_way_may_go_further_or_be_given_up(growing, monkeyp
 
 def test_an_unfinished_run_says_when_it_takes_more(growing, monkeypatch, capsys):
     """And does not where other settings differ too: no run takes those."""
-    own, hint, save, saved = (
-        ["optimum=false"],
-        "a run takes more restarts or points once it is finished",
-        Folder.save,
-        [],
-    )
-
-    def once(*arguments):
-        if saved:
-            raise Killed
-        saved.append(save(*arguments))
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Folder, "save", once)
-        run("out", *own)
+    own, hint = ["optimum=false"], "a run takes more restarts or points once it is finished"
+    stopped(monkeypatch, "out", *own)
     for more in (["restarts=5"], ["axes.importance.points=5"], ["axes.density.values=[1, 0.3, 0.1]"]):
         assert run("out", *own, *more) == 2
         assert hint in capsys.readouterr().err

@@ -145,7 +145,7 @@ def test_a_cell_of_bad_restarts_is_repaired_by_its_neighbours(make_case, values)
 
 def test_solutions_are_finished_under_the_objective_of_the_search_first(make_case, monkeypatch):
     """Its rows are fewer. What is kept of a training is another's where its parts or numbers are others."""
-    plans, keys = {}, {}
+    plans, keys = [], {}
 
     def keep(task, key):
         keys[task] = key
@@ -153,7 +153,7 @@ def test_solutions_are_finished_under_the_objective_of_the_search_first(make_cas
 
     class Seen(refine.Training):
         def run(self, *arguments):
-            plans[len(plans)] = [(part.objective.n_rows, part.end) for part in self.plan.parts]
+            plans.append([(part.objective.n_rows, part.end) for part in self.plan.parts])
             super().run(*arguments)
 
     monkeypatch.setattr(refine, "Training", Seen)
