@@ -32,7 +32,7 @@ from superjax.engine.train import (
     evaluate_one,
     loss_one,
     moments_one,
-    train_one,
+    train,
 )
 from superjax.engine.vectorised import Compiled, vectorised
 from superjax.problem.expectation import Objective
@@ -120,14 +120,13 @@ class Program:
         cell_axes = Cell(0, {name: 0 if name in shape.swept else None for name in HYPER}, 0 if shape.masked else None)
 
         def steps_under(objective, form) -> Compiled:
-            advance = functools.partial(train_one, method, objective, form, turn=_turn())
+            advance = functools.partial(train, method, objective, form, (state_axes, cell_axes), turn=_turn())
 
             def steps(state, cell, root, stream, *block):
                 return advance(state, cell, jax.random.fold_in(jax.random.fold_in(root, 1), stream), *block)
 
-            return self._vectorise(
-                "steps", steps, (state_axes, cell_axes, None, "stream", None, None, None), state_axes
-            )
+            in_axes = (state_axes, cell_axes, None, "stream", None, None, None)
+            return self._vectorise("steps", steps, in_axes, state_axes, of_many=True)
 
         self._initialise = self._vectorise("initialise", self._first, (None, 0, 0, 0), 0, 1)
         self._begin = self._vectorise("begin", functools.partial(begin, method), (0, cell_axes), state_axes)
@@ -187,10 +186,16 @@ class Program:
         return self.shape.problem.new(key, init_std, init_bias)
 
     def _vectorise(
-        self, name: str, function: Callable, in_axes: tuple, out_axes: Any, streams: int | None = None
+        self,
+        name: str,
+        function: Callable,
+        in_axes: tuple,
+        out_axes: Any,
+        streams: int | None = None,
+        of_many: bool = False,
     ) -> Compiled:
         options = kernel.compiler_options(jax.default_backend(), self.mesh.size)
-        return vectorised(name, function, in_axes, out_axes, self.mesh, streams or self.shape.streams, options)
+        return vectorised(name, function, in_axes, out_axes, self.mesh, streams or self.shape.streams, options, of_many)
 
     def steps_of(
         self, objective: Objective, form: kernel.Form, cells: Cell, cell: Int[np.ndarray, "streams models"], count: int

@@ -72,7 +72,7 @@ def vjp(function: Callable, form: Form) -> Callable:
     if form == "fused":
         row_vjp = _row_vjp(function)
         gradient_of_row = lambda arguments, row: row_vjp(arguments, row)[1]  # noqa: E731
-        return lambda params, shared, rows, weights: _fused_sum(gradient_of_row, (params, shared, weights), rows)
+        return _fused_with_weights(gradient_of_row)
     with_value = value_and_vjp(function, form)  # whose unused sums are dropped by XLA
     return lambda *arguments: with_value(*arguments)[1]
 
@@ -80,8 +80,7 @@ def vjp(function: Callable, form: Form) -> Callable:
 def value_and_vjp(function: Callable, form: Form) -> Callable:
     """`(params, shared, rows, weights) -> (sums, gradient)`: `row_sum` and `vjp` in one."""
     if form == "fused":
-        row_vjp = _row_vjp(function)
-        return lambda params, shared, rows, weights: _fused_sum(row_vjp, (params, shared, weights), rows)
+        return _fused_with_weights(_row_vjp(function))
     array_sum = _array_sum(function, form)
 
     def with_gradient(params, shared, rows, weights):
@@ -89,6 +88,18 @@ def value_and_vjp(function: Callable, form: Form) -> Callable:
         return sums, pull_back(weights)[0]
 
     return _one_by_one(with_gradient, form)
+
+
+def _fused_with_weights(function):
+    """A fused sum of `function((params, shared, weights), row)`."""
+
+    def with_weights(params, shared, rows, weights):
+        # The barrier keeps XLA from multiplying weights, the same at all steps, into rows once for all: there would be
+        # a copy of all rows for every output to read.
+        params, weights = lax.optimization_barrier((params, weights))
+        return _fused_sum(function, (params, shared, weights), rows)
+
+    return with_weights
 
 
 def _array_sum(function, form):

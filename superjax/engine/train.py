@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from superjax.engine import kernel
+from superjax.engine.vectorised import moved, placed
 from superjax.problem.expectation import Objective
 from superjax.problem.problem import Laws
 
@@ -121,34 +122,38 @@ def _weighted(objective: Objective, function):
     return evaluate
 
 
-def train_one(
+def train(
     method: Method,
     objective: Objective,
     form: kernel.Form,
-    state: TrainState,
-    cell: Cell,
+    axes: tuple[Any, Any],
+    states: TrainState,
+    cells: Cell,
     key: Key[Array, ""],
     first_step: Int[Array, ""],
     count: Int[Array, ""],
     factors: Float[Array, " block"],
     turn: int = 1,
 ) -> TrainState:
-    """Advance one model through `count` steps from `first_step`, with the schedule's factor at each.
+    """Advance the models of a stream through `count` steps from `first_step`, with the schedule's factor at each.
 
-    The loss is divided by a constant of the model first (`normalize`): losses fall with the density, to 1e-5, and
-    Adam's epsilon would see it. Minibatches come from (key, step), so models with one key share them. The number of
-    steps is traced: blocks of any length, hence snapshots at any steps, run the same program. Whether to go
-    on is asked once in `turn` steps, and of the last ones, fewer than that, after each.
+    `axes` say what of states and cells has a leading axis of models (0) and what is common to all (None). The loss is
+    divided by a constant of the model first (`normalize`): losses fall with the density, to 1e-5, and Adam's epsilon
+    would see it. Minibatches come from (key, step), so models with one key share them. The number of steps is traced:
+    blocks of any length, hence snapshots at any steps, run the same program. Whether to go on is asked once in `turn`
+    steps, and of the last ones, fewer than that, after each.
     """
     gradient_of = gradient(objective, form)
-    n_outputs = cell.laws.terms[0].weights().shape[-1]
-    scale = {"density": cell.laws.data.activity(), "features": float(n_outputs), "none": 1.0}[method.normalize]
 
     def draw_of(step):
         return objective.draw(jax.random.fold_in(key, step))
 
-    def advance(state: TrainState, step, factor, draw) -> TrainState:
-        grads = masked(gradient_of(state.model, cell, draw, scale), cell)
+    def slopes_of(model: PyTree, cell: Cell, draw) -> PyTree:
+        n_outputs = cell.laws.terms[0].weights().shape[-1]
+        scale = {"density": cell.laws.data.activity(), "features": float(n_outputs), "none": 1.0}[method.normalize]
+        return masked(gradient_of(model, cell, draw, scale), cell)
+
+    def advance(state: TrainState, grads: PyTree, cell: Cell, step, factor) -> TrainState:
         transform = optimizer(method.optimizer, cell.hyper, method.clip, factor, method.decayed)
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
             updates, optimizer_state = transform.update(grads, state.optimizer, state.model)
@@ -159,20 +164,28 @@ def train_one(
             jnp.where(first, step, state.diverged_at),
         )
 
+    # The sums of the fused form have the models last: where all arrays do, the optimiser is vectorised over models.
+    inside = -1 if form == "fused" else 0
+    state_axes, cell_axes = placed(axes, inside)
+    slopes = jax.vmap(slopes_of, (inside, cell_axes, None), inside)
+    advanced = jax.vmap(advance, (state_axes, inside, cell_axes, None, None), state_axes)
+    cells = moved(axes[1], cells, 0, inside)
+
     def body(i, carry):
-        state, draw = carry
+        states, draw = carry
         # The next draw is carried: drawn where it is used, it would be drawn anew for every model.
         following = draw if objective.fixed else draw_of(first_step + i + 1)
-        return advance(state, first_step + i, factors[i], draw), following
+        grads = slopes(states.model, cells, draw)
+        return advanced(states, grads, cells, first_step + i, factors[i]), following
 
     def several(j, carry):
         return lax.fori_loop(0, turn, lambda k, carry: body(j * turn + k, carry), carry)
 
-    carry, begin = (state, draw_of(first_step)), 0
+    carry, begin = (moved(axes[0], states, 0, inside), draw_of(first_step)), 0
     if turn > 1:
         carry = lax.fori_loop(0, count // turn, several, carry)
         begin = count // turn * turn
-    return lax.fori_loop(begin, count, body, carry)[0]
+    return moved(axes[0], lax.fori_loop(begin, count, body, carry)[0], inside, 0)
 
 
 class Evaluation(NamedTuple):

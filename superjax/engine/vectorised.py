@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 from jaxtyping import PyTree
@@ -40,14 +41,16 @@ def vectorised(
     mesh: jax.sharding.Mesh,
     streams: int,
     options: dict[str, bool | int],
+    of_many: bool = False,
 ) -> "Compiled":
-    """The function of one model over (streams, models), models sharded over the devices, compiled once.
+    """The function of one model, or `of_many`, over (streams, models), models sharded over the devices, compiled once.
 
     Axes are 0 (its own for every model), "stream" (common to a stream) or None (common to all)."""
     common = tuple(None if axes == "stream" else axes for axes in in_axes)
     over_streams = tuple(0 if axes == "stream" else axes for axes in in_axes)
     over = jax.vmap if streams > 1 else _only_one
-    mapped = over(jax.vmap(function, common, out_axes), over_streams, out_axes)
+    many = function if of_many else jax.vmap(function, common, out_axes)
+    mapped = over(many, over_streams, out_axes)
     specs, out_specs = _partition(common), _partition(out_axes)
     sharded = jax.shard_map(mapped, mesh=mesh, in_specs=specs, out_specs=out_specs, check_vma=False)
     return Compiled(name, jax.jit(sharded, compiler_options=options))
@@ -59,15 +62,26 @@ def _only_one(function: Callable, in_axes: tuple, out_axes: Any) -> Callable:
     def call(*arguments):
         take = lambda axis, x: x if axis is None else jax.tree.map(lambda leaf: leaf[0], x)  # noqa: E731
         add = lambda axis, x: x if axis is None else jax.tree.map(lambda leaf: leaf[None], x)  # noqa: E731
-        arguments = [_along(take, axes, argument) for axes, argument in zip(in_axes, arguments, strict=True)]
-        return _along(add, out_axes, function(*arguments))
+        arguments = [along(take, axes, argument) for axes, argument in zip(in_axes, arguments, strict=True)]
+        return along(add, out_axes, function(*arguments))
 
     return call
 
 
-def _along(function: Callable, axes: Any, tree: PyTree) -> PyTree:
+def along(function: Callable, axes: Any, tree: PyTree) -> PyTree:
     """`function(axis, subtree)` for every axis of a prefix of the tree."""
     return jax.tree.map(function, axes, tree, is_leaf=lambda axis: axis is None)
+
+
+def placed(axes: Any, place: int) -> Any:
+    """The same axes with that of models in another place."""
+    return jax.tree.map(lambda _: place, axes)
+
+
+def moved(axes: Any, tree: PyTree, source: int, destination: int) -> PyTree:
+    """The tree with the axis of models, where `axes` say that it has one, moved from one place to another."""
+    move = lambda leaf: jnp.moveaxis(leaf, source, destination)  # noqa: E731
+    return along(lambda axis, x: x if axis is None else jax.tree.map(move, x), axes, tree)
 
 
 def _partition(axes: Any) -> Any:
