@@ -18,7 +18,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 from jaxtyping import Float, Int, Integer, PyTree
 
-from superjax.engine import kernel
+from superjax.engine import bfgs, kernel
 from superjax.engine.newton import relax_one
 from superjax.engine.pace import BLOCK, Pace
 from superjax.engine.plan import Plan
@@ -143,6 +143,16 @@ class Program:
             relax = functools.partial(relax_one, fine, form)
             return self._vectorise("relax", relax, (0, cell_axes, None), 0, 1)
 
+        def descent_under(objectives) -> Compiled:
+            forms = tuple((objective, self.form(objective)) for objective in objectives)
+            descend = functools.partial(bfgs.descend, forms, model, cell_axes)
+            return self._vectorise("descend", descend, (0, cell_axes, None, None, None), 0, 1, of_many=True)
+
+        def beside(objective, by) -> Compiled:
+            lowest = functools.partial(bfgs.lowest_beside, objective, self.form(objective), model, by)
+            return self._vectorise("beside", lowest, (0, cell_axes, None), 0, 1)
+
+        self._descent_under, self._beside = functools.cache(descent_under), functools.cache(beside)
         self._evaluation_in, self._loss_in = functools.cache(evaluation_in), functools.cache(loss_in)
         self._relaxation_in = functools.cache(relaxation_in)
         self._moments = jax.jit(lambda laws, draw: lax.map(lambda one: moments_one(fine, one, draw), laws))
@@ -284,6 +294,30 @@ class Program:
         For models of few numbers."""
         relaxation = self._relaxation_in(self.form(self.fine, "evaluate"))
         return self._under_evaluation(relaxation, self._draws[0], models, cells, cell, chunk)
+
+    def descend(
+        self, objectives: tuple[Objective, ...], which: int, walks: bfgs.Walk, cells: Cell,
+        cell: Int[np.ndarray, " models"], chunk: int, steps: int,
+    ) -> bfgs.Walk:  # fmt: skip
+        """So many steps of BFGS under one of some objectives with fixed rows."""
+        function = self._descent_under(objectives)
+        draws = [objective.draw(jax.random.key(0)) for objective in objectives]
+
+        def one_chunk(index):
+            own = jax.tree.map(lambda x: x[index], walks)
+            return function(own, self._cells_of(cells, cell[index]), draws, np.int32(which), np.int32(steps))
+
+        return self._in_chunks(one_chunk, len(cell), chunk)
+
+    def lowest_beside(
+        self, objective: Objective, by: float, x: Float[np.ndarray, "models numbers"], cells: Cell,
+        cell: Int[np.ndarray, " models"], chunk: int,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+        """The lowest place beside each flat model, and what is minimised there and where the model is."""
+        function, draw = self._beside(objective, by), objective.draw(jax.random.key(0))
+        return self._in_chunks(
+            lambda index: function(x[index], self._cells_of(cells, cell[index]), draw), len(cell), chunk
+        )
 
     def moments(
         self, laws: PyTree

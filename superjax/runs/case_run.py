@@ -22,7 +22,7 @@ from superjax.errors import SweepError, clip
 from superjax.problem.expectation import Exact, Objective
 from superjax.problem.members import BUILT_IN
 from superjax.problem.problem import Problem
-from superjax.runs.checkpoint import Keep, Memory
+from superjax.runs.checkpoint import Fits, Keep, Memory
 from superjax.runs.chunks import Scored, Trained, Training, Tried
 from superjax.runs.dataset import assemble, derive, merged
 from superjax.runs.faults import check_problem
@@ -166,8 +166,18 @@ class CaseRun:
         return Trainee(models, cell, loss)
 
     def kept_in(self, task: str, training: Training, *inputs: np.ndarray) -> Keep:
-        keep = self._keep(task, self._key(task, training, *inputs))
-        keep.fits = training.fits
+        layout = [[leaf.shape, leaf.dtype.name] for leaf in jax.tree.leaves(training.program.state)]
+        parts = [[part.end, repr(part.objective)] for part in training.plan.parts]
+        numbers = map(np.asarray, (training.plan.factors, *jax.tree.leaves(training.cells.hyper)))
+        return self.kept(task, [training.chunk, layout, parts], training.fits, *numbers, *inputs)
+
+    def kept(self, task: str, about: list, fits: Fits, *inputs: np.ndarray) -> Keep:
+        """Where what is found from the inputs is kept; `about` says all else that decides it and how it is laid out."""
+        digest = hashlib.sha256(json.dumps([self.key, task, *about]).encode())
+        for array in inputs:
+            digest.update(np.ascontiguousarray(array).data)
+        keep = self._keep(task, digest.hexdigest())
+        keep.fits = fits
         return keep
 
     def tried(self) -> Tried:
@@ -298,16 +308,6 @@ class CaseRun:
 
     def _passed_over(self, form: str, why: str) -> None:
         terminal.say(f"{self.name}: the {form} form is passed over on this {jax.default_backend()}: {clip(why, 200)}")
-
-    def _key(self, task: str, training: Training, *inputs: np.ndarray) -> str:
-        """A digest of everything that decides the numbers of a training, and how they are laid out."""
-        layout = [[leaf.shape, leaf.dtype.name] for leaf in jax.tree.leaves(training.program.state)]
-        plan = training.plan
-        parts = [[part.end, repr(part.objective)] for part in plan.parts]
-        digest = hashlib.sha256(json.dumps([self.key, task, training.chunk, layout, parts]).encode())
-        for array in (plan.factors, *jax.tree.leaves(training.cells.hyper), *inputs):
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
 
     @contextmanager
     def _counted_compilation(self):

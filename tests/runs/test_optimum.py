@@ -14,10 +14,8 @@ from superjax.reference import oracle
 from superjax.runs import runner
 from superjax.runs.case_run import CaseRun
 from superjax.runs.checkpoint import Memory
-from superjax.runs.stages import optimum, refine
+from superjax.runs.stages import refine
 from superjax.runs.stages.optimum import (
-    COARSE,
-    FINISH,
     KEPT,
     MIN_GAIN,
     STRIDES,
@@ -143,37 +141,61 @@ def test_a_cell_of_bad_restarts_is_repaired_by_its_neighbours(make_case, values)
     assert (data["optimum_phase"].values[1] != NOT_REPRESENTED).all()
 
 
-def test_solutions_are_finished_under_the_objective_of_the_search_first(make_case, monkeypatch):
-    """Its rows are fewer. What is kept of a training is another's where its parts or numbers are others."""
-    plans, keys = [], {}
+def test_what_is_settled_is_kept(make_case, monkeypatch):
+    """A run that goes on settles nothing again; what was kept under another number of steps is another's."""
+    settled, kept = [], {}
+    settle = refine.settle
+
+    def seen(program, objectives, which, models, cells, cell, *numbers):
+        settled.append(len(cell))
+        return settle(program, objectives, which, models, cells, cell, *numbers)
 
     def keep(task, key):
-        keys[task] = key
-        return Memory()
+        found = kept.setdefault((task, key), Memory())
+        found.load = lambda number: found._saved.get(number)
+        return found
 
-    class Seen(refine.Training):
-        def run(self, *arguments):
-            plans.append([(part.objective.n_rows, part.end) for part in self.plan.parts])
-            super().run(*arguments)
+    monkeypatch.setattr(refine, "settle", seen)
+    case = make_case(text=DIAGRAM)
 
-    monkeypatch.setattr(refine, "Training", Seen)
-    case = make_case("optimum=true", "train.steps=20", text="n_features = 3\nn_hidden = 2\nrestarts = 2")
-
-    def run() -> dict[str, str]:
-        running = CaseRun("finished", case, keep=keep)
+    def run() -> xr.Dataset:
+        running = CaseRun("kept", case, keep=keep)
         running.train()
-        running.finish()
-        return dict(keys)
+        settled.clear()
+        return running.finish()
 
-    before = run()
-    (search, coarse), (fine, end) = plans[0]
-    assert (coarse, end) == (COARSE, FINISH.steps) and search < fine
-    monkeypatch.setattr(optimum, "COARSE", COARSE + 1)
-    after = run()
-    assert before["train"] == after["train"] and before["finish-1"] != after["finish-1"]
-    monkeypatch.setattr(optimum, "COARSE", COARSE)
-    monkeypatch.setattr(optimum, "FINISH", FINISH.model_copy(update={"learning_rate": 0.02}))
-    assert run()["finish-1"] not in (before["finish-1"], after["finish-1"])
+    first, parts = run(), settled.copy()
+    assert len(parts) > 3 and parts[-1] <= 2 * 13 * 12
+    xr.testing.assert_identical(run(), first)
+    assert not settled
+    monkeypatch.setattr(refine, "THOROUGH", refine.THOROUGH + 10)
+    run()
+    assert settled == parts[-len(settled) :] and len(settled) < len(parts)
+
+
+def test_settling_equals_training_to_the_end(diagram, make_case, monkeypatch):
+    """Which models of many numbers are left to. No solution is higher than what many gradient steps come to."""
+    monkeypatch.setattr(refine, "MAX_NUMBERS", 3)
+    trained = runner.run_case("diagram", make_case(text=DIAGRAM))[0]
+    relative = diagram["optimum_loss"] / trained["optimum_loss"] - 1
+    assert np.quantile(np.abs(relative), 0.95) < 1e-4
+    assert (relative < 1e-5).mean() > 0.98
+
+
+def test_solutions_at_kinks_are_trained_by_gradient_steps(make_case, monkeypatch):
+    """An L1 term has its minima there: what is stuck is trained as models of many numbers are."""
+    tasks = []
+    run = refine.Refinement.run
+
+    def seen(self, task, *arguments):
+        tasks.append(task)
+        return run(self, task, *arguments)
+
+    monkeypatch.setattr(refine.Refinement, "run", seen)
+    text = "n_features = 2\nn_hidden = 1\nrestarts = 3\noptimum = true\nterms.l1.strength = 0.3\ndata.density = 0.1"
+    data = runner.run_case("kinks", make_case(text=text))[0]
+    assert {"polish-1-trained", "finish-1-trained"} <= set(tasks)
+    assert data["optimum_objective"] <= data["objective"].min() * (1 + 1e-5)
 
 
 def test_without_axes(make_case):
@@ -264,7 +286,8 @@ def test_every_kind_of_solution_reaches_every_cell(data, sizes):
     landscape = Landscape(rng.permutation(grid.n_cells * KEPT).reshape(grid.n_cells, KEPT) + 1.0)
     kinds = rng.integers(0, data.draw(st.integers(1, KEPT)), grid.n_cells)
     found = landscape.polish(kinds.astype(float), np.arange(grid.n_cells))
-    optimum = find_optimum(grid, found, landscape.polish, landscape.polish, landscape.finish)
+    settles = data.draw(st.booleans())
+    optimum = find_optimum(grid, found, landscape.polish, landscape.polish, landscape.finish, settles)
     known = np.sort(landscape.loss[:, np.unique(kinds)], axis=1) - 0.25
     np.testing.assert_array_equal(optimum.loss, known[:, 0])
     of_models = landscape.finish(optimum.models, np.arange(grid.n_cells)).loss
@@ -302,6 +325,23 @@ def test_neighbours_do_not_depend_on_the_order_of_values(order, other):
 
 
 SCATTERED = {"fields": ["importance[-1]", "data.density"], "values": [[0.1, 0.5], [0.5, 0.3], [0.3, 0.9]]}
+
+
+def test_solutions_that_settle_are_not_tried_once_more():
+    """Two of every cell are trained to the end, and where both end in the same phases the third as well."""
+    grid = grid_of([0.1, 0.2])
+    landscape = Landscape(np.array([[1.0, 2.0, 5.0], [1.0, 2.0, 5.0]]))
+    finished = []
+
+    def finish(kinds, cell):
+        finished.append(list(zip(cell.tolist(), kinds.tolist(), strict=True)))
+        return landscape.finish(np.where((cell == 1) & (kinds == 1), 0.0, kinds), cell)
+
+    found = landscape.polish(np.array([0.0, 1, 2, 0, 1, 2]), np.array([0, 0, 0, 1, 1, 1]))
+    optimum = find_optimum(grid, found, landscape.polish, landscape.polish, finish, settles=True)
+    assert [sorted(models) for models in finished] == [[(0, 0), (0, 1), (1, 0), (1, 1)], [(1, 2)]]
+    np.testing.assert_array_equal(optimum.loss, [0.75, 0.75])
+    np.testing.assert_array_equal(optimum.other_loss, [1.75, 4.75])
 
 
 def test_scattered_points_are_on_their_own():

@@ -17,7 +17,7 @@ from superjax.engine.engine import Program
 from superjax.engine.train import Cell
 from superjax.problem.expectation import Objective
 from superjax.problem.problem import Problem
-from superjax.runs.checkpoint import Keep
+from superjax.runs.checkpoint import Fits, Keep
 from superjax.runs.chunks import Training, Tried
 from superjax.spec import Case
 from superjax.spec.grid import Grid
@@ -68,6 +68,10 @@ class Running(Protocol):
 
     def trained_at(self, task: str, grid: Grid) -> Trainee:
         """The restarts of the case at other points, trained as its own are, from the same starts."""
+        ...
+
+    def kept(self, task: str, about: list, fits: Fits, *inputs: np.ndarray) -> Keep:
+        """Where what is found from the inputs is kept; `about` says all else that decides it and how it is laid out."""
         ...
 
     def kept_in(self, task: str, training: Training, *inputs: np.ndarray) -> Keep:

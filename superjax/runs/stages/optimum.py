@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int, PyTree, UInt64
 
 from superjax import analysis
 from superjax.errors import SweepError
+from superjax.problem.expectation import Objective
 from superjax.problem.problem import Problem
 from superjax.runs.chunks import Tried
 from superjax.runs.problems import exchangeable, laws_of, optimum_objectives, problem_of
@@ -27,9 +28,9 @@ from superjax.spec.grid import Grid
 
 POLISH = Train(steps=100, learning_rate=0.01)
 FINISH = Train(steps=500, learning_rate=0.01)
-COARSE = 300  # so many first steps of FINISH minimise the objective of the search, which has fewer rows
 
 KEPT = 3  # solutions of different phases per cell
+STUCK = 0.01  # part of the solutions that are stuck at kinks, from which these are trained by gradient steps
 MARGIN = 3e-3  # relative excess in loss up to which a transplant is worth polishing
 STRIDES = (1, 8)  # cells from a solution to where it is tried
 SEARCH = 10.0  # times the seconds in which one solution of every cell is trained to the end, by the packaged sweeps
@@ -61,12 +62,14 @@ class Optimum(NamedTuple):
 Solve = Callable[[PyTree, Int[np.ndarray, " models"]], Solutions]
 
 
-def find_optimum(grid: Grid, found: Solutions, score: Solve, polish: Solve, finish: Solve) -> Optimum:
+def find_optimum(
+    grid: Grid, found: Solutions, score: Solve, polish: Solve, finish: Solve, settles: bool = False
+) -> Optimum:
     """Improve the solutions `found` by training until no transplant helps, then train those that are left to the end.
 
-    A solution may be polished in other phases than it ends in. It then stood for its phases in place of one that stays
-    in them, so those of the cells beside are tried once more. They are trained to the end at once: polished first, some
-    do not win that would.
+    Where polishing `settles` solutions, no more is to be done. Else one may be polished in other phases than it ends
+    in. It then stood for its phases in place of one that stays in them, so those of the cells beside are tried once
+    more. They are trained to the end at once: polished first, some do not win that would.
 
     Args:
         found: solutions of any cells; those whose loss is not finite are ignored.
@@ -75,11 +78,15 @@ def find_optimum(grid: Grid, found: Solutions, score: Solve, polish: Solve, fini
     pool, _ = _merge(_nothing(found), found)
     if not len(pool.cell):
         return _summary(grid, pool, 0)
+    if settles:
+        pool = _settled(_nothing(pool), pool, polish)
     neighbours, fresh = _neighbours(grid), pool
     rounds = 0
     while len((transplants := _transplants(neighbours, pool, fresh, score)).cell):
         rounds += 1
         pool, fresh = _merge(pool, polish(transplants.models, transplants.cell))
+    if settles:
+        return _summary(grid, _finished(pool, finish), rounds)
     pool = _settled(_nothing(pool), pool, finish)
     if len((transplants := _transplants(neighbours, pool, pool, score)).cell):
         pool = _settled(pool, transplants, finish)
@@ -137,14 +144,30 @@ def _merge(pool: Solutions, new: Solutions) -> tuple[Solutions, Solutions]:
     before = np.full(len(best), np.inf)
     old = order < known
     before[group[old]] = both.loss[order[old]]
-    rank_order = np.lexsort((both.loss[best], both.cell[best]))
-    cells = both.cell[best][rank_order]
-    first = np.flatnonzero(_changes(cells))
-    rank = np.arange(len(cells)) - np.repeat(first, np.diff([*first, len(cells)]))
-    keep = rank_order[(rank < KEPT) & np.isfinite(both.loss[best][rank_order])]
+    keep = _lowest(both.cell[best], both.loss[best], KEPT)
+    keep = keep[np.isfinite(both.loss[best][keep])]
     chosen = best[keep]
     gained = both.loss[chosen] < before[keep] * (1 - MIN_GAIN)
     return _concatenate(untouched, both.take(chosen)), both.take(chosen[gained & (chosen >= known)])
+
+
+def _finished(pool: Solutions, finish: Solve) -> Solutions:
+    """The two best solutions of every cell trained to the end, and where they end in the same phases others as well."""
+    order = _lowest(pool.cell, pool.loss, KEPT)
+    pool, second = pool.take(order), _lowest(pool.cell[order], pool.loss[order], 2)
+    ended = _settled(_nothing(pool), pool.take(second), finish)
+    cells, count = np.unique(ended.cell, return_counts=True)
+    others = np.isin(pool.cell, cells[count < 2])
+    others[second] = False
+    return _settled(ended, pool.take(others), finish) if others.any() else ended
+
+
+def _lowest(cell: np.ndarray, loss: np.ndarray, count: int) -> Int[np.ndarray, " lowest"]:
+    """Which losses are among the lowest of their cell, cell by cell and lowest first."""
+    order = np.lexsort((loss, cell))
+    first = np.flatnonzero(_changes(cell[order]))
+    rank = np.arange(len(order)) - np.repeat(first, np.diff([*first, len(order)]))
+    return order[rank < count]
 
 
 def _concatenate(*solutions: Solutions) -> Solutions:
@@ -243,9 +266,13 @@ class Optima(Stage):
 
     def __init__(self, running: Running):
         self._running, self._refinement = running, Refinement(running)
+        if not self._refinement.settles or jax.default_backend() != "cpu":  # where forms are to be chosen
+            self._choose_chunks()
+
+    def _choose_chunks(self) -> None:
+        running, refinement = self._running, self._refinement
         if running.case.train.objective == "exact":  # spares compiling for another size
             running.shares_chunks("polish", "train", KEPT * running.grid.n_cells)
-        refinement = self._refinement
         running.chunk(
             "polish", refinement.program, refinement.search, running.grid.n_cells, refinement.under(POLISH),
             refinement.fine,
@@ -253,10 +280,11 @@ class Optima(Stage):
 
     def tried(self, untrained: Trainee) -> Tried:
         """One solution of every cell trained to the end, times what searches took beside that (`SEARCH`)."""
+        self._choose_chunks()
         first = np.arange(0, len(untrained.cell), self._running.case.restarts)
         models = jax.tree.map(lambda x: x[first], untrained.models)
         fine = self._refinement.fine
-        found = self._refinement.tried("polish", FINISH, fine, models, untrained.cell[first], COARSE)
+        found = self._refinement.tried("polish", FINISH, fine, models, untrained.cell[first])
         return found._replace(training=SEARCH * found.training)
 
     def run(self, trained: Trainee) -> Found:
@@ -288,20 +316,25 @@ class Optima(Stage):
             return solutions(models, cell, refinement.loss(models, refinement.under(POLISH), cell))
 
         def polish(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
-            task = f"polish-{next(rounds)}"
-            return refined(refinement.run(task, "polish", POLISH, refinement.search, models, cell), cell)
+            return moved(f"polish-{next(rounds)}", POLISH, refinement.search, models, cell)
 
         def finish(models: PyTree, cell: Int[np.ndarray, " models"]) -> Solutions:
-            task = f"finish-{next(finishes)}"
-            found = refinement.run(task, "polish", FINISH, refinement.fine, models, cell, coarse=COARSE)
-            return refined(found, cell)
+            return moved(f"finish-{next(finishes)}", FINISH, refinement.fine, models, cell)
 
-        def refined(found: tuple[PyTree, np.ndarray], cell: Int[np.ndarray, " models"]) -> Solutions:
-            models, loss = found
-            return solutions(models, cell, loss)
+        def moved(task: str, train: Train, objective: Objective, models: PyTree, cell: np.ndarray) -> Solutions:
+            found, loss, left = jax.tree.map(np.array, models), np.full(len(cell), np.inf), np.ones(len(cell), bool)
+            if refinement.settles:
+                found, loss, left = refinement.settle(task, models, cell, thoroughly=train is FINISH)
+            if left.mean() >= STUCK:
+                self._choose_chunks()
+                own = jax.tree.map(lambda x: x[left], models)
+                trained, reached = refinement.run(f"{task}-trained", "polish", train, objective, own, cell[left])
+                _put_better(found, loss, left, trained, reached)
+            return solutions(found, cell, loss)
 
         rounds, finishes = itertools.count(1), itertools.count(1)
-        return find_optimum(running.grid, solutions(trained.models, trained.cell, trained.loss), score, polish, finish)
+        found = solutions(trained.models, trained.cell, trained.loss)
+        return find_optimum(running.grid, found, score, polish, finish, refinement.settles)
 
     @staticmethod
     def derive(dataset: xr.Dataset, case: Case) -> Variables:
@@ -327,6 +360,18 @@ class Optima(Stage):
             "success": (grid.dims, analysis.reached(loss, optimum_loss).mean(-1).astype(np.float32)),
             "agreement": (grid.dims, analysis.agreement(signature, reference).astype(np.float32)),
         }
+
+
+def _put_better(
+    models: PyTree, loss: Float[np.ndarray, " models"], where: Bool[np.ndarray, " models"], others: PyTree,
+    other_loss: Float[np.ndarray, " others"],
+) -> None:  # fmt: skip
+    """Replace some of the models by others, where those are lower."""
+    lower = other_loss < loss[where]
+    which = np.flatnonzero(where)[lower]
+    for kept, new in zip(jax.tree.leaves(models), jax.tree.leaves(others), strict=True):
+        kept[which] = new[lower]
+    loss[which] = other_loss[lower]
 
 
 def _exchangeable(case: Case, grid: Grid) -> tuple[np.ndarray, np.ndarray, int]:

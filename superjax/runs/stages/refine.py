@@ -4,17 +4,23 @@ from functools import cached_property
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int, PyTree
+from jaxtyping import Bool, Float, Int, PyTree
 
+from superjax.engine.bfgs import MAX_NUMBERS
 from superjax.engine.engine import Program, Shape, program
 from superjax.engine.plan import Part, Plan, schedule_factors
+from superjax.engine.settling import settle
 from superjax.engine.train import Cell, Method
-from superjax.problem.expectation import Objective
+from superjax.problem.expectation import Exact, Objective
+from superjax.runs.checkpoint import Layout, Saved
 from superjax.runs.chunks import Training, Tried
 from superjax.runs.problems import evaluation_objectives, optimum_objectives
 from superjax.runs.stages.base import Running
 from superjax.spec import Train
 from superjax.spec.grid import HYPER
+
+QUICK, THOROUGH = 60, 200  # steps of BFGS, at most
+_PART = 2**16  # models that are settled and kept together
 
 
 class Refinement:
@@ -42,14 +48,11 @@ class Refinement:
         models: PyTree,
         cell: Int[np.ndarray, " models"],
         cells: Cell | None = None,
-        coarse: int = 0,
     ) -> tuple[PyTree, Float[np.ndarray, " models"]]:
         """Given weights trained in given cells, those of the case or others, and what is minimised of them; `chunks`
-        names the size of the chunks. The first `coarse` steps minimise the objective of the search: they take less
-        time.
-        """
+        names the size of the chunks."""
         elsewhere = jax.tree.leaves((cells.laws, cells.n_hidden)) if cells else []
-        training = self._training(chunks, train, objective, models, cell, cells, coarse)
+        training = self._training(chunks, train, objective, models, cell, cells)
         keep = self._running.kept_in(task, training, cell, *jax.tree.leaves(models), *elsewhere)
         training.run(keep)
         (refined, _, _), loss = training.gather(keep)
@@ -62,10 +65,9 @@ class Refinement:
         objective: Objective,
         models: PyTree,
         cell: Int[np.ndarray, " models"],
-        coarse: int = 0,
     ) -> Tried:
         """What `run` would take, from a moment of it."""
-        return self._training(chunks, train, objective, models, cell, None, coarse).tried()
+        return self._training(chunks, train, objective, models, cell, None).tried()
 
     def _training(
         self,
@@ -75,17 +77,53 @@ class Refinement:
         models: PyTree,
         cell: Int[np.ndarray, " models"],
         cells: Cell | None,
-        coarse: int,
     ) -> Training:
         cells = self.under(train, cells)
-        first = [Part(self.search, coarse)] if coarse and self.search != objective else []
-        plan = Plan([*first, Part(objective, train.steps)], schedule_factors(train), self._running.case.seed)
+        plan = Plan([Part(objective, train.steps)], schedule_factors(train), self._running.case.seed)
         return Training(
             self.program, plan, cells, cell, np.zeros(len(cell), np.int32), self._running.chunks[chunks],
             lambda index: jax.tree.map(lambda x: x[index], models),
             lambda trained, cell: self.loss(trained.models, cells, cell),
             jax.ShapeDtypeStruct((), np.float32),
         )  # fmt: skip
+
+    @cached_property
+    def settles(self) -> bool:
+        """Whether models are few numbers, so that `settle` is for them."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.program.model)) <= MAX_NUMBERS
+
+    def settle(
+        self, task: str, models: PyTree, cell: Int[np.ndarray, " models"], thoroughly: bool
+    ) -> tuple[PyTree, Float[np.ndarray, " models"], Bool[np.ndarray, " models"]]:
+        """Given weights moved to the minima nearby in cells of the case, what is minimised of them, and which are
+        stuck. `thoroughly` is with more steps and under the objective of the evaluation, if that is exact: minima of
+        the one for finishing are off by 1e-5 to 1e-3 in loss, as its nodes are few."""
+        finest = self.program.fine if isinstance(self.program.fine, Exact) else self.fine
+        objectives = (self.fine,) if finest == self.fine else (self.fine, finest)
+        which, steps = (len(objectives) - 1, THOROUGH) if thoroughly else (0, QUICK)
+        chunk, like = self._running.chunks["evaluate"], jax.tree.leaves(models)
+        parts = [slice(first, first + _PART) for first in range(0, len(cell), _PART)]
+
+        def fits(number: int, layout: Layout) -> bool:
+            count = len(cell[parts[number]])
+            expected = [(leaf.dtype, (count, *leaf.shape[1:])) for leaf in like]
+            return layout.done and layout.arrays == [*expected, (np.dtype(bool), (count,))]
+
+        about = [chunk, which, steps, [repr(objective) for objective in objectives]]
+        keep, found = self._running.kept(task, about, fits, cell, *like), []
+        for number, part in enumerate(parts):
+            saved = keep.load(number) if keep.done(number) else None
+            if saved is None:
+                own = jax.tree.map(lambda x, part=part: x[part], models)
+                settled = settle(
+                    self.program, objectives, which, own, self.under(Train()), cell[part], chunk, steps, not thoroughly
+                )
+                saved = Saved(True, steps, [*map(np.asarray, jax.tree.leaves(settled.models)), settled.stuck])
+                keep.save(number, saved)
+            found.append(saved.arrays)
+        *leaves, stuck = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+        moved = jax.tree.unflatten(jax.tree.structure(models), leaves)
+        return moved, self.loss(moved, self.under(Train()), cell), stuck
 
     def loss(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, " models"], error: bool = False):
         """What is minimised of models in cells, or of it the `error` alone, (models,)."""
