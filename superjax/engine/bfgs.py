@@ -63,18 +63,13 @@ def begin(x: Float[np.ndarray, "models numbers"]) -> Walk:
     return Walk(x, loss, nothing, inverse.copy(), nothing.copy(), np.zeros(len(x), np.int32), fresh)
 
 
-def under_another(walks: Walk) -> Walk:
-    """Walks that go on under another objective."""
-    return walks._replace(loss=np.full_like(walks.loss, np.inf), move=np.zeros_like(walks.move))
-
-
 def gain(walks: Walk) -> Float[np.ndarray, " models"]:
-    """How much lower the loss would be after the next step, by the estimate and relative to it; NaN where there is no
-    loss, 0 where the gradient is 0 to rounding."""
+    """How much lower the loss would be after the next step, by the estimate and relative to its size. NaN where there
+    is no loss, 0 where the gradient is 0 to rounding."""
     lower = np.einsum("ki,kij,kj->k", walks.gradient, walks.inverse, walks.gradient) / 2
-    flat_there = np.linalg.norm(walks.gradient, axis=-1) <= _SETTLED * walks.loss
+    flat_there = np.linalg.norm(walks.gradient, axis=-1) <= _SETTLED * np.abs(walks.loss)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(np.isfinite(walks.loss), np.where(flat_there, 0.0, lower / walks.loss), np.nan)
+        return np.where(np.isfinite(walks.loss), np.where(flat_there, 0.0, lower / np.abs(walks.loss)), np.nan)
 
 
 def descend(
@@ -104,8 +99,10 @@ def lowest_beside(
     draw: PyTree,
 ) -> tuple[Float[Array, " numbers"], Float[Array, ""], Float[Array, ""]]:  # fmt: skip
     """Where what is minimised is lowest of the places beside `x` in which one number is larger or smaller `by` so much,
-    how low it is there, and at `x`. On one side of a kink of a ReLU a model may be on a saddle that its gradient and
-    Hessian do not show."""
+    how low it is there, and at `x`, on the scale of training.
+
+    On one side of a kink of a ReLU a model may be on a saddle that its gradient and Hessian do not show.
+    """
     unravel, scale = _unravel(like), cell.laws.data.activity()
     moves = by * jnp.eye(x.size, dtype=x.dtype)
     places = x[None] + jnp.concatenate([jnp.zeros_like(moves[:1]), moves, -moves])
@@ -137,7 +134,9 @@ def _step(walk: Walk, x: Array, loss: Array, gradient: Array) -> Walk:
     slope, slope_there, curvature, size, turn = _dots(
         (walk.gradient, walk.move), (gradient, walk.move), (walk.move, change), (walk.move, walk.move), (change, change)
     )
-    equal = (jnp.abs(loss - walk.loss) <= _ROUNDING * walk.loss) & (jnp.abs(slope_there) <= 0.9 * jnp.abs(slope))
+    equal = (jnp.abs(loss - walk.loss) <= _ROUNDING * jnp.abs(walk.loss)) & (
+        jnp.abs(slope_there) <= 0.9 * jnp.abs(slope)
+    )
     better = (loss <= walk.loss + _DECREASE * slope) | equal  # false of NaN
     tries = jnp.where(better, 0, walk.tries + 1)
     lost = tries >= _TRIES

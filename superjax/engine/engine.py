@@ -144,12 +144,12 @@ class Program:
             return self._vectorise("relax", relax, (0, cell_axes, None), 0, 1)
 
         def descent_under(objectives) -> Compiled:
-            forms = tuple((objective, self.form(objective)) for objective in objectives)
+            forms = tuple((objective, self._form_of_descent(objective)) for objective in objectives)
             descend = functools.partial(bfgs.descend, forms, model, cell_axes)
             return self._vectorise("descend", descend, (0, cell_axes, None, None, None), 0, 1, of_many=True)
 
         def beside(objective, by) -> Compiled:
-            lowest = functools.partial(bfgs.lowest_beside, objective, self.form(objective), model, by)
+            lowest = functools.partial(bfgs.lowest_beside, objective, self._form_of_descent(objective), model, by)
             return self._vectorise("beside", lowest, (0, cell_axes, None), 0, 1)
 
         self._descent_under, self._beside = functools.cache(descent_under), functools.cache(beside)
@@ -164,6 +164,10 @@ class Program:
     def chosen(self, role: Role, objective: Objective) -> kernel.Form | None:
         """The form that was chosen, if any was."""
         return self._chosen.get((role, objective))
+
+    def _form_of_descent(self, objective: Objective) -> kernel.Form:
+        """What losses are evaluated under has a form of its own, chosen for that."""
+        return self.form(objective, "evaluate" if objective == self.fine else "train")
 
     def use(self, role: Role, objective: Objective, form: kernel.Form) -> None:
         """Choose the form of an objective that is minimised or evaluated."""

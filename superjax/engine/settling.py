@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Int, PyTree
+from jaxtyping import Bool, Float, Int, PyTree
 
 from superjax.engine import bfgs
 from superjax.engine.engine import Program
-from superjax.engine.train import Cell
+from superjax.engine.train import Cell, masked
 from superjax.problem.expectation import Objective
 
 _SETTLED = 1e-8  # relative gain of the next step, by its estimate, at which a model is at rest
@@ -16,11 +16,12 @@ _STUCK = 1e-5  # the same, from which one whose loss does not fall any more is a
 _STALLED = 1e-7  # relative gain in a block of steps from which models go on
 _BESIDE, _LOWER, _TRIES = 0.02, 1e-6, 3  # how far beside a model one is looked for, how much lower, and how often
 _CHUNK = 2**11  # models on a CPU device, at most: blocks of steps of few models are many
+_ENTRIES = 2**26  # of the largest array on a device, at most
 
 
 class Settled(NamedTuple):
     """Models, leaves (models, ...), and which of them are stuck: at a kink where the loss still has a slope, or without
-    a finite loss. Others are at rest, or would need more steps."""
+    a finite loss. Others are at rest, or ran out of steps."""
 
     models: PyTree
     stuck: Bool[np.ndarray, " models"]
@@ -32,32 +33,52 @@ def settle(
 ) -> Settled:  # fmt: skip
     """The minima that models, leaves (models, ...), fall to under one of some objectives in at most so many steps.
 
-    If it is looked `beside` them, a place that is lower on one side alone, where a ReLU has a kink, is no end either.
-    For models of at most `bfgs.MAX_NUMBERS` numbers and objectives with fixed rows.
+    If it is looked `beside` them, a place that is lower on one side alone, where a ReLU has a kink, is no end either, if
+    steps are left. For models of at most `bfgs.MAX_NUMBERS` numbers and objectives with fixed rows.
     """
-    chunk = min(chunk, _CHUNK) if jax.default_backend() == "cpu" else chunk
-    walks, left, stuck = bfgs.begin(bfgs.flat(models)), np.arange(len(cell)), np.zeros(len(cell), bool)
-    tries, taken = np.full(len(cell), _TRIES if beside else 0), 0
+    if cells.n_hidden is not None:  # a model may come from a cell with more hidden dimensions
+        models = jax.vmap(lambda model, dims: masked(model, Cell(None, {}, dims)))(models, cells.n_hidden[cell])
+    start = bfgs.flat(models)
+    chunk = _chunk(program, objectives, start.shape[1], chunk)
+    walks, left, stuck = bfgs.begin(start), np.arange(len(cell)), np.zeros(len(cell), bool)
+    waiting, tries, taken = left[:0], np.full(len(cell), _TRIES if beside else 0), 0
     while taken < steps and len(left):
         block = 5 if taken < 10 else 10
         before = jax.tree.map(lambda leaf, left=left: leaf[left], walks)
         after = program.descend(objectives, which, before, cells, cell[left], chunk, block)
         _put(walks, left, after)
         gain, taken = bfgs.gain(after), taken + block
-        stalled = ~(after.loss < before.loss * (1 - _STALLED))  # true of NaN
+        stalled = ~(after.loss < _below(before.loss, _STALLED))  # true of NaN
         stuck[left] = stalled & ~(gain < _STUCK)
         done = stalled | (gain <= _SETTLED)
-        looked = left[done & ~stuck[left] & (tries[left] > 0)]
-        if len(looked):
+        waiting = np.concatenate([waiting, left[done & ~stuck[left] & (tries[left] > 0)]])
+        left = left[~done]
+        if taken < steps and len(waiting) and (len(waiting) >= chunk * program.mesh.size or not len(left)):
             place, there, here = program.lowest_beside(
-                objectives[which], _BESIDE, walks.x[looked], cells, cell[looked], chunk
+                objectives[which], _BESIDE, walks.x[waiting], cells, cell[waiting], chunk
             )
-            lower = there < here * (1 - _LOWER)
-            looked = looked[lower]
-            _put(walks, looked, bfgs.begin(place[lower]))
-            tries[looked] -= 1
-        left = np.concatenate([left[~done], looked])
+            lower = there < _below(here, _LOWER)
+            again, waiting = waiting[lower], left[:0]
+            _put(walks, again, bfgs.begin(place[lower]))
+            tries[again] -= 1
+            left = np.concatenate([left, again])
     return Settled(bfgs.unflat(program.model, walks.x), stuck)
+
+
+def _chunk(program: Program, objectives: tuple[Objective, ...], numbers: int, most: int) -> int:
+    """Models of a chunk on a device: its largest arrays are estimates and, in the plain form, rows at all places."""
+    entries = numbers**2
+    for objective in objectives:
+        if program.form(objective) == "plain":
+            entries = max(entries, (2 * numbers + 1) * objective.n_rows)
+    if jax.default_backend() == "cpu":
+        most = min(most, _CHUNK)
+    return max(16, min(most, _ENTRIES // entries) // 16 * 16)
+
+
+def _below(loss: Float[np.ndarray, " models"], part: float) -> Float[np.ndarray, " models"]:
+    """A loss lower by so much of its size, which may be infinite."""
+    return loss - part * np.where(np.isfinite(loss), np.abs(loss), 0)
 
 
 def _put(walks: bfgs.Walk, where: Int[np.ndarray, " some"], some: bfgs.Walk) -> None:

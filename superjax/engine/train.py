@@ -1,4 +1,4 @@
-"""The training loop of one model; `engine` vectorises it over cells and restarts.
+"""The training loop of many models, written for one; `engine` vectorises it over streams and devices.
 
 It reads like the method section of a paper: an objective, an optax optimiser, a loop over steps. It knows no toy
 model. Everything that is a number comes in through a `Cell`, everything static through an objective and a `Method`.

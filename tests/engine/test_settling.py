@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from superjax.engine import settling
+from superjax.engine import bfgs, settling
 from superjax.engine.bfgs import MAX_NUMBERS
 from superjax.problem.expectation import Exact
 from superjax.reference import oracle
@@ -118,5 +118,31 @@ def test_what_has_no_loss_or_a_kink_is_stuck(make_case):
     assert found.stuck.tolist() == [k == 3 for k in range(40)]
 
 
-def test_models_of_many_numbers_are_not_for_it():
-    assert MAX_NUMBERS >= 5 * 2 + 5  # five features in a plane are
+def test_hidden_dimensions_that_a_cell_has_not_are_zero(make_case):
+    """Whatever cell a model comes from."""
+    text = "n_features = 3\nn_hidden = 2\ndata.density = 0.3\n[axes.m]\nfield = 'n_hidden'\nvalues = [1, 2]"
+    run = CaseRun("masked", make_case(text=text))
+    models, cell = models_of(run, 20)
+    found = settled(run, models, cell).models.W
+    assert (found[cell == 0, 1] == 0).all() and (found[cell == 0, 0] != 0).any()
+    assert (np.abs(found[cell == 1]).sum(-1) > 0).all(-1).mean() > 0.5
+
+
+def test_losses_below_zero(make_case):
+    """A constant that is taken off the loss of a model changes nothing but what is at rest to rounding."""
+    run = running(make_case)
+    walks = bfgs.begin(np.array([[1.0, 2.0]], np.float32))._replace(gradient=np.array([[1e-2, 0]], np.float32))
+    gains = [bfgs.gain(walks._replace(loss=np.full(1, loss, np.float32))) for loss in (-1, 1)]
+    np.testing.assert_allclose(gains, 5e-5, rtol=1e-5)
+    assert np.isnan(bfgs.gain(walks)).all() and run.program.model is not None
+
+
+def test_chunks_have_room(make_case):
+    """The largest arrays of one are bounded, whatever the number of models."""
+    program = running(make_case).program
+    assert settling._chunk(program, (program.fine,), 4, 2**20) == settling._CHUNK
+    assert settling._chunk(program, (program.fine,), MAX_NUMBERS, 2**20) * MAX_NUMBERS**2 <= settling._ENTRIES
+    program.use("train", program.fine, "plain")
+    rows = program.fine.n_rows * 9
+    assert settling._chunk(program, (program.fine,), 4, 2**20) * rows <= settling._ENTRIES
+    program.use("train", program.fine, "fused")

@@ -173,6 +173,36 @@ def test_what_is_settled_is_kept(make_case, monkeypatch):
     assert settled == parts[-len(settled) :] and len(settled) < len(parts)
 
 
+def test_models_of_many_numbers_are_trained(make_case):
+    """Those whose estimate of a Hessian would be large."""
+    for n, settles in ((8, True), (9, False)):
+        text = f"n_features = {n}\nn_hidden = {n - 1}\nmodel.kind = 'linear'"
+        running = CaseRun("size", make_case(text=text))
+        assert refine.Refinement(running).settles == settles == (n * (n - 1) + n <= refine.MAX_NUMBERS)
+
+
+def test_an_axis_of_hidden_dimensions(make_case):
+    """No solution has directions that its cell has not, so the best in other phases is another one."""
+    text = """
+n_features = 3
+n_hidden = 2
+restarts = 4
+optimum = true
+train.steps = 200
+[axes.density]
+field = "data.density"
+values = [0.5, 0.1]
+[axes.m]
+field = "n_hidden"
+values = [1, 2]
+"""
+    data = runner.run_case("dims", make_case(text=text))[0]
+    for name in ("optimum", "optimum_other"):
+        W = data[f"{name}_W"].sel(m=1).isel(hidden=1).values
+        assert (W[np.isfinite(W)] == 0).all()
+    assert not (data["gap"] < 1e-4).any()
+
+
 def test_settling_equals_training_to_the_end(diagram, make_case, monkeypatch):
     """Which models of many numbers are left to. No solution is higher than what many gradient steps come to."""
     monkeypatch.setattr(refine, "MAX_NUMBERS", 3)

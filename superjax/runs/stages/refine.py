@@ -20,7 +20,7 @@ from superjax.spec import Train
 from superjax.spec.grid import HYPER
 
 QUICK, THOROUGH = 60, 200  # steps of BFGS, at most
-_PART = 2**16  # models that are settled and kept together
+_PART, _ENTRIES = 2**16, 2**24  # models that are settled and kept together, and entries of what is estimated of them
 
 
 class Refinement:
@@ -92,6 +92,12 @@ class Refinement:
         """Whether models are few numbers, so that `settle` is for them."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.program.model)) <= MAX_NUMBERS
 
+    @cached_property
+    def _settled_together(self) -> int:
+        """Models of a chunk on a device: one of every cell, as chunks are filled up, or as many as are evaluated."""
+        share = -(-self._running.grid.n_cells // self.program.mesh.size)
+        return min(self._running.chunks["evaluate"], -(-share // 16) * 16)
+
     def settle(
         self, task: str, models: PyTree, cell: Int[np.ndarray, " models"], thoroughly: bool
     ) -> tuple[PyTree, Float[np.ndarray, " models"], Bool[np.ndarray, " models"]]:
@@ -101,8 +107,9 @@ class Refinement:
         finest = self.program.fine if isinstance(self.program.fine, Exact) else self.fine
         objectives = (self.fine,) if finest == self.fine else (self.fine, finest)
         which, steps = (len(objectives) - 1, THOROUGH) if thoroughly else (0, QUICK)
-        chunk, like = self._running.chunks["evaluate"], jax.tree.leaves(models)
-        parts = [slice(first, first + _PART) for first in range(0, len(cell), _PART)]
+        chunk, like = self._settled_together, jax.tree.leaves(models)
+        size = max(1, min(_PART, _ENTRIES // sum(leaf[0].size for leaf in like) ** 2))
+        parts = [slice(first, first + size) for first in range(0, len(cell), size)]
 
         def fits(number: int, layout: Layout) -> bool:
             count = len(cell[parts[number]])
@@ -112,8 +119,8 @@ class Refinement:
         about = [chunk, which, steps, [repr(objective) for objective in objectives]]
         keep, found = self._running.kept(task, about, fits, cell, *like), []
         for number, part in enumerate(parts):
-            saved = keep.load(number) if keep.done(number) else None
-            if saved is None:
+            saved = keep.load(number)
+            if saved is None or not saved.done:
                 own = jax.tree.map(lambda x, part=part: x[part], models)
                 settled = settle(
                     self.program, objectives, which, own, self.under(Train()), cell[part], chunk, steps, not thoroughly
