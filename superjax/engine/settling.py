@@ -15,6 +15,7 @@ _SETTLED = 1e-8  # relative gain of the next step, by its estimate, at which a m
 _STUCK = 1e-5  # the same, from which one whose loss does not fall any more is at a kink
 _STALLED = 1e-7  # relative gain in a block of steps from which models go on
 _BESIDE, _LOWER, _TRIES = 0.02, 1e-6, 3  # how far beside a model one is looked for, how much lower, and how often
+_LATE = 20  # steps before the last, from which it is not waited until places fill a chunk
 _CHUNK = 2**11  # models on a CPU device, at most: blocks of steps of few models are many
 _ENTRIES = 2**26  # of the largest array on a device, at most
 
@@ -53,7 +54,8 @@ def settle(
         done = stalled | (gain <= _SETTLED)
         waiting = np.concatenate([waiting, left[done & ~stuck[left] & (tries[left] > 0)]])
         left = left[~done]
-        if taken < steps and len(waiting) and (len(waiting) >= chunk * program.mesh.size or not len(left)):
+        full = len(waiting) >= chunk * program.mesh.size
+        if len(waiting) and taken < steps and (full or not len(left) or taken >= steps - _LATE):
             place, there, here = program.lowest_beside(
                 objectives[which], _BESIDE, walks.x[waiting], cells, cell[waiting], chunk
             )
