@@ -102,9 +102,7 @@ class Program:
 
     def __init__(self, shape: Shape, method: Method, fine: Objective, second: Objective, devices: Sequence[Any]):
         self.shape, self.method, self.fine, self.second = shape, method, fine, second
-        self.mesh = jax.make_mesh(
-            (len(devices),), ("models",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices
-        )
+        self.mesh = _mesh(devices)
 
         number = jax.ShapeDtypeStruct((), jnp.float32)
         laws = shape.problem.laws()
@@ -140,8 +138,9 @@ class Program:
             return self._vectorise("loss", functools.partial(loss_one, fine, form, error), (0, cell_axes, None), 0, 1)
 
         def relaxation_in(form) -> Compiled:
+            # On one device: with several on a CPU, eigenvalues of large batches wait for one another for ever.
             relax = functools.partial(relax_one, fine, form)
-            return self._vectorise("relax", relax, (0, cell_axes, None), 0, 1)
+            return self._vectorise("relax", relax, (0, cell_axes, None), 0, 1, mesh=_mesh(devices[:1]))
 
         def descent_under(objectives) -> Compiled:
             forms = tuple((objective, self._form_of_descent(objective)) for objective in objectives)
@@ -207,9 +206,11 @@ class Program:
         out_axes: Any,
         streams: int | None = None,
         of_many: bool = False,
+        mesh: jax.sharding.Mesh | None = None,
     ) -> Compiled:
-        options = kernel.compiler_options(jax.default_backend(), self.mesh.size)
-        return vectorised(name, function, in_axes, out_axes, self.mesh, streams or self.shape.streams, options, of_many)
+        mesh = mesh or self.mesh
+        options = kernel.compiler_options(jax.default_backend(), mesh.size)
+        return vectorised(name, function, in_axes, out_axes, mesh, streams or self.shape.streams, options, of_many)
 
     def steps_of(
         self, objective: Objective, form: kernel.Form, cells: Cell, cell: Int[np.ndarray, "streams models"], count: int
@@ -297,7 +298,8 @@ class Program:
         """The minima of the evaluation objective that models fall to, by Newton's method, and what is minimised there.
         For models of few numbers."""
         relaxation = self._relaxation_in(self.form(self.fine, "evaluate"))
-        return self._under_evaluation(relaxation, self._draws[0], models, cells, cell, chunk)
+        draw = self.fine.draw(jax.random.key(0))
+        return self._under_evaluation(relaxation, draw, models, cells, cell, -(-chunk // self.mesh.size))
 
     def descend(
         self, objectives: tuple[Objective, ...], which: int, walks: bfgs.Walk, cells: Cell,
@@ -355,6 +357,10 @@ class Program:
             index = np.minimum(np.arange(start, start + size), models - 1)
             parts.append(jax.tree.map(lambda x, n=models - start: np.asarray(x)[0, :n], one_chunk(index[None])))
         return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+
+
+def _mesh(devices: Sequence[Any]) -> jax.sharding.Mesh:
+    return jax.make_mesh((len(devices),), ("models",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices)
 
 
 def _with_snapshot(progress: Progress, step: int, plan: Plan) -> Progress:

@@ -2,6 +2,8 @@
 
 import functools
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -962,3 +964,23 @@ def test_every_case_keeps_the_form_that_was_chosen_for_it(make_case, monkeypatch
     for running, form in ((first, "plain"), (second, "fused")):
         assert running.report.form == running.program.form(running._plan.parts[0].objective) == form
         assert running.program.form(running.program.fine, "evaluate") == "fused"
+
+
+MANY_NEWTON = """
+import jax, numpy as np
+jax.config.update("jax_num_cpu_devices", 2)
+from superjax.runs.case_run import CaseRun
+from superjax.spec import Case
+run = CaseRun("many", Case.model_validate({"n_features": 2, "n_hidden": 1, "data": {"density": 0.3}}))
+rng = np.random.default_rng(0)
+models = jax.tree.map(lambda x: rng.normal(0, 0.6, (8192, *x.shape)).astype(np.float32), run.program.model)
+before = run.program.loss(models, run.cells, np.zeros(8192, np.int32), 4096)
+_, loss = run.program.relax(models, run.cells, np.zeros(8192, np.int32), 4096)
+print(run.program.mesh.size, (loss <= before * (1 + 1e-6)).all())
+"""
+
+
+def test_newton_steps_of_many_models_on_several_devices():
+    """In JAX itself eigenvalues of a large batch on each of two CPU devices wait for one another for ever."""
+    done = subprocess.run([sys.executable, "-c", MANY_NEWTON], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["2", "True"]
