@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from superjax.engine import kernel
-from superjax.engine.train import Cell, loss_one, masked, values_and_gradient
+from superjax.engine.train import Cell, masked, values_and_gradient
 from superjax.engine.vectorised import along, moved
 from superjax.problem.expectation import Objective
 
@@ -26,6 +26,7 @@ _DECREASE = 1e-4  # of the loss in a step, relative to that of its slope, from w
 _ROUNDING = 3e-7  # relative, of a loss in float32
 _LONGEST = 0.1  # step: a longer one may leave a basin for the next but one
 _SHORTER, _TRIES = 0.3, 6  # of a step that raised the loss; after so many the estimate is dropped
+_SQUARED = 12  # times that a matrix is squared, after which its largest eigenvector is what is left
 _CURVED = 1e-4  # cosine of the angle between a step and the change of the gradient, from which the loss curves upwards
 _FLATTER = 2.0  # how much longer steps become where it does not
 _SETTLED = 3e-6  # norm of the gradient, relative to the loss, at which a model is at rest
@@ -98,15 +99,30 @@ def lowest_beside(
     objective: Objective, form: kernel.Form, like: PyTree, by: float, x: Float[Array, " numbers"], cell: Cell,
     draw: PyTree,
 ) -> tuple[Float[Array, " numbers"], Float[Array, ""], Float[Array, ""]]:  # fmt: skip
-    """Where what is minimised is lowest of the places beside `x` in which one number is larger or smaller `by` so much,
-    how low it is there, and at `x`, on the scale of training.
+    """Where what is minimised is lowest of the places beside `x`, how low it is there, and at `x`, on the scale of
+    training. In each place one number is larger or smaller `by` so much, or it is that far along the direction in which
+    the loss curves least, either way.
 
-    On one side of a kink of a ReLU a model may be on a saddle that its gradient and Hessian do not show.
+    On one side of a kink of a ReLU a model may be on a saddle that its Hessian does not show. That is of differences of
+    gradients, and its lowest eigenvector from a high power of a matrix: LAPACK's is not for large batches here.
     """
-    unravel, scale = _unravel(like), cell.laws.data.activity()
-    moves = by * jnp.eye(x.size, dtype=x.dtype)
+    evaluate, moves = _flat_objective(objective, form, like), by * jnp.eye(x.size, dtype=x.dtype)
     places = x[None] + jnp.concatenate([jnp.zeros_like(moves[:1]), moves, -moves])
-    losses = jax.vmap(lambda place: loss_one(objective, form, False, unravel(place), cell, draw))(places) / scale
+    losses, gradients = jax.vmap(lambda place: evaluate(place, cell, draw))(places)
+    hessian = (gradients[1 : x.size + 1] - gradients[x.size + 1 :]) / (2 * by)
+    hessian = (hessian + hessian.T) / 2
+    largest = jnp.max(jnp.sum(jnp.abs(hessian), axis=1))
+
+    def squared(_, matrix: Array) -> Array:
+        matrix = jnp.sum(matrix[:, :, None] * matrix[None], axis=1)
+        return matrix / jnp.maximum(jnp.max(jnp.abs(matrix)), 1e-30)
+
+    power = lax.fori_loop(0, _SQUARED, squared, jnp.eye(x.size) - hessian / jnp.maximum(largest, 1e-30))
+    lowest = jnp.sum(power * jnp.cos(jnp.arange(x.size, dtype=x.dtype))[None], axis=1)
+    v = by * lowest / jnp.maximum(jnp.sqrt(jnp.sum(lowest * lowest)), 1e-30)
+    along_it = jnp.stack([x + v, x - v])
+    more, _ = jax.vmap(lambda place: evaluate(place, cell, draw))(along_it)
+    losses, places = jnp.concatenate([losses, more]), jnp.concatenate([places, along_it])
     lowest = 1 + jnp.argmin(losses[1:])
     return places[lowest], losses[lowest], losses[0]
 

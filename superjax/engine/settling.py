@@ -34,8 +34,8 @@ def settle(
 ) -> Settled:  # fmt: skip
     """The minima that models, leaves (models, ...), fall to under one of some objectives in at most so many steps.
 
-    If it is looked `beside` them, a place that is lower on one side alone, where a ReLU has a kink, is no end either,
-    if steps are left. For models of at most `bfgs.MAX_NUMBERS` numbers and objectives with fixed rows.
+    If it is looked `beside` them, a saddle is no end, nor one on one side alone, where a ReLU has a kink, if steps are
+    left. For models of at most `bfgs.MAX_NUMBERS` numbers and objectives with fixed rows.
     """
     if cells.n_hidden is not None:  # a model may come from a cell with more hidden dimensions
         models = jax.vmap(lambda model, dims: masked(model, Cell(None, {}, dims)))(models, cells.n_hidden[cell])
