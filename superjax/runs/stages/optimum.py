@@ -349,7 +349,8 @@ class Optima(Stage):
         reference = analysis.phase_signature(best.phase, importance, alike, size)
         what = "objective" if "objective" in dataset else "loss"
         loss, optimum_loss = dataset[what].values, dataset[f"optimum_{what}"].values
-        gap = (dataset[f"optimum_other_{what}"].values - optimum_loss) / optimum_loss
+        least = np.finfo(np.float32).tiny  # of a loss by which is divided: it may be 0
+        gap = (dataset[f"optimum_other_{what}"].values - optimum_loss) / np.maximum(optimum_loss, least)
         per_feature = (*grid.dims, "feature")
         return {
             "optimum_norm": (per_feature, best.norm),
