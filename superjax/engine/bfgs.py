@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from superjax.engine import kernel
 from superjax.engine.train import Cell, masked, values_and_gradient
-from superjax.engine.vectorised import along, moved
+from superjax.engine.vectorised import moved, placed
 from superjax.problem.expectation import Objective
 
 MAX_NUMBERS = 64  # of a model: the estimate of the inverse Hessian has their square
@@ -79,7 +79,7 @@ def descend(
 ) -> Walk:  # fmt: skip
     """Take `count` steps with models (models, ...) of the shapes of `like` under one of some objectives with fixed
     rows: in one program, as it takes long to compile."""
-    last = along(lambda axis, _: None if axis is None else -1, cell_axes, cell_axes)
+    last = placed(cell_axes, -1)
     cells = moved(cell_axes, cells, 0, -1)
 
     def under(one: tuple[Objective, kernel.Form], draw: PyTree) -> Callable:
@@ -118,22 +118,18 @@ def lowest_beside(
         return matrix / jnp.maximum(jnp.max(jnp.abs(matrix)), 1e-30)
 
     power = lax.fori_loop(0, _SQUARED, squared, jnp.eye(x.size) - hessian / jnp.maximum(largest, 1e-30))
-    lowest = jnp.sum(power * jnp.cos(jnp.arange(x.size, dtype=x.dtype))[None], axis=1)
-    v = by * lowest / jnp.maximum(jnp.sqrt(jnp.sum(lowest * lowest)), 1e-30)
-    along_it = jnp.stack([x + v, x - v])
+    flattest = jnp.sum(power * jnp.cos(jnp.arange(x.size, dtype=x.dtype))[None], axis=1)
+    move = by * flattest / jnp.maximum(jnp.sqrt(jnp.sum(flattest * flattest)), 1e-30)
+    along_it = jnp.stack([x + move, x - move])
     more, _ = jax.vmap(lambda place: evaluate(place, cell, draw))(along_it)
     losses, places = jnp.concatenate([losses, more]), jnp.concatenate([places, along_it])
     lowest = 1 + jnp.argmin(losses[1:])
     return places[lowest], losses[lowest], losses[0]
 
 
-def _unravel(like: PyTree) -> Callable:
-    return ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like))[1]
-
-
 def _flat_objective(objective: Objective, form: kernel.Form, like: PyTree) -> Callable:
     """`(x, cell, draw) -> (loss, gradient)` of a flat model: what is minimised, as in training."""
-    unravel = _unravel(like)
+    unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like))[1]
     evaluate = values_and_gradient(objective, form)
 
     def value_and_gradient(x: Array, cell: Cell, draw: PyTree) -> tuple[Array, Array]:
