@@ -369,6 +369,12 @@ def test_segment_in_single_precision(w, b):
         np.testing.assert_allclose(found[1:], np.array(expected[1:], float), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize(("w", "b"), [(np.nan, 0.0), (0.5, np.nan), (-np.inf, 1.0), (1.0, np.inf)])
+def test_segment_of_weights_that_are_not_finite(w, b):
+    """A model that diverges is known by its gradient."""
+    assert not np.isfinite(segment(*map(jnp.float32, (w, b, 0.0, 1.0)))).any()
+
+
 # --- gradient -------------------------------------------------------------------------------------
 
 SPECIAL = [  # kinks exactly on edges of segments, dead features, equal columns
