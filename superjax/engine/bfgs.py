@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from superjax.engine import kernel
 from superjax.engine.train import Cell, masked, values_and_gradient
-from superjax.engine.vectorised import moved, placed
+from superjax.engine.vectorised import along, moved, placed
 from superjax.problem.expectation import Objective
 
 MAX_NUMBERS = 64  # of a model: the estimate of the inverse Hessian has their square
@@ -74,57 +74,96 @@ def gain(walks: Walk) -> Float[np.ndarray, " models"]:
 
 
 def descend(
-    objectives: Sequence[tuple[Objective, kernel.Form]], like: PyTree, cell_axes: Any, walks: Walk, cells: Cell,
-    draws: Sequence[PyTree], which: Int[Array, ""], count: Int[Array, ""],
+    objectives: Sequence[tuple[Objective, kernel.Form]], like: PyTree, cell_axes: Any, side_by_side: int, walks: Walk,
+    cells: Cell, used: Int[Array, ""], draws: Sequence[PyTree], which: Int[Array, ""], count: Int[Array, ""],
 ) -> Walk:  # fmt: skip
     """Take `count` steps with models (models, ...) of the shapes of `like` under one of some objectives with fixed
-    rows: in one program, as it takes long to compile."""
-    last = placed(cell_axes, -1)
-    cells = moved(cell_axes, cells, 0, -1)
+    rows: in one program, as it takes long to compile. Of the models the first are `used`, so many `side_by_side`."""
 
-    def under(one: tuple[Objective, kernel.Form], draw: PyTree) -> Callable:
-        evaluate = jax.vmap(_flat_objective(*one, like), (-1, last, None), -1)
-        return lambda x: evaluate(x, cells, draw)
+    def of_group(walks: Walk, cells: Cell) -> Walk:
+        def under(one: tuple[Objective, kernel.Form], draw: PyTree) -> Callable:
+            evaluate = _of_many(*one, like, cell_axes)
+            return lambda x: evaluate(x, cells, draw)
 
-    found = list(map(under, objectives, draws))
+        found = list(map(under, objectives, draws))
 
-    def body(_, walks: Walk) -> Walk:
-        x = walks.x + walks.move
-        return _step(walks, x, *lax.switch(which, found, x))
+        def step(_, walks: Walk) -> Walk:
+            x = walks.x + walks.move
+            return _step(walks, x, *lax.switch(which, found, x))
 
-    return moved(0, lax.fori_loop(0, count, body, moved(0, walks, 0, -1)), -1, 0)
+        return lax.fori_loop(0, count, step, walks)
+
+    return _in_groups(of_group, side_by_side, used, walks, cell_axes, cells)
 
 
 def lowest_beside(
-    objective: Objective, form: kernel.Form, like: PyTree, by: float, x: Float[Array, " numbers"], cell: Cell,
-    draw: PyTree,
-) -> tuple[Float[Array, " numbers"], Float[Array, ""], Float[Array, ""]]:  # fmt: skip
-    """Where what is minimised is lowest of the places beside `x`, how low it is there, and at `x`, on the scale of
-    training. In each place one number is larger or smaller `by` so much, or it is that far along the direction in which
-    the loss curves least, either way.
+    objective: Objective, form: kernel.Form, like: PyTree, cell_axes: Any, side_by_side: int, by: float,
+    x: Float[Array, "models numbers"], cells: Cell, used: Int[Array, ""], draw: PyTree,
+) -> tuple[Float[Array, "models numbers"], Float[Array, " models"], Float[Array, " models"]]:  # fmt: skip
+    """Where what is minimised is lowest of the places beside each of `x`, how low it is there, and at `x`, on the scale
+    of training. In each place one number is larger or smaller `by` so much, or it is that far along the direction in
+    which the loss curves least, either way. Of the models the first are `used`, so many `side_by_side`.
 
     On one side of a kink of a ReLU a model may be on a saddle that its Hessian does not show. That is of differences of
     gradients, and its lowest eigenvector from a high power of a matrix: LAPACK's is not for large batches here.
     """
-    evaluate, moves = _flat_objective(objective, form, like), by * jnp.eye(x.size, dtype=x.dtype)
-    places = x[None] + jnp.concatenate([jnp.zeros_like(moves[:1]), moves, -moves])
-    losses, gradients = jax.vmap(lambda place: evaluate(place, cell, draw))(places)
-    hessian = (gradients[1 : x.size + 1] - gradients[x.size + 1 :]) / (2 * by)
-    hessian = (hessian + hessian.T) / 2
-    largest = jnp.max(jnp.sum(jnp.abs(hessian), axis=1))
+    of_many, size = _of_many(objective, form, like, cell_axes), x.shape[1]
+    axes = by * jnp.eye(size, dtype=x.dtype)
+    along_axes = jnp.concatenate([jnp.zeros_like(axes[:1]), axes, -axes])[..., None]
 
-    def squared(_, matrix: Array) -> Array:
-        matrix = jnp.sum(matrix[:, :, None] * matrix[None], axis=1)
-        return matrix / jnp.maximum(jnp.max(jnp.abs(matrix)), 1e-30)
+    def of_group(found: tuple[Array, Array, Array], cells: Cell) -> tuple[Array, Array, Array]:
+        x = found[0]
+        evaluate = functools.partial(lax.map, lambda move: of_many(x + move, cells, draw))
+        losses, gradients = evaluate(along_axes)
+        move = by * _flattest((gradients[1 : size + 1] - gradients[size + 1 :]) / (2 * by))
+        along_it = jnp.stack([move, -move])
+        losses = jnp.concatenate([losses, evaluate(along_it)[0]])
+        moves = jnp.concatenate([jnp.broadcast_to(along_axes, (len(along_axes), *x.shape)), along_it])
+        lowest = 1 + jnp.argmin(losses[1:], axis=0)
+        place = x + jnp.take_along_axis(moves, lowest[None, None], axis=0)[0]
+        return place, jnp.take_along_axis(losses, lowest[None], axis=0)[0], losses[0]
 
-    power = lax.fori_loop(0, _SQUARED, squared, jnp.eye(x.size) - hessian / jnp.maximum(largest, 1e-30))
-    flattest = jnp.sum(power * jnp.cos(jnp.arange(x.size, dtype=x.dtype))[None], axis=1)
-    move = by * flattest / jnp.maximum(jnp.sqrt(jnp.sum(flattest * flattest)), 1e-30)
-    along_it = jnp.stack([x + move, x - move])
-    more, _ = jax.vmap(lambda place: evaluate(place, cell, draw))(along_it)
-    losses, places = jnp.concatenate([losses, more]), jnp.concatenate([places, along_it])
-    lowest = 1 + jnp.argmin(losses[1:])
-    return places[lowest], losses[lowest], losses[0]
+    nothing = jnp.zeros(len(x), x.dtype)
+    return _in_groups(of_group, side_by_side, used, (x, nothing, nothing), cell_axes, cells)
+
+
+def _flattest(hessian: Float[Array, "numbers numbers models"]) -> Float[Array, "numbers models"]:
+    """The direction in which each loss curves least, of length 1."""
+    size, hessian = len(hessian), (hessian + hessian.swapaxes(0, 1)) / 2
+    largest = jnp.max(jnp.sum(jnp.abs(hessian), axis=1, keepdims=True), axis=0, keepdims=True)
+
+    def squared(_, matrix: Array) -> Array:  # entry by entry of all models: matrix products are slow in batches
+        add = lambda k, sums: sums + matrix[:, k][:, None] * matrix[k][None]  # noqa: E731
+        matrix = lax.fori_loop(0, size, add, jnp.zeros_like(matrix))
+        return matrix / jnp.maximum(jnp.max(jnp.abs(matrix), axis=(0, 1), keepdims=True), 1e-30)
+
+    power = jnp.eye(size, dtype=hessian.dtype)[..., None] - hessian / jnp.maximum(largest, 1e-30)
+    power = lax.fori_loop(0, _SQUARED, squared, power)
+    found = jnp.sum(power * jnp.cos(jnp.arange(size, dtype=hessian.dtype))[None, :, None], axis=1)
+    return found / jnp.maximum(jnp.sqrt(jnp.sum(found * found, axis=0, keepdims=True)), 1e-30)
+
+
+def _in_groups(
+    of_group: Callable[[PyTree, Cell], PyTree], side_by_side: int, used: Int[Array, ""], models: PyTree, cell_axes: Any,
+    cells: Cell,
+) -> PyTree:  # fmt: skip
+    """A function of models and their cells, which have them on the last axis and leave them there, over models
+    (models, ...): so many `side_by_side`, of which all are a multiple. Those after the ones that are `used` stay."""
+    models, cells = moved(0, models, 0, -1), moved(cell_axes, cells, 0, -1)
+
+    def one_group(k: Array, models: PyTree) -> PyTree:
+        first = k * side_by_side
+        take = lambda leaf: lax.dynamic_slice_in_dim(leaf, first, side_by_side, -1)  # noqa: E731
+        put = lambda leaf, part: lax.dynamic_update_slice_in_dim(leaf, part, first, -1)  # noqa: E731
+        own = along(lambda axis, x: x if axis is None else jax.tree.map(take, x), cell_axes, cells)
+        return jax.tree.map(put, models, of_group(jax.tree.map(take, models), own))
+
+    return moved(0, lax.fori_loop(0, -(-used // side_by_side), one_group, models), -1, 0)
+
+
+def _of_many(objective: Objective, form: kernel.Form, like: PyTree, cell_axes: Any) -> Callable:
+    """`_flat_objective` of models on the last axis."""
+    return jax.vmap(_flat_objective(objective, form, like), (-1, placed(cell_axes, -1), None), -1)
 
 
 def _flat_objective(objective: Objective, form: kernel.Form, like: PyTree) -> Callable:

@@ -142,14 +142,15 @@ class Program:
             relax = functools.partial(relax_one, fine, form)
             return self._vectorise("relax", relax, (0, cell_axes, None), 0, 1, mesh=_mesh(devices[:1]))
 
-        def descent_under(objectives) -> Compiled:
+        def descent_under(objectives, side_by_side) -> Compiled:
             forms = tuple((objective, self._form_of_descent(objective)) for objective in objectives)
-            descend = functools.partial(bfgs.descend, forms, model, cell_axes)
-            return self._vectorise("descend", descend, (0, cell_axes, None, None, None), 0, 1, of_many=True)
+            descend = functools.partial(bfgs.descend, forms, model, cell_axes, side_by_side)
+            return self._vectorise("descend", descend, (0, cell_axes, *[None] * 4), 0, 1, of_many=True)
 
-        def beside(objective, by) -> Compiled:
-            lowest = functools.partial(bfgs.lowest_beside, objective, self._form_of_descent(objective), model, by)
-            return self._vectorise("beside", lowest, (0, cell_axes, None), 0, 1)
+        def beside(objective, side_by_side, by) -> Compiled:
+            form = self._form_of_descent(objective)
+            lowest = functools.partial(bfgs.lowest_beside, objective, form, model, cell_axes, side_by_side, by)
+            return self._vectorise("beside", lowest, (0, cell_axes, *[None] * 2), 0, 1, of_many=True)
 
         self._descent_under, self._beside = functools.cache(descent_under), functools.cache(beside)
         self._evaluation_in, self._loss_in = functools.cache(evaluation_in), functools.cache(loss_in)
@@ -243,7 +244,7 @@ class Program:
         start alike, up to their scale and what is added to the bias."""
         root, numbers = root_key(seed), numbers.astype(np.uint32)
         return self._in_chunks(
-            lambda i: self._initialise(root, numbers[i], init_std[i], init_bias[i]), len(numbers), chunk
+            lambda i, _: self._initialise(root, numbers[i], init_std[i], init_bias[i]), len(numbers), chunk
         )
 
     def start(self, models: PyTree, cells: Cell, cell: Int[np.ndarray, "streams models"], plan: Plan) -> Progress:
@@ -303,27 +304,31 @@ class Program:
 
     def descend(
         self, objectives: tuple[Objective, ...], which: int, walks: bfgs.Walk, cells: Cell,
-        cell: Int[np.ndarray, " models"], chunk: int, steps: int,
+        cell: Int[np.ndarray, " models"], chunk: int, side_by_side: int, steps: int,
     ) -> bfgs.Walk:  # fmt: skip
-        """So many steps of BFGS under one of some objectives with fixed rows."""
-        function = self._descent_under(objectives)
+        """So many steps of BFGS under one of some objectives with fixed rows; so many models `side_by_side` on a
+        device, of which a chunk is a multiple."""
+        function = self._descent_under(objectives, side_by_side)
         draws = [objective.draw(jax.random.key(0)) for objective in objectives]
+        numbers = np.int32(which), np.int32(steps)
 
-        def one_chunk(index):
+        def one_chunk(index, used):
             own = jax.tree.map(lambda x: x[index], walks)
-            return function(own, self._cells_of(cells, cell[index]), draws, np.int32(which), np.int32(steps))
+            return function(own, self._cells_of(cells, cell[index]), np.int32(used), draws, *numbers)
 
         return self._in_chunks(one_chunk, len(cell), chunk)
 
     def lowest_beside(
         self, objective: Objective, by: float, x: Float[np.ndarray, "models numbers"], cells: Cell,
-        cell: Int[np.ndarray, " models"], chunk: int,
+        cell: Int[np.ndarray, " models"], chunk: int, side_by_side: int,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
         """The lowest place beside each flat model, and what is minimised there and where the model is."""
-        function, draw = self._beside(objective, by), objective.draw(jax.random.key(0))
-        return self._in_chunks(
-            lambda index: function(x[index], self._cells_of(cells, cell[index]), draw), len(cell), chunk
-        )
+        function, draw = self._beside(objective, side_by_side, by), objective.draw(jax.random.key(0))
+
+        def one_chunk(index, used):
+            return function(x[index], self._cells_of(cells, cell[index]), np.int32(used), draw)
+
+        return self._in_chunks(one_chunk, len(cell), chunk)
 
     def moments(
         self, laws: PyTree
@@ -340,7 +345,7 @@ class Program:
         self, function: Callable, draws: Any, models: PyTree, cells: Cell, cell: np.ndarray, chunk: int
     ) -> Any:
 
-        def one_chunk(index):
+        def one_chunk(index, _):
             return function(jax.tree.map(lambda x: x[index], models), self._cells_of(cells, cell[index]), draws)
 
         return self._in_chunks(one_chunk, len(cell), chunk)
@@ -351,11 +356,16 @@ class Program:
         return Cell(jax.tree.map(lambda x: x[index], cells.laws), hyper, n_hidden)
 
     def _in_chunks(self, one_chunk: Callable, models: int, chunk: int) -> PyTree:
-        """A function of model numbers (1, models) over all models, a chunk on every device at a time."""
-        size, parts = chunk * self.mesh.size, []
-        for start in range(0, models, size):
-            index = np.minimum(np.arange(start, start + size), models - 1)
-            parts.append(jax.tree.map(lambda x, n=models - start: np.asarray(x)[0, :n], one_chunk(index[None])))
+        """A function of model numbers (1, models), and of how many are used on a device, over all models: a chunk on
+        every device at a time, and of fewer models as many on each."""
+        devices, parts, number = self.mesh.size, [], np.arange(chunk)
+        for start in range(0, models, chunk * devices):
+            here = min(chunk * devices, models - start)
+            used = -(-here // devices)
+            place = used * np.arange(devices)[:, None] + number
+            index, wanted = start + np.minimum(place, here - 1).ravel(), ((number < used) & (place < here)).ravel()
+            found = one_chunk(index[None], used)
+            parts.append(jax.tree.map(lambda x, wanted=wanted: np.asarray(x)[0, wanted], found))
         return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
 

@@ -16,7 +16,7 @@ _STUCK = 1e-5  # the same, from which one whose loss does not fall any more is a
 _STALLED = 1e-7  # relative gain in a block of steps from which models go on
 _BESIDE, _LOWER, _TRIES = 0.02, 1e-6, 3  # how far beside a model one is looked for, how much lower, and how often
 _LATE = 20  # steps before the last, from which it is not waited until places fill a chunk
-_CHUNK = 2**11  # models on a CPU device, at most: blocks of steps of few models are many
+_CHUNK, _SIDE_BY_SIDE = 2**11, 2**7  # models of a call on a CPU device at most, and of them at once: of few, few wait
 _ENTRIES = 2**26  # of the largest array on a device, at most
 
 
@@ -40,13 +40,13 @@ def settle(
     if cells.n_hidden is not None:  # a model may come from a cell with more hidden dimensions
         models = jax.vmap(lambda model, dims: masked(model, Cell(None, {}, dims)))(models, cells.n_hidden[cell])
     start = bfgs.flat(models)
-    chunk = _chunk(program, objectives, start.shape[1], chunk)
+    chunk, side_by_side = _chunk(program, objectives, start.shape[1], chunk)
     walks, left, stuck = bfgs.begin(start), np.arange(len(cell)), np.zeros(len(cell), bool)
     waiting, tries, taken = left[:0], np.full(len(cell), _TRIES if beside else 0), 0
     while taken < steps and len(left):
         block = 5 if taken < 10 else 10
         before = jax.tree.map(lambda leaf, left=left: leaf[left], walks)
-        after = program.descend(objectives, which, before, cells, cell[left], chunk, block)
+        after = program.descend(objectives, which, before, cells, cell[left], chunk, side_by_side, block)
         _put(walks, left, after)
         gain, taken = bfgs.gain(after), taken + block
         stalled = ~(after.loss < _below(before.loss, _STALLED))  # true of NaN
@@ -57,7 +57,7 @@ def settle(
         full = len(waiting) >= chunk * program.mesh.size
         if len(waiting) and taken < steps and (full or not len(left) or taken >= steps - _LATE):
             place, there, here = program.lowest_beside(
-                objectives[which], _BESIDE, walks.x[waiting], cells, cell[waiting], chunk
+                objectives[which], _BESIDE, walks.x[waiting], cells, cell[waiting], chunk, side_by_side
             )
             lower = there < _below(here, _LOWER)
             again, waiting = waiting[lower], left[:0]
@@ -67,15 +67,18 @@ def settle(
     return Settled(bfgs.unflat(program.model, walks.x), stuck)
 
 
-def _chunk(program: Program, objectives: tuple[Objective, ...], numbers: int, most: int) -> int:
-    """Models of a chunk on a device: its largest arrays are estimates and, in the plain form, rows at all places."""
+def _chunk(program: Program, objectives: tuple[Objective, ...], numbers: int, most: int) -> tuple[int, int]:
+    """Models of a chunk on a device, and how many of them side by side. Their largest arrays are estimates and, in the
+    plain form, rows."""
     entries = numbers**2
     for objective in objectives:
         if program.form(objective) == "plain":
-            entries = max(entries, (2 * numbers + 1) * objective.n_rows)
-    if jax.default_backend() == "cpu":
-        most = min(most, _CHUNK)
-    return max(16, min(most, _ENTRIES // entries) // 16 * 16)
+            entries = max(entries, numbers * objective.n_rows)
+    chunk = max(16, min(most, _ENTRIES // entries) // 16 * 16)
+    if jax.default_backend() != "cpu":
+        return chunk, chunk
+    chunk = min(chunk, _CHUNK)
+    return (chunk // _SIDE_BY_SIDE * _SIDE_BY_SIDE, _SIDE_BY_SIDE) if chunk > _SIDE_BY_SIDE else (chunk, chunk)
 
 
 def _below(loss: Float[np.ndarray, " models"], part: float) -> Float[np.ndarray, " models"]:

@@ -92,6 +92,17 @@ def test_a_model_does_not_depend_on_others(make_case):
     np.testing.assert_array_equal(alone.models.W, together.models.W[7:12])
 
 
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 100])
+def test_chunks_of_any_size_find_the_same(make_case, count):
+    """Groups that are not full, on one device or both, several chunks."""
+    run = running(make_case)
+    models, cell = models_of(run, 100)
+    expected = settled(run, models, cell, chunk=1000)
+    found = settled(run, jax.tree.map(lambda x: x[:count], models), cell[:count], chunk=16)
+    np.testing.assert_allclose(found.models.W, expected.models.W[:count], atol=1e-4)
+    assert found.stuck.tolist() == expected.stuck[:count].tolist()
+
+
 def test_never_ends_higher(make_case):
     """However few steps it takes."""
     run = running(make_case, 3, 2)
@@ -137,11 +148,13 @@ def test_losses_below_zero():
 
 
 def test_chunks_have_room(make_case):
-    """The largest arrays of one are bounded, whatever the number of models."""
+    """The largest arrays of one are bounded, whatever the number of models, and it is so many times as many as are side
+    by side."""
     program = running(make_case).program
-    assert settling._chunk(program, (program.fine,), 4, 2**20) == settling._CHUNK
-    assert settling._chunk(program, (program.fine,), MAX_NUMBERS, 2**20) * MAX_NUMBERS**2 <= settling._ENTRIES
+    for most, expected in ((2**20, settling._CHUNK), (300, 256), (100, 96), (3, 16)):
+        chunk, side_by_side = settling._chunk(program, (program.fine,), 4, most)
+        assert chunk == expected and chunk % side_by_side == 0 and side_by_side <= settling._SIDE_BY_SIDE
+    assert settling._chunk(program, (program.fine,), MAX_NUMBERS, 2**20)[0] * MAX_NUMBERS**2 <= settling._ENTRIES
     program.use("train", program.fine, "plain")
-    rows = program.fine.n_rows * 9
-    assert settling._chunk(program, (program.fine,), 4, 2**20) * rows <= settling._ENTRIES
+    assert settling._chunk(program, (program.fine,), 4, 2**20)[0] * program.fine.n_rows * 4 <= settling._ENTRIES
     program.use("train", program.fine, "fused")

@@ -30,7 +30,7 @@ POLISH = Train(steps=100, learning_rate=0.01)
 FINISH = Train(steps=500, learning_rate=0.01)
 
 KEPT = 3  # solutions of different phases per cell
-STUCK = 0.01  # part of the solutions that are stuck at kinks, from which these are trained by gradient steps
+STUCK = 0.01  # solutions that are stuck at kinks, as a part of all cells, from which they are trained by gradient steps
 MARGIN = 3e-3  # relative excess in loss up to which a transplant is worth polishing
 STRIDES = (1, 8)  # cells from a solution to where it is tried
 SEARCH = 10.0  # times the seconds in which one solution of every cell is trained to the end, by the packaged sweeps
@@ -325,7 +325,7 @@ class Optima(Stage):
             found, loss, left = jax.tree.map(np.array, models), np.full(len(cell), np.inf), np.ones(len(cell), bool)
             if refinement.settles:
                 found, loss, left = refinement.settle(task, models, cell, thoroughly=train is FINISH)
-            if left.mean() >= STUCK:
+            if left.sum() >= STUCK * running.grid.n_cells:
                 self._choose_chunks()
                 own = jax.tree.map(lambda x: x[left], models)
                 trained, reached = refinement.run(f"{task}-trained", "polish", train, objective, own, cell[left])

@@ -92,12 +92,6 @@ class Refinement:
         """Whether models are few numbers, so that `settle` is for them."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.program.model)) <= MAX_NUMBERS
 
-    @cached_property
-    def _settled_together(self) -> int:
-        """Models of a chunk on a device: one of every cell, as chunks are filled up, or as many as are evaluated."""
-        share = -(-self._running.grid.n_cells // self.program.mesh.size)
-        return min(self._running.chunks["evaluate"], -(-share // 16) * 16)
-
     def settle(
         self, task: str, models: PyTree, cell: Int[np.ndarray, " models"], thoroughly: bool
     ) -> tuple[PyTree, Float[np.ndarray, " models"], Bool[np.ndarray, " models"]]:
@@ -107,7 +101,8 @@ class Refinement:
         finest = self.program.fine if isinstance(self.program.fine, Exact) else self.fine
         objectives = (self.fine,) if finest == self.fine else (self.fine, finest)
         which, steps = (len(objectives) - 1, THOROUGH) if thoroughly else (0, QUICK)
-        chunk, like = self._settled_together, jax.tree.leaves(models)
+        chunk = -(-self._running.grid.n_cells // self.program.mesh.size)  # one of every cell: chunks are filled up
+        like = jax.tree.leaves(models)
         size = max(1, min(_PART, _ENTRIES // sum(leaf[0].size for leaf in like) ** 2))
         parts = [slice(first, first + size) for first in range(0, len(cell), size)]
 
