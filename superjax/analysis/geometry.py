@@ -16,7 +16,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from superjax.analysis.phases import norm
 
@@ -192,20 +192,28 @@ def _named(
     if pattern.shape[1] > _LONG:  # sorting long rows takes long
         digests = b"".join(hashlib.blake2b(row.tobytes(), digest_size=_LONG).digest() for row in pattern)
         pattern = np.frombuffer(digests, np.uint8).reshape(-1, _LONG)
-    _, owner = np.unique(pattern, axis=0, return_inverse=True)
     number, deviation = np.zeros(len(W), np.int32), np.zeros(len(W), np.float32)
-    order = np.argsort(owner.ravel(), kind="stable")
-    for same in np.split(order, np.flatnonzero(np.diff(owner.ravel()[order])) + 1):
+    for same in _alike(pattern):
         groups = _groups(is_represented[same[0]], edges[same[0]])
         some = overlaps[same]
         near = [_nearest(some, group, tolerance) for group in groups]
-        which = np.stack([which for which, _ in near], axis=1) if near else np.zeros((len(same), 0), int)
-        for row in np.unique(which, axis=0):
-            name = _product([_polytope(len(group), k) for group, k in zip(groups, row, strict=True)])
-            number[same[(which == row).all(1)]] = numbers.setdefault(name, len(numbers))
+        which = np.array([which for which, _ in near], np.int8).reshape(len(near), len(same)).T
+        for equal in _alike(which.astype(np.uint8)):
+            name = _product([_polytope(len(group), k) for group, k in zip(groups, which[equal[0]], strict=True)])
+            number[same[equal]] = numbers.setdefault(name, len(numbers))
         if near:
             deviation[same] = np.max([off for _, off in near], axis=0)
     return number, deviation
+
+
+def _alike(rows: UInt8[np.ndarray, "rows bytes"]) -> list[Int[np.ndarray, " equal"]]:
+    """The numbers of equal rows, in the order of their bytes."""
+    words = np.zeros((len(rows), max(8, -(-rows.shape[1] // 8) * 8)), np.uint8)
+    words[:, : rows.shape[1]] = rows
+    words = words.view(">u8")
+    keys = words[:, 0].astype(np.uint64) if words.shape[1] == 1 else np.unique(words, axis=0, return_inverse=True)[1]
+    order = np.argsort(keys.ravel(), kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(keys.ravel()[order])) + 1)
 
 
 def _groups(
