@@ -198,7 +198,7 @@ def _named(
         some = overlaps[same]
         near = [_nearest(some, group, tolerance) for group in groups]
         which = np.array([which for which, _ in near], np.int8).reshape(len(near), len(same)).T
-        for equal in _alike(which.astype(np.uint8)):
+        for equal in _alike(which.view(np.uint8)):
             name = _product([_polytope(len(group), k) for group, k in zip(groups, which[equal[0]], strict=True)])
             number[same[equal]] = numbers.setdefault(name, len(numbers))
         if near:
@@ -207,13 +207,12 @@ def _named(
 
 
 def _alike(rows: UInt8[np.ndarray, "rows bytes"]) -> list[Int[np.ndarray, " equal"]]:
-    """The numbers of equal rows, in the order of their bytes."""
+    """The numbers of equal rows, for every row that there is."""
     words = np.zeros((len(rows), max(8, -(-rows.shape[1] // 8) * 8)), np.uint8)
     words[:, : rows.shape[1]] = rows
-    words = words.view(">u8")
-    keys = words[:, 0].astype(np.uint64) if words.shape[1] == 1 else np.unique(words, axis=0, return_inverse=True)[1]
-    order = np.argsort(keys.ravel(), kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(keys.ravel()[order])) + 1)
+    words = words.view(np.uint64)
+    order = np.lexsort(words.T)
+    return np.split(order, np.flatnonzero((words[order][1:] != words[order][:-1]).any(1)) + 1)
 
 
 def _groups(

@@ -78,7 +78,8 @@ def descend(
     cells: Cell, used: Int[Array, ""], draws: Sequence[PyTree], which: Int[Array, ""], count: Int[Array, ""],
 ) -> Walk:  # fmt: skip
     """Take `count` steps with models (models, ...) of the shapes of `like` under one of some objectives with fixed
-    rows: in one program, as it takes long to compile. Of the models the first are `used`, so many `side_by_side`."""
+    rows: in one program, as it takes long to compile. The first models are `used`, in groups of so many
+    `side_by_side`."""
 
     def of_group(walks: Walk, cells: Cell) -> Walk:
         def under(one: tuple[Objective, kernel.Form], draw: PyTree) -> Callable:
@@ -102,7 +103,7 @@ def lowest_beside(
 ) -> tuple[Float[Array, "models numbers"], Float[Array, " models"], Float[Array, " models"]]:  # fmt: skip
     """Where what is minimised is lowest of the places beside each of `x`, how low it is there, and at `x`, on the scale
     of training. In each place one number is larger or smaller `by` so much, or it is that far along the direction in
-    which the loss curves least, either way. Of the models the first are `used`, so many `side_by_side`.
+    which the loss curves least, either way. The first models are `used`, in groups of so many `side_by_side`.
 
     On one side of a kink of a ReLU a model may be on a saddle that its Hessian does not show. That is of differences of
     gradients, and its lowest eigenvector from a high power of a matrix: LAPACK's is not for large batches here.
@@ -147,8 +148,8 @@ def _in_groups(
     of_group: Callable[[PyTree, Cell], PyTree], side_by_side: int, used: Int[Array, ""], models: PyTree, cell_axes: Any,
     cells: Cell,
 ) -> PyTree:  # fmt: skip
-    """A function of models and their cells, which have them on the last axis and leave them there, over models
-    (models, ...): so many `side_by_side`, of which all are a multiple. Those after the ones that are `used` stay."""
+    """A function of models and cells, whose last axis is that of models, over models (models, ...) in groups of so many
+    `side_by_side`: their number is a multiple of it. Groups after the last that is `used` stay as they are."""
     models, cells = moved(0, models, 0, -1), moved(cell_axes, cells, 0, -1)
 
     def one_group(k: Array, models: PyTree) -> PyTree:

@@ -306,8 +306,8 @@ class Program:
         self, objectives: tuple[Objective, ...], which: int, walks: bfgs.Walk, cells: Cell,
         cell: Int[np.ndarray, " models"], chunk: int, side_by_side: int, steps: int,
     ) -> bfgs.Walk:  # fmt: skip
-        """So many steps of BFGS under one of some objectives with fixed rows; so many models `side_by_side` on a
-        device, of which a chunk is a multiple."""
+        """So many steps of BFGS under one of some objectives with fixed rows; a chunk is a multiple of `side_by_side`,
+        the models of a group."""
         function = self._descent_under(objectives, side_by_side)
         draws = [objective.draw(jax.random.key(0)) for objective in objectives]
         numbers = np.int32(which), np.int32(steps)

@@ -16,7 +16,7 @@ _STUCK = 1e-5  # the same, from which one whose loss does not fall any more is a
 _STALLED = 1e-7  # relative gain in a block of steps from which models go on
 _BESIDE, _LOWER, _TRIES = 0.02, 1e-6, 3  # how far beside a model one is looked for, how much lower, and how often
 _LATE = 20  # steps before the last, from which it is not waited until places fill a chunk
-_CHUNK, _SIDE_BY_SIDE = 2**11, 2**7  # models of a call on a CPU device at most, and of them at once: of few, few wait
+_CHUNK, _SIDE_BY_SIDE = 2**11, 2**7  # models of a call on a CPU device at most, and of a group there
 _ENTRIES = 2**26  # of the largest array on a device, at most
 
 
@@ -34,8 +34,10 @@ def settle(
 ) -> Settled:  # fmt: skip
     """The minima that models, leaves (models, ...), fall to under one of some objectives in at most so many steps.
 
-    If it is looked `beside` them, a saddle is no end, nor one on one side alone, where a ReLU has a kink, if steps are
-    left. For models of at most `bfgs.MAX_NUMBERS` numbers and objectives with fixed rows.
+    A chunk of at most so many models is on a device at a time. If it is looked `beside` them, a saddle is no end, nor
+    one on one side alone, where a ReLU has a kink, if steps are left; that waits until a chunk is full, so a model that
+    runs out of steps may depend on others. For models of at most `bfgs.MAX_NUMBERS` numbers and objectives with fixed
+    rows.
     """
     if cells.n_hidden is not None:  # a model may come from a cell with more hidden dimensions
         models = jax.vmap(lambda model, dims: masked(model, Cell(None, {}, dims)))(models, cells.n_hidden[cell])
@@ -68,9 +70,9 @@ def settle(
 
 
 def _chunk(program: Program, objectives: tuple[Objective, ...], numbers: int, most: int) -> tuple[int, int]:
-    """Models of a chunk on a device, and how many of them side by side. Their largest arrays are estimates and, in the
-    plain form, rows."""
-    entries = numbers**2
+    """Models of a chunk on a device, and of a group of it. The largest arrays that are counted: gradients at the places
+    beside a model and, in the plain form, rows."""
+    entries = 2 * numbers**2
     for objective in objectives:
         if program.form(objective) == "plain":
             entries = max(entries, numbers * objective.n_rows)

@@ -14,7 +14,7 @@ from superjax.reference import oracle
 from superjax.runs import runner
 from superjax.runs.case_run import CaseRun
 from superjax.runs.checkpoint import Memory
-from superjax.runs.stages import refine
+from superjax.runs.stages import optimum, refine
 from superjax.runs.stages.optimum import (
     KEPT,
     MIN_GAIN,
@@ -226,6 +226,15 @@ def test_solutions_at_kinks_are_trained_by_gradient_steps(make_case, monkeypatch
     data = runner.run_case("kinks", make_case(text=text))[0]
     assert {"polish-1-trained", "finish-1-trained"} <= set(tasks)
     assert data["optimum_objective"] <= data["objective"].min() * (1 + 1e-5)
+
+
+def test_few_solutions_of_models_of_many_numbers_are_trained(make_case, monkeypatch):
+    """Those that are settled are trained only if many are stuck; others always."""
+    monkeypatch.setattr(refine, "MAX_NUMBERS", 0)
+    monkeypatch.setattr(optimum, "STUCK", 100)
+    text = "n_features = 2\nn_hidden = 1\nrestarts = 3\noptimum = true\ndata.density = 0.1\ntrain.steps = 50"
+    data = runner.run_case("few", make_case(text=text))[0]
+    assert data["optimum_loss"] < data["loss"].min()
 
 
 def test_without_axes(make_case):

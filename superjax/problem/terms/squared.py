@@ -31,7 +31,8 @@ class Squared(Error):
     ) -> Float[Array, " n_outputs"]:
         """Mean of (yᵢ - y'ᵢ)² along a segment for every output i, exact for a ReLU of an affine map.
 
-        The pre-activation and the target are linear along the segment, hence the residual is piecewise.
+        The pre-activation and the target are linear along the segment, hence the residual is piecewise. The derivative
+        is that by the model alone: targets do not depend on it.
         """
         z_start, z_end = model.preactivation(start), model.preactivation(end)
         if not model.rectified:
@@ -87,7 +88,9 @@ def _residual(z_start, z_end, y_start, y_end) -> _Residual:
     rises = z_end > z_start
     y_high, y_low = jnp.where(rises, y_end, y_start), jnp.where(rises, y_start, y_end)
     high, low = jnp.where(rises, z_end, z_start), jnp.where(rises, z_start, z_end)
-    silent = high <= 0  # false of NaN, which stays
-    above, below = jnp.where(silent, 0.0, high), jnp.where(low >= 0, 0.0, -low)
+    silent, positive = high <= 0, low > 0  # false of NaN, which stays
+    above = jnp.where(silent, 0.0, high)
+    below = jnp.where(positive, 0.0, jnp.abs(low))  # not -low, or XLA would drop low + below, which is NaN of -inf
     share = jnp.where(silent, 0.0, above / (above + below))
-    return _Residual(share, y_high - above, y_high + share * (y_low - y_high) - (low + below), y_low)
+    y_kink = jnp.where(positive, y_low, y_high + share * (y_low - y_high))
+    return _Residual(share, y_high - above, y_kink - (low + below), y_low)

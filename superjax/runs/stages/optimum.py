@@ -325,7 +325,7 @@ class Optima(Stage):
             found, loss, left = jax.tree.map(np.array, models), np.full(len(cell), np.inf), np.ones(len(cell), bool)
             if refinement.settles:
                 found, loss, left = refinement.settle(task, models, cell, thoroughly=train is FINISH)
-            if left.sum() >= STUCK * running.grid.n_cells:
+            if not refinement.settles or left.sum() >= STUCK * running.grid.n_cells:
                 self._choose_chunks()
                 own = jax.tree.map(lambda x: x[left], models)
                 trained, reached = refinement.run(f"{task}-trained", "polish", train, objective, own, cell[left])

@@ -102,6 +102,8 @@ class Refinement:
         objectives = (self.fine,) if finest == self.fine else (self.fine, finest)
         which, steps = (len(objectives) - 1, THOROUGH) if thoroughly else (0, QUICK)
         chunk = -(-self._running.grid.n_cells // self.program.mesh.size)  # one of every cell: chunks are filled up
+        if jax.default_backend() != "cpu":  # where all of a chunk are worked on at once
+            chunk = min(chunk, self._running.chunks["evaluate"])
         like = jax.tree.leaves(models)
         size = max(1, min(_PART, _ENTRIES // sum(leaf[0].size for leaf in like) ** 2))
         parts = [slice(first, first + size) for first in range(0, len(cell), size)]
