@@ -68,7 +68,6 @@ def _import_matplotlib() -> None:
 _import_matplotlib()
 
 import matplotlib  # noqa: E402
-from matplotlib.artist import Artist  # noqa: E402
 from matplotlib.axis import Axis  # noqa: E402
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
@@ -155,23 +154,11 @@ def least(figure: Figure) -> float:
 def legible(figure: Figure) -> None:
     """Raise all smaller letters of a figure to the least size."""
     size = least(figure)
-    for artist in _artists(figure):
-        if isinstance(artist, Text):
-            artist.set_fontsize(max(artist.get_fontsize(), size))
-        if isinstance(artist, Axis):
-            at = artist.get_tick_params().get("labelsize", "medium")
-            artist.set_tick_params(labelsize=max(FontProperties(size=at).get_size_in_points(), size))
-
-
-def _artists(artist: Artist) -> Iterator[Artist]:
-    """It and all that are inside; of the ticks of an axis those that are there, while `findobj` makes all of them."""
-    yield artist
-    if isinstance(artist, Axis):
-        inside = [artist.label, artist.get_offset_text(), *artist.majorTicks, *artist.minorTicks]
-    else:
-        inside = artist.get_children()
-    for child in inside:
-        yield from _artists(child)
+    for text in figure.findobj(Text):
+        text.set_fontsize(max(text.get_fontsize(), size))
+    for axis in figure.findobj(Axis):
+        at = axis.get_tick_params().get("labelsize", "medium")
+        axis.set_tick_params(labelsize=max(FontProperties(size=at).get_size_in_points(), size))
 
 
 def heading(figure: Figure, text: str, size: int | float = 14) -> None:
