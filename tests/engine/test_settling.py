@@ -154,7 +154,7 @@ def test_chunks_have_room(make_case):
     for most, expected in ((2**20, settling._CHUNK), (300, 256), (100, 96), (3, 16)):
         chunk, side_by_side = settling._chunk(program, (program.fine,), 4, most)
         assert chunk == expected and chunk % side_by_side == 0 and side_by_side <= settling._SIDE_BY_SIDE
-    assert settling._chunk(program, (program.fine,), MAX_NUMBERS, 2**20)[0] * MAX_NUMBERS**2 <= settling._ENTRIES
+    assert settling._chunk(program, (program.fine,), MAX_NUMBERS, 2**20)[0] * 2 * MAX_NUMBERS**2 <= settling._ENTRIES
     program.use("train", program.fine, "plain")
     assert settling._chunk(program, (program.fine,), 4, 2**20)[0] * program.fine.n_rows * 4 <= settling._ENTRIES
     program.use("train", program.fine, "fused")

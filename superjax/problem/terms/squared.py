@@ -31,8 +31,8 @@ class Squared(Error):
     ) -> Float[Array, " n_outputs"]:
         """Mean of (yᵢ - y'ᵢ)² along a segment for every output i, exact for a ReLU of an affine map.
 
-        The pre-activation and the target are linear along the segment, hence the residual is piecewise. The derivative
-        is that by the model alone: targets do not depend on it.
+        The pre-activation and the target are linear along the segment, so the residual is linear on either side of the
+        kink. The derivative is that by the model alone: targets do not depend on it.
         """
         z_start, z_end = model.preactivation(start), model.preactivation(end)
         if not model.rectified:
@@ -41,14 +41,14 @@ class Squared(Error):
 
 
 def _mean_square(p, q):
-    """Of what is linear along a segment, from its values at the ends."""
+    """Mean square of what is linear along a segment, with the values p and q at its ends."""
     return (p * p + p * q + q * q) * (1 / 3)
 
 
 @jax.custom_jvp
 def _rectified(z_start, z_end, y_start, y_end):
-    """Mean of (y - max(z, 0))² where z and y are linear. The derivative, that by z alone, is written out: training
-    takes nothing else, and differentiating all of this would take twice the operations."""
+    """Mean of (y - max(z, 0))² where z and y are linear. The derivative, that by z alone, is written out, as training
+    takes nothing else. The residual is continuous at the kink, so that moving it changes nothing to first order."""
     return _residual(z_start, z_end, y_start, y_end).mean_square()
 
 
@@ -76,8 +76,8 @@ class _Residual(NamedTuple):
         return (kink * kink + share * active * (active + kink) + (1.0 - share) * silent * (silent + kink)) * (1 / 3)
 
     def moments(self) -> tuple[Float[Array, " n_outputs"], Float[Array, " n_outputs"]]:
-        """Twice the mean over the active part alone, weighted by how near a place is to its end of the segment, and by
-        how far it is from it."""
+        """Twice the integral over the active part, times how near a place is to the end of the segment where that part
+        begins (1 there, 0 at the other end), and times how far it is from it."""
         share, active, kink, _ = self
         both, far = share * (active + kink), share * share * (active + 2.0 * kink) * (1 / 3)
         return both - far, far
